@@ -1,0 +1,62 @@
+/*
+ * Who may write a partition, under which epoch, and how far each closed epoch counts.
+ *
+ * An authority is (region, epoch). When epoch e of region a ends it is closed with a cut: the
+ * position in a's own WAL up to which everybody applies a's commits for the partition, and no
+ * further. What a committed past the cut is the lost tail. A planned move closes an epoch with
+ * its final position, so its tail is empty.
+ *
+ * Every guarded transaction carries a stamp with the partitions it touches and the epoch it
+ * was checked under, so a writer that was paused between check and commit is recognised by
+ * epoch wherever its commit arrives, without any clock.
+ */
+#pragma once
+
+#include <mrd/topology.h>
+
+enum mrd_authority_state {
+    MRD_AUTH_OPEN,    /* the home accepts writes, lease permitting */
+    MRD_AUTH_FROZEN,  /* a planned move drains the home; new writes wait */
+    MRD_AUTH_FENCING, /* the home is being replaced: survivors refuse its stream */
+    MRD_AUTH_VACANT,  /* nobody may write (no legal or safe successor); see the reason */
+};
+
+struct mrd_closed_epoch {
+    mrd_epoch epoch;
+    mrd_region region;
+    mrd_lsn cut;             /* in @region's WAL: commits with an LSN <= cut count */
+    mrd_session cut_session; /* @region's applied-through mark at the cut: writes that it */
+    uint64_t cut_boot_ms;    /* acknowledged up to this mark are not lost */
+};
+
+struct mrd_authority {
+    mrd_region region; /* MRD_REGION_NONE while vacant */
+    mrd_epoch epoch;
+    enum mrd_authority_state state;
+    uint8_t history_count; /* newest last */
+    struct mrd_closed_epoch history[MRD_HISTORY_MAX];
+};
+
+enum mrd_accept {
+    MRD_ACCEPT,      /* apply it */
+    MRD_ACCEPT_TAIL, /* past the cut of a closed epoch: lost tail, goes to reconcile */
+    MRD_ACCEPT_GONE, /* its epoch is older than the history: the sender must be copied anew */
+};
+
+/**
+ * May a commit of @origin for this partition, stamped with @epoch, with its commit record at
+ * @lsn in @origin's WAL, be applied?
+ *
+ * An epoch above the known one is accepted: only a granted authority can stamp it, and a
+ * region applies only while its own lease is live, so it cannot have missed that epoch's end.
+ * Epoch 0 marks a change that no guard stamped: always tail.
+ */
+enum mrd_accept mrd_authority_accepts(const struct mrd_authority *a, mrd_region origin,
+                                      mrd_epoch epoch, mrd_lsn lsn);
+
+/**
+ * Close the present epoch with @cut and grant the next to @region (MRD_REGION_NONE: vacant).
+ * Drops the oldest history entry when the table is full.
+ */
+void mrd_authority_grant(struct mrd_authority *a, mrd_region region,
+                         struct mrd_closed_epoch cut);

@@ -1,0 +1,148 @@
+/*
+ * What the coordination store holds, as typed records.
+ *
+ *   key                              record
+ *   config                           the YAML text, as it is
+ *   secret/token                     32 random bytes
+ *   session/REGION                   mrd_session_record    renewed by its agent
+ *   authority/CLASS/PARTITION        mrd_authority_record
+ *   failover/REGION                  mrd_failover_record   while REGION's partitions move away
+ *   fence/REGION/BY                  mrd_fence_record      BY refuses REGION's stream
+ *   move/CLASS/PARTITION             mrd_move_record       a planned move under way
+ *   receipt/ID                       mrd_receipt_record    ID: 16 hex digits, growing
+ *   event/ID                         text, oldest removed beyond MRD_EVENTS_MAX
+ *
+ * Regions inside records are names, so that a configuration may reorder its regions. Every
+ * record begins with a version byte. Reader, writer and limits of a record stand together in
+ * record.c. Records are written by compare-and-swap on their key's revision.
+ */
+#pragma once
+
+#include <mrd/authority.h>
+#include <mrd/buf.h>
+#include <mrd/topology.h>
+
+#define MRD_EVENTS_MAX 512
+
+/** One region's position in the stream of another, or a probe of it. */
+struct mrd_peer_report {
+    char region[MRD_NAME_MAX];
+    uint8_t reachable;       /* bits: MRD_SEES_* as of the last probes, hysteresis applied */
+    uint32_t rtt_us;
+    mrd_lsn applied_lsn;     /* of @region's WAL, applied and flushed here */
+    mrd_session applied_session;
+    uint64_t applied_boot_ms;
+    uint64_t lag_bytes;
+    uint8_t refused;         /* its stream is closed and will stay closed (fence obeyed) */
+};
+
+#define MRD_SEES_AGENT 1u /* its agent answers */
+#define MRD_SEES_SQL 2u   /* its PostgreSQL answers a query */
+#define MRD_SEES_EDGE 4u  /* its edge answers HTTP */
+
+struct mrd_session_record {
+    mrd_session session; /* grows by one for each new session of the region */
+    uint64_t seq;        /* of the renewal */
+    bool expired;        /* committed by the coordinator; an expired session never revives */
+    uint8_t ready;       /* bits: MRD_SEES_* of itself */
+    mrd_lsn wal_lsn;     /* own flushed WAL position at the canary */
+    uint64_t boot_ms;    /* own CLOCK_BOOTTIME at the canary */
+    mrd_wall_ms wall_ms;
+    uint64_t agent_pid;
+    uint8_t peer_count;
+    struct mrd_peer_report peers[MRD_REGIONS_MAX];
+};
+
+struct mrd_closed_record {
+    mrd_epoch epoch;
+    char region[MRD_NAME_MAX];
+    mrd_lsn cut;
+    mrd_session cut_session;
+    uint64_t cut_boot_ms;
+    char reason[24]; /* "failover" or "move" */
+    mrd_wall_ms at_ms;
+};
+
+struct mrd_authority_record {
+    char region[MRD_NAME_MAX]; /* empty: vacant */
+    mrd_epoch epoch;
+    uint8_t state;  /* enum mrd_authority_state */
+    char why[128];  /* for vacant: the sentence an operator reads */
+    uint8_t history_count;
+    struct mrd_closed_record history[MRD_HISTORY_MAX]; /* newest last */
+};
+
+enum mrd_failover_state {
+    MRD_FAILOVER_FENCE, /* survivors are refusing the old home's stream */
+    MRD_FAILOVER_DONE,  /* every partition was granted away or left vacant */
+};
+
+struct mrd_failover_record {
+    uint64_t id;          /* of its receipt */
+    char region[MRD_NAME_MAX];
+    mrd_session session;  /* of the lost region, when the verdict fell */
+    uint8_t state;        /* enum mrd_failover_state */
+    mrd_regions observers; /* who vouched, by index in the configuration */
+    mrd_wall_ms detected_ms;
+};
+
+struct mrd_fence_record {
+    uint64_t failover_id;
+    mrd_lsn applied_lsn;  /* of the fenced region's WAL, applied and flushed at BY */
+    mrd_session applied_session;
+    uint64_t applied_boot_ms;
+};
+
+enum mrd_move_state {
+    MRD_MOVE_FREEZE, /* the home drains writers */
+    MRD_MOVE_FROZEN, /* nothing is in flight; the final position is known */
+    MRD_MOVE_DONE,
+    MRD_MOVE_ABORTED,
+};
+
+struct mrd_move_record {
+    uint64_t id; /* of its receipt */
+    char to[MRD_NAME_MAX];
+    mrd_epoch epoch; /* that is being closed */
+    uint8_t state;   /* enum mrd_move_state */
+    mrd_lsn final_lsn;
+    mrd_session final_session;
+    uint64_t final_boot_ms;
+    mrd_wall_ms started_ms;
+    char why[128];   /* for aborted */
+};
+
+/** Times are wall clock of the agent that did the step; 0 is "not yet". */
+struct mrd_receipt_record {
+    uint64_t id;
+    char kind[16]; /* "failover" or "move" */
+    char class_name[MRD_NAME_MAX], partition[MRD_NAME_MAX];
+    char from[MRD_NAME_MAX], to[MRD_NAME_MAX];
+    mrd_epoch epoch; /* the new one */
+    char observers[256]; /* names, or the operator for a move */
+    mrd_lsn cut;
+    mrd_wall_ms fault_ms;    /* last sign of life of the old home: its last renewal */
+    mrd_wall_ms detected_ms; /* verdict committed (move: asked for) */
+    mrd_wall_ms expired_ms;  /* lease expiry committed; 0 when the fence alone sufficed */
+    mrd_wall_ms fenced_ms;   /* last survivor's refusal (move: frozen) */
+    mrd_wall_ms granted_ms;  /* new authority committed */
+    mrd_wall_ms opened_ms;   /* the new home opened its guard */
+    mrd_wall_ms first_write_ms;
+    mrd_wall_ms returned_ms; /* the old home's tail was taken whole; the receipt is final */
+    uint64_t tail_transactions, tail_rows;
+    uint64_t rpo_ms; /* span of the tail's commit times */
+    uint32_t rto_ms; /* first write after fault (move: pause) */
+};
+
+int mrd_session_record_encode(const struct mrd_session_record *r, struct mrd_buf *out);
+int mrd_session_record_decode(struct mrd_buf *in, struct mrd_session_record *ret);
+int mrd_authority_record_encode(const struct mrd_authority_record *r, struct mrd_buf *out);
+int mrd_authority_record_decode(struct mrd_buf *in, struct mrd_authority_record *ret);
+int mrd_failover_record_encode(const struct mrd_failover_record *r, struct mrd_buf *out);
+int mrd_failover_record_decode(struct mrd_buf *in, struct mrd_failover_record *ret);
+int mrd_fence_record_encode(const struct mrd_fence_record *r, struct mrd_buf *out);
+int mrd_fence_record_decode(struct mrd_buf *in, struct mrd_fence_record *ret);
+int mrd_move_record_encode(const struct mrd_move_record *r, struct mrd_buf *out);
+int mrd_move_record_decode(struct mrd_buf *in, struct mrd_move_record *ret);
+int mrd_receipt_record_encode(const struct mrd_receipt_record *r, struct mrd_buf *out);
+int mrd_receipt_record_decode(struct mrd_buf *in, struct mrd_receipt_record *ret);

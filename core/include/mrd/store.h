@@ -1,0 +1,81 @@
+/*
+ * The coordination store: a small key-value state machine with revisions.
+ *
+ * One transaction is the unit: if every compare holds, all puts and deletes happen at one new
+ * revision, otherwise nothing does. This file is the deterministic machine itself; a backend
+ * decides in which order transactions reach it (embedded Raft in agent/, in memory with
+ * injected faults in core/src/store_memory.c) and every replica applies the same ones.
+ *
+ * Keys are text like "session/eu-west-1", values are bytes (see record.h). Both are copied.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mrd/buf.h>
+#include <mrd/err.h>
+
+#define MRD_KEY_MAX 192              /* with its NUL */
+#define MRD_VALUE_MAX (256 * 1024)   /* a configuration fits */
+#define MRD_TXN_MAX (320 * 1024)     /* encoded size */
+#define MRD_TXN_OPS_MAX 64
+#define MRD_STORE_KEYS_MAX 8192
+
+struct mrd_compare {
+    char key[MRD_KEY_MAX];
+    uint64_t revision; /* the key's revision of last change; 0: the key must not exist */
+};
+
+struct mrd_put {
+    char key[MRD_KEY_MAX];
+    const uint8_t *value; /* borrowed from the txn's owner; NULL deletes */
+    size_t len;
+};
+
+struct mrd_txn {
+    size_t compare_count, put_count;
+    struct mrd_compare compares[MRD_TXN_OPS_MAX];
+    struct mrd_put puts[MRD_TXN_OPS_MAX];
+};
+
+struct mrd_entry {
+    const char *key;
+    const uint8_t *value;
+    size_t len;
+    uint64_t revision; /* of its last change */
+};
+
+struct mrd_store; /* opaque; allocates with malloc */
+
+struct mrd_store *mrd_store_new(void); /* NULL when out of memory */
+void mrd_store_free(struct mrd_store *s);
+
+uint64_t mrd_store_revision(const struct mrd_store *s); /* of the newest successful txn */
+
+/**
+ * Apply one transaction. Returns 0 and the new revision, MRD_ECONFLICT when a compare does not
+ * hold (nothing changed), MRD_EFULL, or MRD_ETOOBIG. Deterministic.
+ */
+int mrd_store_apply(struct mrd_store *s, const struct mrd_txn *txn, uint64_t *ret_revision);
+
+/** Entry of @key, borrowed until the next apply; 0 or MRD_ENOTFOUND. */
+int mrd_store_get(const struct mrd_store *s, const char *key, struct mrd_entry *ret);
+
+/** Call @fn for each key with @prefix, in key order, until it returns non-zero; returns that. */
+int mrd_store_scan(const struct mrd_store *s, const char *prefix,
+                   int (*fn)(void *ctx, const struct mrd_entry *e), void *ctx);
+
+/** Called after each successful apply, once per changed key (value NULL: deleted). */
+typedef void (*mrd_watch_fn)(void *ctx, const struct mrd_entry *e);
+void mrd_store_watch(struct mrd_store *s, mrd_watch_fn fn, void *ctx); /* one watcher */
+
+/** Encode a transaction; 0 or MRD_ETOOBIG. */
+int mrd_txn_encode(const struct mrd_txn *txn, struct mrd_buf *out);
+/** Decode; values are borrowed from the input. 0, MRD_EFORMAT or MRD_EVERSION. */
+int mrd_txn_decode(struct mrd_buf *in, struct mrd_txn *ret);
+
+/** The whole state for a Raft snapshot: size, write, and restore (replaces everything). */
+size_t mrd_store_dump_size(const struct mrd_store *s);
+int mrd_store_dump(const struct mrd_store *s, struct mrd_buf *out);
+int mrd_store_restore(struct mrd_store *s, struct mrd_buf *in);
