@@ -1,0 +1,40 @@
+# Verbs only; Meson knows the rest. Every verb installs what is missing first.
+BUILD ?= build
+
+.PHONY: all setup lab check check-unit check-asan lint format bench install clean
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+setup:
+	tools/setup
+
+$(BUILD)/build.ninja: | setup
+	meson setup $(BUILD) $(MESON_ARGS)
+
+lab: all
+	tools/lab
+
+check: all
+	tools/check
+
+check-unit: all
+	meson test -C $(BUILD) --print-errorlogs
+
+check-asan: setup
+	tools/check-asan
+
+lint: all
+	tools/lint
+
+format:
+	tools/format
+
+bench: all
+	bench/run
+
+install: all
+	meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(DESTDIR))
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan

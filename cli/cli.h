@@ -1,0 +1,17 @@
+/*
+ * Subcommands of `meridian`. Each runs with its own name as argv[0] and returns the exit
+ * status: 0 done, 1 failed, 2 wrong usage.
+ */
+#pragma once
+
+struct cli_command {
+    const char *name;
+    const char *summary; /* one line of the usage text */
+    int (*run)(int argc, char **argv);
+};
+
+int cli_agent(int argc, char **argv);  /* agent/main.c */
+int cli_lab(int argc, char **argv);    /* lab/lab.c */
+int cli_lab_init(int argc, char **argv); /* lab/init.c: pid 1 of a region, not for people */
+int cli_certs(int argc, char **argv);  /* agent/certs.c */
+int cli_config(int argc, char **argv); /* cli/config.c */

@@ -1,0 +1,71 @@
+/*-------------------------------------------------------------------------
+ *
+ * meridian.h
+ *	  What the files of the extension share.
+ *
+ * Two halves meet here: the write side (guard, attachment, DDL capture, the
+ * agent's SQL) and the stream side (output plugin, apply workers, join, lost
+ * tail).  Core's headers give the formats and the decisions; this room only
+ * translates.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MERIDIAN_H
+#define MERIDIAN_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/relcache.h"
+
+#include <mrd/snapshot.h>
+#include <mrd/verdict.h>
+
+/* settings (main.c) */
+extern char *meridian_snapshot_file;
+extern char *meridian_region;
+extern char *meridian_database;
+extern int	meridian_freeze_wait_ms;
+extern bool meridian_compression;
+
+/*
+ * snap.c: this process's copy of the snapshot, brought up to date; NULL while
+ * there is none.  Cheap enough for every statement.  Valid until the next call.
+ */
+extern const struct mrd_snapshot *meridian_snapshot(void);
+extern mrd_boot_ns meridian_boot_ns(void);
+
+/* guard.c */
+extern bool meridian_applying;	/* set by apply workers: guard and DDL capture let pass */
+extern void meridian_guard_init(void);
+extern Size meridian_guard_shmem_size(void);
+extern void meridian_guard_shmem_startup(void);
+
+/*
+ * attach.c: class and partition column of an attached relation, from the user
+ * catalog table meridian.attachment; false when it is not attached.  Works
+ * under a historic snapshot too.  The strings live in CurrentMemoryContext.
+ */
+typedef struct MeridianAttachment
+{
+	char		class_name[MRD_NAME_MAX];
+	char		partition_by[NAMEDATALEN];	/* empty: not partitioned */
+	AttrNumber	partition_attno;	/* 0: not partitioned */
+} MeridianAttachment;
+
+extern bool meridian_attachment(Relation rel, MeridianAttachment *ret);
+
+/* Attach every table that the stored configuration names and that exists. */
+extern void meridian_attach_all(void);
+
+/* streams.c: launcher and worker registration, shared state of the streams */
+extern void meridian_streams_init(void);
+extern Size meridian_streams_shmem_size(void);
+extern void meridian_streams_shmem_startup(void);
+
+/* For meridian.agent_status(): JSON arrays as documented in docs/internals/postgres.md */
+extern void meridian_streams_json(StringInfo out);
+extern void meridian_slots_json(StringInfo out);
+extern void meridian_tail_json(StringInfo out);
+
+#endif							/* MERIDIAN_H */
