@@ -27,6 +27,7 @@ extern char *meridian_region;
 extern char *meridian_database;
 extern int	meridian_freeze_wait_ms;
 extern bool meridian_compression;
+extern bool meridian_restoring;	/* a copied schema is being restored: DDL passes */
 
 /*
  * snap.c: this process's copy of the snapshot, brought up to date; NULL while
