@@ -26,22 +26,39 @@
 struct mrd_proposal {
     bool wanted;          /* false: nothing to propose */
     struct mrd_txn txn;   /* values point into @bytes */
-    char what[160];       /* the sentence for the audit event, already part of the txn */
+    char what[160];       /* its first audit event, already part of the txn; may be empty */
     uint8_t bytes[64 * 1024];
     size_t used;
+    bool overflow;        /* something did not fit; such a proposal is never wanted */
+    uint8_t event_count;
 };
+
+/*
+ * The host proposes one transaction at a time for each role, and steps that role again when the
+ * outcome is known or was given up. Two outstanding proposals of one role are safe (they race,
+ * and compare-and-swap lets one win) but useless.
+ */
 
 /* ---- coordinator ---- */
 
+/** Zero it at start and whenever the configuration's regions or partitions change. */
 struct mrd_coordinator {
-    struct {
-        uint64_t revision;       /* of the session record last seen */
+    struct mrd_seen {
+        uint64_t revision;       /* of the record last seen */
         mrd_boot_ns applied_ns;  /* our clock when we applied it */
-    } seen[MRD_REGIONS_MAX];
+    } seen[MRD_REGIONS_MAX],     /* sessions */
+        failovers[MRD_REGIONS_MAX],
+        moves[MRD_PARTITIONS_MAX]; /* order as in the configuration */
     mrd_boot_ns since_ns;        /* we became coordinator, 0: we are not */
+    uint8_t seed[32];            /* random bytes from the host, fresh for each process; becomes
+                                    the token key of a new deployment */
 };
 
-/** Note that the store changed; call after every apply, leader or not. @key as in record.h. */
+/**
+ * Note that the store changed; call after every apply or restored key, leader or not (it may be
+ * the store's watcher), also during replay at start: what is learnt by replay counts as applied
+ * now.
+ */
 void mrd_coordinator_observe(struct mrd_coordinator *c, const struct mrd_config *config,
                              const struct mrd_entry *e, mrd_boot_ns now_ns);
 
@@ -57,11 +74,21 @@ void mrd_coordinator_lead(struct mrd_coordinator *c, bool leads, mrd_boot_ns now
  * probe_interval * threshold ago, and at least a majority of the other live data or witness
  * regions (and at least one half of all voters, ourselves included) report it unreachable.
  *
+ * An expired session is a verdict by itself, as long as a majority of all regions is live.
+ *
  * Grant of a quorum-class partition needs refusals from so many replicas that every possible
- * acknowledgement set holds one of them: (replicas - 1) - remote_acks + 1. Grant of an
- * async-class partition needs a refusal from, or the expiry of, every replica, and expiry of
- * the old home. The successor is the allowed live replica with the highest applied position,
- * ties by configuration order; the cut is the highest applied position among the refusals.
+ * acknowledgement set holds one of them: (replicas - 1) - remote_acks + 1; the others get one
+ * more second to refuse or to expire, because a replica that applied more than the cut must be
+ * repaired. Grant of an async-class partition needs a refusal from, or the expiry of, every
+ * replica, and that the old home cannot write: its session is expired, or lease + margin passed
+ * since we applied the failover record. (Any lease that the old home extends afterwards comes
+ * with the knowledge that its partitions are being taken away, and it publishes both at once.)
+ * The successor is the allowed live replica with the highest applied position among those that
+ * refused, ties by configuration order; the cut is the highest applied position among the
+ * refusals.
+ *
+ * A partition without a live legal successor becomes vacant; its epoch is not closed, and the
+ * old home resumes it when it returns, or a successor that appears is granted the next one.
  */
 void mrd_coordinator_step(struct mrd_coordinator *c, const struct mrd_config *config,
                           const struct mrd_store *store, mrd_boot_ns now_ns, mrd_wall_ms wall_ms,
@@ -82,20 +109,36 @@ struct mrd_local {
     bool canary_ok;       /* a canary reached the local WAL since the last renewal */
     mrd_boot_ns canary_ns; /* our clock before that canary was sent */
     struct mrd_session_record report; /* everything but session, seq, expired */
-    bool drained[MRD_PARTITIONS_MAX]; /* frozen and nothing in flight; order as in config */
-    mrd_lsn drained_lsn[MRD_PARTITIONS_MAX];
+    /* Per partition, in the order of the configuration (mrd_partition_index). */
+    uint64_t drained_move[MRD_PARTITIONS_MAX]; /* id of the move (mrd_region_duties) for which
+                                                  meridian.drain found nothing in flight */
+    mrd_lsn drained_lsn[MRD_PARTITIONS_MAX];   /* the position that drain returned */
     mrd_wall_ms first_write_ms[MRD_PARTITIONS_MAX]; /* first commit under the present epoch */
     mrd_epoch opened_epoch[MRD_PARTITIONS_MAX];     /* promoted and open at this epoch */
-    struct { /* tail taken from each returned region, as counted in meridian.reconcile */
+    struct mrd_tail_count { /* tail of the partition's newest closed epoch, as counted in
+                               meridian.reconcile */
         uint64_t transactions, rows, rpo_ms;
-        mrd_lsn through; /* our applied position of that region */
-    } tail[MRD_REGIONS_MAX];
+    } tail[MRD_PARTITIONS_MAX];
 };
+
+/*
+ * Two contracts that the protocol's safety rests on, kept by the agent when it fills
+ * struct mrd_local:
+ *
+ *  - report.peers[].refused is set only from a meridian.agent_status() call that was sent after
+ *    a snapshot with MRD_STREAM_REFUSE for that origin was published, and cleared as soon as
+ *    one without it is published. The applied position beside it comes from the same call.
+ *  - canary_ns is read before the canary is sent, and canary_ok is cleared when a canary fails.
+ *
+ * A witness needs no canary.
+ */
 
 struct mrd_region_state {
     mrd_region self;
     mrd_session session;   /* 0: we have none */
-    uint64_t seq;          /* of the last renewal sent */
+    mrd_session opening;   /* proposed, not yet seen committed; grants no lease by itself */
+    uint64_t seq;          /* of the last renewal sent; never sent twice, so that a renewal whose
+                              outcome was unknown cannot pass for a later one */
     uint64_t pending_seq;  /* sent, not yet seen committed */
     mrd_boot_ns pending_ns; /* our clock before it was sent */
     mrd_boot_ns deadline_ns; /* lease deadline; 0: none */
@@ -117,8 +160,37 @@ void mrd_region_step(struct mrd_region_state *r, const struct mrd_config *config
                      const struct mrd_store *store, const struct mrd_local *local,
                      mrd_boot_ns now_ns, mrd_wall_ms wall_ms, struct mrd_proposal *ret);
 
-/** The proposal could not be sent or its outcome is unknown: forget what was pending. */
+/** The renewal or opening lost its race, could not be sent, or its outcome is unknown: forget
+ *  what was pending. */
 void mrd_region_abandon(struct mrd_region_state *r);
+
+/** What the agent should do in its PostgreSQL for one partition. */
+struct mrd_duty {
+    enum mrd_duty_kind {
+        MRD_DUTY_NONE,
+        MRD_DUTY_DRAIN,   /* meridian.drain, then report drained_move = @move, drained_lsn */
+        MRD_DUTY_PROMOTE, /* meridian.promote(..., @epoch), then report opened_epoch = @epoch */
+    } kind;
+    uint64_t move;
+    mrd_epoch epoch;
+};
+
+/** Work out the duties, one for each partition in the order of the configuration. */
+void mrd_region_duties(const struct mrd_region_state *r, const struct mrd_config *config,
+                       const struct mrd_store *store, const struct mrd_local *local,
+                       struct mrd_duty ret[MRD_PARTITIONS_MAX]);
+
+/**
+ * Partitions in the order of the configuration: classes in order, then their partitions. This
+ * is also the order in the snapshot.
+ */
+unsigned mrd_partition_count(const struct mrd_config *config);
+/** Index of a partition, or -1. */
+int mrd_partition_index(const struct mrd_config *config, const char *class_name,
+                        const char *partition);
+/** Class and name of partition @i (< mrd_partition_count). */
+const struct mrd_conf_class *mrd_partition_at(const struct mrd_config *config, unsigned i,
+                                              const char **ret_name);
 
 /**
  * Work out the snapshot from the store, the configuration and what was measured: health,

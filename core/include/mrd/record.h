@@ -44,6 +44,9 @@ struct mrd_session_record {
     mrd_session session; /* grows by one for each new session of the region */
     uint64_t seq;        /* of the renewal */
     bool expired;        /* committed by the coordinator; an expired session never revives */
+    mrd_wall_ms expired_ms; /* when that was decided; 0: not */
+    mrd_lsn opened_lsn;  /* wal_lsn when this session was opened: everything that earlier
+                            sessions committed lies before it */
     uint8_t ready;       /* bits: MRD_SEES_* of itself */
     mrd_lsn wal_lsn;     /* own flushed WAL position at the canary */
     uint64_t boot_ms;    /* own CLOCK_BOOTTIME at the canary */
@@ -65,6 +68,8 @@ struct mrd_closed_record {
 
 struct mrd_authority_record {
     char region[MRD_NAME_MAX]; /* empty: vacant */
+    char last_region[MRD_NAME_MAX]; /* while vacant: whose epoch this is; it is not closed, and
+                                       that region may resume it */
     mrd_epoch epoch;
     uint8_t state;  /* enum mrd_authority_state */
     char why[128];  /* for vacant: the sentence an operator reads */
@@ -78,11 +83,14 @@ enum mrd_failover_state {
 };
 
 struct mrd_failover_record {
-    uint64_t id;          /* of its receipt */
+    uint64_t id;          /* low 8 bits zero; receipt of the partition with index i: id + i */
     char region[MRD_NAME_MAX];
-    mrd_session session;  /* of the lost region, when the verdict fell */
+    mrd_session session;  /* of the lost region, and its last renewal, when the verdict fell: */
+    uint64_t seq;         /* a later one shows that the region lives */
     uint8_t state;        /* enum mrd_failover_state */
     mrd_regions observers; /* who vouched, by index in the configuration */
+    char reason[24];      /* "unreachable" or "lease_expired" */
+    mrd_wall_ms fault_ms; /* last sign of life: when the last renewal was sent */
     mrd_wall_ms detected_ms;
 };
 
@@ -91,6 +99,7 @@ struct mrd_fence_record {
     mrd_lsn applied_lsn;  /* of the fenced region's WAL, applied and flushed at BY */
     mrd_session applied_session;
     uint64_t applied_boot_ms;
+    mrd_wall_ms at_ms;
 };
 
 enum mrd_move_state {
@@ -102,7 +111,7 @@ enum mrd_move_state {
 
 struct mrd_move_record {
     uint64_t id; /* of its receipt */
-    char to[MRD_NAME_MAX];
+    char from[MRD_NAME_MAX], to[MRD_NAME_MAX];
     mrd_epoch epoch; /* that is being closed */
     uint8_t state;   /* enum mrd_move_state */
     mrd_lsn final_lsn;
@@ -112,6 +121,12 @@ struct mrd_move_record {
     char why[128];   /* for aborted */
 };
 
+/*
+ * Every decoder reads one whole record: 0, MRD_EFORMAT or MRD_EVERSION, and @ret is touched only
+ * on success. Names and texts inside are free of control characters. Encoders return 0 or
+ * MRD_ETOOBIG.
+ */
+
 /** Times are wall clock of the agent that did the step; 0 is "not yet". */
 struct mrd_receipt_record {
     uint64_t id;
@@ -120,6 +135,7 @@ struct mrd_receipt_record {
     char from[MRD_NAME_MAX], to[MRD_NAME_MAX];
     mrd_epoch epoch; /* the new one */
     char observers[256]; /* names, or the operator for a move */
+    char note[128];      /* how it ended: empty while under way, "granted", or why not */
     mrd_lsn cut;
     mrd_wall_ms fault_ms;    /* last sign of life of the old home: its last renewal */
     mrd_wall_ms detected_ms; /* verdict committed (move: asked for) */

@@ -21,6 +21,7 @@
 #define MRD_TXN_MAX (320 * 1024)     /* encoded size */
 #define MRD_TXN_OPS_MAX 64
 #define MRD_STORE_KEYS_MAX 8192
+#define MRD_STORE_BYTES_MAX (32u * 1024 * 1024) /* of keys and values; a Raft snapshot fits */
 
 struct mrd_compare {
     char key[MRD_KEY_MAX];
@@ -54,8 +55,13 @@ void mrd_store_free(struct mrd_store *s);
 uint64_t mrd_store_revision(const struct mrd_store *s); /* of the newest successful txn */
 
 /**
- * Apply one transaction. Returns 0 and the new revision, MRD_ECONFLICT when a compare does not
- * hold (nothing changed), MRD_EFULL, or MRD_ETOOBIG. Deterministic.
+ * Apply one transaction. Returns 0 and the new revision (@ret_revision may be NULL), or, with
+ * nothing changed, and the same at every replica:
+ *   MRD_ECONFLICT  a compare does not hold
+ *   MRD_EINVAL     a key is empty, unprintable or put twice
+ *   MRD_EFULL      MRD_STORE_KEYS_MAX or MRD_STORE_BYTES_MAX would be passed
+ *   MRD_ETOOBIG    too many parts, or a value too long
+ * or MRD_ENOMEM: this replica alone cannot follow; its host must stop it.
  */
 int mrd_store_apply(struct mrd_store *s, const struct mrd_txn *txn, uint64_t *ret_revision);
 
@@ -66,7 +72,10 @@ int mrd_store_get(const struct mrd_store *s, const char *key, struct mrd_entry *
 int mrd_store_scan(const struct mrd_store *s, const char *prefix,
                    int (*fn)(void *ctx, const struct mrd_entry *e), void *ctx);
 
-/** Called after each successful apply, once per changed key (value NULL: deleted). */
+/**
+ * Called after each successful apply or restore, once per changed key (value NULL: deleted).
+ * It must not change the store.
+ */
 typedef void (*mrd_watch_fn)(void *ctx, const struct mrd_entry *e);
 void mrd_store_watch(struct mrd_store *s, mrd_watch_fn fn, void *ctx); /* one watcher */
 
@@ -75,7 +84,11 @@ int mrd_txn_encode(const struct mrd_txn *txn, struct mrd_buf *out);
 /** Decode; values are borrowed from the input. 0, MRD_EFORMAT or MRD_EVERSION. */
 int mrd_txn_decode(struct mrd_buf *in, struct mrd_txn *ret);
 
-/** The whole state for a Raft snapshot: size, write, and restore (replaces everything). */
+/**
+ * The whole state for a Raft snapshot: size, write, and restore. Restoring replaces everything
+ * or, on MRD_EFORMAT, MRD_EVERSION or MRD_ENOMEM, nothing; the watcher hears of every key that
+ * differs, so whoever follows the store by watching needs no second way.
+ */
 size_t mrd_store_dump_size(const struct mrd_store *s);
 int mrd_store_dump(const struct mrd_store *s, struct mrd_buf *out);
 int mrd_store_restore(struct mrd_store *s, struct mrd_buf *in);
