@@ -17,6 +17,7 @@ struct mrd_buf {
     size_t cap;    /* bytes of storage (writing) or of input (reading) */
     size_t pos;    /* next byte to read or write */
     bool failed;   /* a read or write went out of bounds, or a string was malformed */
+    bool reading;  /* made by mrd_buf_reader: done means that nothing is left over */
 };
 
 /** Write into @cap bytes at @data. */
