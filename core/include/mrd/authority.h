@@ -56,7 +56,8 @@ enum mrd_accept mrd_authority_accepts(const struct mrd_authority *a, mrd_region 
 
 /**
  * Close the present epoch with @cut and grant the next to @region (MRD_REGION_NONE: vacant).
- * Drops the oldest history entry when the table is full.
+ * The closed entry's epoch and region are those of @a, whatever @cut says; epoch 0 leaves no
+ * entry. Drops the oldest history entry when the table is full.
  */
 void mrd_authority_grant(struct mrd_authority *a, mrd_region region,
                          struct mrd_closed_epoch cut);

@@ -120,8 +120,16 @@ void mrd_snapshot_format(void *map);
 int mrd_snapshot_check(const void *map, size_t size);
 
 /**
+ * Are counts and indices of @s within their tables, enumerations known and names terminated?
+ * Returns 0, or MRD_EFORMAT with the offending field in @err (which may be NULL). Readers
+ * refuse a slot that fails this, so a writer may want to ask first.
+ */
+int mrd_snapshot_validate(const struct mrd_snapshot *s, struct mrd_err *err);
+
+/**
  * Publish a copy of @s as the newest generation and store that number in @s->generation.
- * One writer at a time. @map must have passed mrd_snapshot_check.
+ * One writer at a time. @map must have passed mrd_snapshot_check. Reads back the slot that it
+ * will keep, so a file with a damaged slot heals with the next publish.
  */
 void mrd_snapshot_publish(void *map, struct mrd_snapshot *s);
 
@@ -129,7 +137,10 @@ void mrd_snapshot_publish(void *map, struct mrd_snapshot *s);
  * Bring @copy up to date. Cheap when nothing changed: two loads.
  *
  * @map   the mapped file, which passed mrd_snapshot_check
- * @copy  the reader's private copy; zero it before the first call; untouched on failure
+ * @copy  the reader's private copy; zero it before the first call; untouched on failure.
+ *        A reader that maps another file sets copy->generation to 0 and keeps the rest
+ *
+ * Needs some 100 KiB of stack. Many readers may call at once, each with its own copy.
  *
  * Returns 1 when @copy was replaced, 0 when it already was the newest, or
  *   MRD_EUNAVAILABLE  nothing was ever published

@@ -1,0 +1,62 @@
+/*
+ * Who may write, and which commits of earlier writers count (mrd/authority.h).
+ *
+ * Epochs grow by one per grant, so the history is a run of consecutive epochs ending just
+ * below the present one; an epoch that is older than its first entry was forgotten, not
+ * unknown. Each epoch belongs to exactly one region: the same number from any other origin was
+ * never granted, and its change can only be tail.
+ */
+#include <mrd/authority.h>
+
+#include <mrd/err.h>
+
+#include <string.h>
+
+static const struct mrd_closed_epoch *closed(const struct mrd_authority *a, mrd_epoch epoch)
+{
+    for (unsigned i = 0; i < a->history_count && i < MRD_HISTORY_MAX; i++) {
+        if (a->history[i].epoch == epoch) {
+            return &a->history[i];
+        }
+    }
+    return NULL;
+}
+
+enum mrd_accept mrd_authority_accepts(const struct mrd_authority *a, mrd_region origin,
+                                      mrd_epoch epoch, mrd_lsn lsn)
+{
+    const struct mrd_closed_epoch *past = NULL;
+
+    if (epoch == 0) {
+        return MRD_ACCEPT_TAIL;
+    }
+    if (epoch > a->epoch) {
+        return MRD_ACCEPT;
+    }
+    if (epoch == a->epoch) {
+        return origin == a->region ? MRD_ACCEPT : MRD_ACCEPT_TAIL;
+    }
+    past = closed(a, epoch);
+    if (past == NULL) {
+        return MRD_ACCEPT_GONE;
+    }
+    return past->region == origin && lsn <= past->cut ? MRD_ACCEPT : MRD_ACCEPT_TAIL;
+}
+
+void mrd_authority_grant(struct mrd_authority *a, mrd_region region, struct mrd_closed_epoch cut)
+{
+    mrd_assert(a->history_count <= MRD_HISTORY_MAX);
+    if (a->epoch > 0) {
+        if (a->history_count == MRD_HISTORY_MAX) {
+            memmove(&a->history[0], &a->history[1],
+                    (MRD_HISTORY_MAX - 1) * sizeof(a->history[0]));
+            a->history_count--;
+        }
+        cut.epoch = a->epoch;
+        cut.region = a->region;
+        a->history[a->history_count++] = cut;
+    }
+    a->epoch++;
+    a->region = region;
+    a->state = region == MRD_REGION_NONE ? MRD_AUTH_VACANT : MRD_AUTH_OPEN;
+}
