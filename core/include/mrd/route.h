@@ -31,7 +31,8 @@ enum mrd_route_why {
     MRD_ROUTE_TOKEN_LOST,   /* the token lies past the cut of a closed epoch: its write may be
                                in the lost tail; the caller must say so */
     MRD_ROUTE_FAIL_OPEN,    /* nothing is healthy: nearest anyway */
-    MRD_ROUTE_NO_HOME,      /* a write and nobody may take it: no region in the answer */
+    MRD_ROUTE_NO_HOME,      /* it must go home and there is none, or its partition is unknown:
+                               no region in the answer */
 };
 
 struct mrd_route {
@@ -47,14 +48,32 @@ struct mrd_route {
 
 /**
  * Decide. @s must be a copy handed out by mrd_snapshot_read. Never fails: an answer without
- * regions says why. For writes regions[0] is the home and the list has no other entry.
+ * regions says why. For writes and strong reads regions[0] is the home and the list has no
+ * other entry.
+ *
+ * Reads of a class go to its replicas only, also when all of them are unhealthy: failing open
+ * never leaves the replica set. A degraded region goes last for reads of data, and leaves the
+ * answer when no data is asked for (its edge may be the part that fails). A recovering region
+ * serves no data, save partitions whose home it is.
+ *
+ * The token carries no class. Its epoch is compared only with closed epochs of the same region
+ * in the partition that is read; a token of another partition is judged by its time alone.
+ * Give tokens of different classes different cookies to have every loss told.
  */
 void mrd_route(const struct mrd_snapshot *s, const struct mrd_request *r, mrd_boot_ns now_ns,
                struct mrd_route *ret);
 
 const char *mrd_route_why_name(enum mrd_route_why why);
 
-/** Region whose networks contain @addr (longest prefix wins), or MRD_REGION_NONE. */
+/**
+ * Region whose networks contain @addr (longest prefix wins), or MRD_REGION_NONE.
+ *
+ * @family      4 or 6
+ * @addr        4 or 16 bytes, network order
+ * @prefix_ret  out, may be NULL, set in both cases: how many leading bits of @addr decided.
+ *              Every address that shares them gets the same answer, so this is the honest
+ *              scope of an answer to an EDNS client subnet (RFC 7871, 7.2.1)
+ */
 mrd_region mrd_route_near(const struct mrd_snapshot *s, int family, const uint8_t *addr,
                           int *prefix_ret);
 
