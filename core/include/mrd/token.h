@@ -8,7 +8,9 @@
  * involved: stepping one changes nothing. Sessions order times across reboots of the home.
  *
  * Text form: v1.HOME.EPOCH.SESSION.TIME.MAC with HOME a region name, the numbers in hexadecimal
- * and MAC the first 16 bytes of the HMAC in hexadecimal. A later read never renews it.
+ * and MAC the first 16 bytes of the HMAC over everything before the last dot, in hexadecimal. A
+ * later read never renews it. Anything else that is signed with the same key must not begin
+ * with "v" and a digit, so that neither can be passed off as the other.
  */
 #pragma once
 
@@ -25,7 +27,8 @@ struct mrd_token {
     uint64_t boot_ms;
 };
 
-/** Write @t as text into @out, NUL-terminated. Returns its length, or MRD_ETOOBIG. */
+/** Write @t as text into @out, NUL-terminated. Returns its length, MRD_ETOOBIG, or
+ *  MRD_EINVAL when the home's name is empty or has other bytes than letters, digits, - and _. */
 int mrd_token_format(const struct mrd_token *t, const uint8_t key[32], char *out, size_t cap);
 
 /** Parse and verify. Returns 0, MRD_EFORMAT, MRD_EVERSION or MRD_EAUTH. */
