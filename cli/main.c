@@ -7,6 +7,7 @@
 #include <string.h>
 
 static const struct cli_command commands[] = {
+    {"certs", "make the deployment's certificates", cli_certs},
     {NULL, NULL, NULL},
 };
 
