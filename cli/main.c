@@ -8,6 +8,7 @@
 
 static const struct cli_command commands[] = {
     {"certs", "make the deployment's certificates", cli_certs},
+    {"config", "check a configuration file; list its keys", cli_config},
     {NULL, NULL, NULL},
 };
 

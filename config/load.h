@@ -22,7 +22,7 @@ struct mrd_conf_errors {
 /**
  * Read and validate.
  *
- * @text, @len  the YAML, any bytes; at most 1 MiB
+ * @text, @len  the YAML, any bytes; at most 256 KiB, as much as the store keeps
  * @ret         caller's storage (large: allocate it); filled only on success
  * @errors      every mistake found in one run
  *
@@ -36,3 +36,6 @@ int mrd_config_load(const char *path, struct mrd_config *ret, struct mrd_conf_er
 
 /** Print errors as FILE:LINE:COLUMN: text. */
 void mrd_config_print_errors(FILE *out, const char *path, const struct mrd_conf_errors *errors);
+
+/** Print every key with its default and meaning, in the shape of a configuration. */
+void mrd_config_print_keys(FILE *out);

@@ -1,0 +1,130 @@
+/*
+ * Parsing a subcommand's arguments by its table, and the one form of every message.
+ */
+#include <args.h>
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void print_help(const struct cli_usage *u)
+{
+    printf("usage: meridian %s\n", u->synopsis);
+    if (u->text != NULL) {
+        printf("\n%s\n", u->text);
+    }
+    printf("\noptions:\n");
+    for (const struct cli_option *o = u->options; o->name != NULL; o++) {
+        char left[40];
+        snprintf(left, sizeof(left), "%s%s%s", o->name, o->value != NULL ? " " : "",
+                 o->value != NULL ? o->value : "");
+        printf("  %-18s %s\n", left, o->help);
+    }
+    printf("  %-18s %s\n", "--help", "this text");
+}
+
+int cli_fail(const char *hint, const char *fmt, ...)
+{
+    va_list ap;
+    fputs("meridian: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    if (hint != NULL && hint[0] != '\0') {
+        fprintf(stderr, "hint: %s\n", hint);
+    }
+    return 1;
+}
+
+int cli_misuse(const struct cli_usage *usage, const char *fmt, ...)
+{
+    va_list ap;
+    fputs("meridian: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "\nusage: meridian %s\n", usage->synopsis);
+    return 2;
+}
+
+static const struct cli_option *find(const struct cli_usage *u, const char *arg, size_t len)
+{
+    for (const struct cli_option *o = u->options; o->name != NULL; o++) {
+        if (strlen(o->name) == len && strncmp(o->name, arg, len) == 0) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+/** One option at @argv[*i]; moves *i past a value. */
+static int take_option(const struct cli_usage *u, int argc, char **argv, int *i)
+{
+    const char *arg = argv[*i], *equals = strchr(arg, '=');
+    size_t len = equals != NULL ? (size_t)(equals - arg) : strlen(arg);
+    const struct cli_option *o = find(u, arg, len);
+
+    if (o == NULL) {
+        return cli_misuse(u, "no such option: \"%s\"", arg);
+    }
+    if (o->value == NULL) {
+        if (equals != NULL) {
+            return cli_misuse(u, "%s takes no value", o->name);
+        }
+        *(bool *)o->target = true;
+        return -1;
+    }
+    if (equals == NULL && *i + 1 >= argc) {
+        return cli_misuse(u, "%s needs a value: %s", o->name, o->value);
+    }
+    *(const char **)o->target = equals != NULL ? equals + 1 : argv[++*i];
+    return -1;
+}
+
+int cli_parse(const struct cli_usage *usage, int argc, char **argv,
+              const char *ret_positional[CLI_POSITIONAL_MAX], int *ret_count)
+{
+    bool only_words = false;
+    int count = 0;
+
+    for (int i = 1; i < argc; i++) {
+        if (!only_words && strcmp(argv[i], "--") == 0) {
+            only_words = true;
+        } else if (!only_words && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
+            print_help(usage);
+            return 0;
+        } else if (!only_words && argv[i][0] == '-' && argv[i][1] != '\0') {
+            int rc = take_option(usage, argc, argv, &i);
+            if (rc >= 0) {
+                return rc;
+            }
+        } else if (count == usage->max || count == CLI_POSITIONAL_MAX) {
+            return cli_misuse(usage, "one argument too many: \"%s\"", argv[i]);
+        } else {
+            ret_positional[count++] = argv[i];
+        }
+    }
+    if (count < usage->min) {
+        return cli_misuse(usage, "an argument is missing");
+    }
+    *ret_count = count;
+    return -1;
+}
+
+bool cli_number(const char *text, unsigned long long max, unsigned long long *ret)
+{
+    char *end = NULL;
+    if (text[0] < '0' || text[0] > '9') {
+        return false;
+    }
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    if (errno != 0 || *end != '\0' || v > max) {
+        return false;
+    }
+    *ret = v;
+    return true;
+}
