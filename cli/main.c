@@ -9,6 +9,8 @@
 static const struct cli_command commands[] = {
     {"certs", "make the deployment's certificates", cli_certs},
     {"config", "check a configuration file; list its keys", cli_config},
+    {"lab", "several regions on one machine, with real distances", cli_lab},
+    {"lab-init", "pid 1 of a region in the lab; not for people", cli_lab_init},
     {NULL, NULL, NULL},
 };
 

@@ -1,0 +1,78 @@
+/*
+ * A world: what is on disk for one lab, and how it comes to be there.
+ *
+ *     DIR/meridian.yaml          the configuration as used
+ *     DIR/lab.json, lab.sock     for tools; while the lab runs
+ *     DIR/certs/REGION/          from `meridian certs`
+ *     DIR/REGION/state           the agent's --state: Raft, PostgreSQL, nginx, knot
+ *     DIR/REGION/stage           copies of what the build made, laid over the system inside
+ *     DIR/REGION/log             one file per process that init starts
+ *     DIR/REGION/hosts           names of the configuration -> lab addresses
+ *     /dev/shm/meridian-H/REGION the agent's --run (inside: /run/meridian); H from DIR
+ *
+ * State survives `lab down`; runtime files do not survive a start of the region, as on any
+ * host whose /run is a tmpfs. Files are staged per region at each start, so that a rebuilt
+ * binary reaches one region at a time.
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <mrd/config.h>
+#include <mrd/err.h>
+
+#define LAB_DIR_DEFAULT "/var/tmp/meridian-lab"
+#define LAB_DIR_MAX 512 /* leaves room for what is under it */
+#define LAB_PATH (LAB_DIR_MAX + 512)
+#define LAB_RUN_INSIDE "/run/meridian"
+#define LAB_USER "postgres" /* PostgreSQL refuses to run as root */
+
+struct lab_world {
+    char dir[LAB_DIR_MAX];    /* absolute, no symbolic links */
+    char run_root[64];        /* /dev/shm/meridian-H */
+    char bin[LAB_PATH];       /* this program */
+    char build[LAB_PATH];     /* its directory when that is a build tree, else empty */
+    char templates[LAB_PATH]; /* nginx.conf.in, schema.sql, ... */
+    bool bare;                /* namespaces and network only, no servers */
+    uid_t uid;                /* of LAB_USER */
+    gid_t gid;
+    struct mrd_config *config; /* owned */
+};
+
+/**
+ * Find or make the world in @dir.
+ *
+ * @file  configuration to use from now on; NULL: the one already there, else the shop's
+ */
+int lab_world_open(struct lab_world *w, const char *dir, const char *file, struct mrd_err *err);
+void lab_world_close(struct lab_world *w);
+
+/** Absolute path of @dir without making it; fills only dir and run_root. */
+int lab_world_locate(struct lab_world *w, const char *dir, struct mrd_err *err);
+
+/** Make certificates for all regions, once. Runs this program. */
+int lab_world_certs(const struct lab_world *w, struct mrd_err *err);
+
+/** Make a region's directories, stage the build, render its templates, empty its run dir. */
+int lab_world_prepare(const struct lab_world *w, unsigned region, struct mrd_err *err);
+
+/** Remove the runtime directory, and with @purge everything under DIR that the lab made. */
+void lab_world_sweep(const struct lab_world *w, bool purge);
+
+/** Start with the measured delay of that pair of cloud regions. 0 when it is not known. */
+uint64_t lab_world_delay_ns(const char *a, const char *b);
+
+/** DIR/REGION/NAME into @ret. */
+void lab_world_path(const struct lab_world *w, unsigned region, const char *name,
+                    char ret[LAB_PATH]);
+
+/** Run @argv and wait. Non-zero exit: MRD_EIO with the end of what it said. */
+int lab_run(char *const argv[], struct mrd_err *err);
+
+/** Read a whole file of at most @max bytes; the caller frees. NULL on failure (errno). */
+char *lab_read_file(const char *path, size_t max, size_t *ret_len);
+/** Write a file by way of a rename, so that readers see the old or the new. 0 or MRD_EIO. */
+int lab_write_file(const char *path, const char *text, size_t len, mode_t mode);
