@@ -78,6 +78,7 @@ static void put_peer(struct mrd_buf *out, const struct mrd_peer_report *p)
     mrd_buf_put_u64(out, p->applied_session);
     mrd_buf_put_u64(out, p->applied_boot_ms);
     mrd_buf_put_u64(out, p->lag_bytes);
+    mrd_buf_put_u64(out, p->catch_up_lsn);
     mrd_buf_put_u8(out, p->refused != 0);
 }
 
@@ -90,6 +91,7 @@ static void get_peer(struct mrd_buf *in, struct mrd_peer_report *ret)
     ret->applied_session = mrd_buf_get_u64(in);
     ret->applied_boot_ms = mrd_buf_get_u64(in);
     ret->lag_bytes = mrd_buf_get_u64(in);
+    ret->catch_up_lsn = mrd_buf_get_u64(in);
     ret->refused = get_bool(in);
 }
 
@@ -155,6 +157,7 @@ static void put_closed(struct mrd_buf *out, const struct mrd_closed_record *c)
     mrd_buf_put_u64(out, c->cut_session);
     mrd_buf_put_u64(out, c->cut_boot_ms);
     mrd_buf_put_str(out, c->reason);
+    mrd_buf_put_u64(out, c->receipt);
     mrd_buf_put_u64(out, c->at_ms);
 }
 
@@ -166,6 +169,7 @@ static void get_closed(struct mrd_buf *in, struct mrd_closed_record *ret)
     ret->cut_session = mrd_buf_get_u64(in);
     ret->cut_boot_ms = mrd_buf_get_u64(in);
     get_text(in, ret->reason, sizeof(ret->reason));
+    ret->receipt = mrd_buf_get_u64(in);
     ret->at_ms = mrd_buf_get_u64(in);
 }
 

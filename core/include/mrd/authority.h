@@ -30,7 +30,8 @@ struct mrd_closed_epoch {
 };
 
 struct mrd_authority {
-    mrd_region region; /* MRD_REGION_NONE while vacant */
+    mrd_region region; /* while vacant: whose epoch is still open and may be resumed, so that
+                          its commits go on to count; MRD_REGION_NONE if nobody's */
     mrd_epoch epoch;
     enum mrd_authority_state state;
     uint8_t history_count; /* newest last */

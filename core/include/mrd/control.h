@@ -115,8 +115,8 @@ struct mrd_local {
     mrd_lsn drained_lsn[MRD_PARTITIONS_MAX];   /* the position that drain returned */
     mrd_wall_ms first_write_ms[MRD_PARTITIONS_MAX]; /* first commit under the present epoch */
     mrd_epoch opened_epoch[MRD_PARTITIONS_MAX];     /* promoted and open at this epoch */
-    struct mrd_tail_count { /* tail of the partition's newest closed epoch, as counted in
-                               meridian.reconcile */
+    struct mrd_tail_count { /* tail of mrd_duty.tail_epoch, as counted in meridian.reconcile by
+                               the same status call that gave the applied positions */
         uint64_t transactions, rows, rpo_ms;
     } tail[MRD_PARTITIONS_MAX];
 };
@@ -143,6 +143,7 @@ struct mrd_region_state {
     mrd_boot_ns pending_ns; /* our clock before it was sent */
     mrd_boot_ns deadline_ns; /* lease deadline; 0: none */
     mrd_boot_ns last_sent_ns;
+    uint64_t sent_reach;    /* what it said about the others: a change is worth a renewal */
 };
 
 /**
@@ -173,6 +174,8 @@ struct mrd_duty {
     } kind;
     uint64_t move;
     mrd_epoch epoch;
+    mrd_region tail_origin; /* the newest epoch that a failover closed, whose lost tail belongs */
+    mrd_epoch tail_epoch;   /* into its receipt; 0: none */
 };
 
 /** Work out the duties, one for each partition in the order of the configuration. */
@@ -210,7 +213,11 @@ int mrd_move_request(const struct mrd_config *config, const struct mrd_store *st
                      const char *who, mrd_wall_ms wall_ms, struct mrd_proposal *ret,
                      struct mrd_err *err);
 
-/** Append an audit event "event=NAME key=value ..." to a proposal; drops the oldest. */
+/**
+ * Append an audit event to a proposal: "event=NAME key=value ...", preceded by "at_ms=WALL ".
+ * The names are listed in docs/internals/events.md. The coordinator drops the oldest beyond
+ * MRD_EVENTS_MAX.
+ */
 void mrd_proposal_event(struct mrd_proposal *p, const struct mrd_store *store,
                         mrd_wall_ms wall_ms, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

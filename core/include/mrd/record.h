@@ -33,6 +33,9 @@ struct mrd_peer_report {
     mrd_session applied_session;
     uint64_t applied_boot_ms;
     uint64_t lag_bytes;
+    mrd_lsn catch_up_lsn;    /* its WAL position when the reporting region's session was opened;
+                                until it is applied the reporter counts as recovering. Filled by
+                                core, not by the agent */
     uint8_t refused;         /* its stream is closed and will stay closed (fence obeyed) */
 };
 
@@ -63,6 +66,7 @@ struct mrd_closed_record {
     mrd_session cut_session;
     uint64_t cut_boot_ms;
     char reason[24]; /* "failover" or "move" */
+    uint64_t receipt; /* of the failover or move that closed it */
     mrd_wall_ms at_ms;
 };
 
@@ -89,7 +93,8 @@ struct mrd_failover_record {
     uint64_t seq;         /* a later one shows that the region lives */
     uint8_t state;        /* enum mrd_failover_state */
     mrd_regions observers; /* who vouched, by index in the configuration */
-    char reason[24];      /* "unreachable" or "lease_expired" */
+    char reason[24];      /* "unreachable", "lease_expired", "successor"; "cancelled" once the
+                             region showed that it lives before anybody refused it */
     mrd_wall_ms fault_ms; /* last sign of life: when the last renewal was sent */
     mrd_wall_ms detected_ms;
 };

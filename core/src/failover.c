@@ -1,0 +1,587 @@
+/*
+ * Failover: authority moves away from a lost region (mrd/control.h, mrd_coordinator_step).
+ *
+ *   verdict --> FENCE: survivors close the lost region's stream for good and say how far they
+ *               got; nobody is granted anything yet
+ *           --> per partition: grant to a successor, or leave vacant with the reason
+ *           --> DONE: streams run again, so that the tail can be collected when it returns
+ *
+ * Why a grant is safe. Quorum class: an acknowledged commit is held by remote_acks replicas;
+ * with (others - remote_acks + 1) refusals at least one refusing replica holds it, so it lies
+ * at or before the cut, the highest position among the refusals; and too few replicas are left
+ * that could still acknowledge anything. No clock is involved. Async class: every other replica
+ * refused or lost its lease (without which it applies nothing), and the old home lost its own
+ * or knows that it is being replaced.
+ *
+ * Every fact a grant rests on is compared in its transaction: the failover, the refusals, the
+ * expired sessions, the authority. Facts that change all the time by nature (renewals of the
+ * successor) are not: a successor that dies in that moment is the next failover's business.
+ */
+#include "decide.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define GRACE_NS (1000 * MRDI_MS) /* patience with live replicas beyond those we must have */
+
+/* ---- judging one partition ---- */
+
+enum outcome { WAIT, GRANT, VACATE };
+
+struct judgement {
+    enum outcome outcome;
+    mrd_regions fenced, dead;   /* other replicas: refused; neither refused nor live */
+    bool home_expired;          /* the grant rests on the old home's expiry */
+    unsigned to;                /* GRANT: the successor */
+    struct mrd_fence_record cut; /* GRANT: the refusal that reached furthest */
+    mrd_wall_ms fenced_ms;      /* GRANT: the last refusal */
+    char why[128];              /* VACATE: the sentence an operator reads */
+};
+
+static bool has(mrd_regions set, unsigned region)
+{
+    return (set >> region & 1u) != 0;
+}
+
+static mrd_regions bit(unsigned region)
+{
+    return (mrd_regions)(1u << region);
+}
+
+static bool fence_of(const struct mrdi_view *v, unsigned t, unsigned by,
+                     struct mrd_fence_record *ret, uint64_t *ret_revision)
+{
+    bool ok;
+
+    *ret_revision = mrdi_fence(v->store, mrdi_name(v, t), mrdi_name(v, by), ret, &ok);
+    return ok && v->regions[t].has_failover &&
+           ret->failover_id == v->regions[t].failover.id;
+}
+
+/* Has @b a copy of what @t wrote? By its refusal if there is one, else by its last report. */
+static bool has_copy(const struct mrdi_view *v, unsigned t, unsigned b)
+{
+    const struct mrd_peer_report *r = mrdi_report(v, b, t);
+    struct mrd_fence_record f;
+    uint64_t revision;
+
+    if (mrdi_fencing(v, t) && fence_of(v, t, b, &f, &revision)) {
+        return f.applied_lsn > 0;
+    }
+    return r != NULL && r->applied_lsn > 0;
+}
+
+static unsigned refusals_needed(const struct mrd_conf_class *class)
+{
+    unsigned others = (unsigned)__builtin_popcount(class->replicas) - 1;
+
+    return others - mrd_config_remote_acks(class) + 1;
+}
+
+/*
+ * Could anybody take the partition over from @t, as things stand? Otherwise @why says why not.
+ * @fenced: replicas that refused already, for whom it does not matter if they died since.
+ */
+static bool feasible(const struct mrdi_view *v, const struct mrd_conf_class *class, unsigned t,
+                     mrd_regions fenced, char why[128])
+{
+    mrd_regions others = class->replicas & (mrd_regions)~bit(t);
+    unsigned votes = 0, live = 0, copies = 0;
+
+    for (unsigned b = 0; b < v->config->region_count; b++) {
+        if (!has(others, b)) {
+            continue;
+        }
+        votes += mrdi_live(v, b) || has(fenced, b);
+        if (has(class->allowed, b) && mrdi_live(v, b)) {
+            live++;
+            copies += has_copy(v, t, b);
+        }
+    }
+    why[0] = '\0';
+    if ((class->allowed & others) == 0) {
+        snprintf(why, 128, "no other region than \"%s\" may hold it", mrdi_name(v, t));
+    } else if (live == 0) {
+        snprintf(why, 128, "no other region that may hold it is live");
+    } else if (copies == 0) {
+        snprintf(why, 128, "no live region that may hold it has a copy");
+    } else if (class->durability == MRD_QUORUM && votes < refusals_needed(class)) {
+        snprintf(why, 128, "acknowledged writes may be only in regions that are down");
+    }
+    return why[0] == '\0';
+}
+
+static void collect(const struct mrdi_view *v, const struct mrd_conf_class *class, unsigned t,
+                    struct judgement *j, mrd_regions *ret_pending)
+{
+    bool first = true;
+
+    *ret_pending = 0;
+    for (unsigned b = 0; b < v->config->region_count; b++) {
+        struct mrd_fence_record f;
+        uint64_t revision;
+        if (b == t || !has(class->replicas, b)) {
+            continue;
+        }
+        if (!fence_of(v, t, b, &f, &revision)) {
+            *(mrdi_live(v, b) ? ret_pending : &j->dead) |= bit(b);
+            continue;
+        }
+        j->fenced |= bit(b);
+        if (first || f.applied_lsn > j->cut.applied_lsn) {
+            j->cut = f;
+        }
+        j->fenced_ms = f.at_ms > j->fenced_ms ? f.at_ms : j->fenced_ms;
+        first = false;
+    }
+}
+
+/* The fences that this class needs are up. */
+static bool fenced_enough(struct mrdi_step *s, const struct mrd_conf_class *class, unsigned t,
+                          mrd_regions pending, struct judgement *j)
+{
+    struct mrdi_region_view *r = &s->v.regions[t];
+    mrd_boot_ns age_ns = mrdi_age_ns(&s->c->failovers[t], r->failover_revision, s->now_ns);
+
+    if (class->durability == MRD_QUORUM) {
+        return (unsigned)__builtin_popcount(j->fenced) >= refusals_needed(class) &&
+               (pending == 0 || age_ns >= GRACE_NS);
+    }
+    if (pending != 0) {
+        return false;
+    }
+    j->home_expired = r->has_session && r->session.expired;
+    return j->home_expired || age_ns >= mrdi_lease_over_ns(s->config);
+}
+
+/* Allowed, live, holding a copy, and furthest; ties by the order of the configuration. */
+static int successor(const struct mrdi_view *v, const struct mrd_conf_class *class, unsigned t,
+                     mrd_regions fenced)
+{
+    mrd_lsn best_lsn = 0;
+    int best = -1;
+
+    for (unsigned b = 0; b < v->config->region_count; b++) {
+        struct mrd_fence_record f;
+        uint64_t revision;
+        if (!has(fenced & class->allowed, b) || !mrdi_live(v, b) || mrdi_fencing(v, b) ||
+            !fence_of(v, t, b, &f, &revision)) {
+            continue;
+        }
+        if (f.applied_lsn > best_lsn) {
+            best_lsn = f.applied_lsn;
+            best = (int)b;
+        }
+    }
+    return best;
+}
+
+static void judge(struct mrdi_step *s, const struct mrd_conf_class *class, unsigned t,
+                  struct judgement *j)
+{
+    mrd_regions pending;
+    int to;
+
+    *j = (struct judgement){.outcome = WAIT};
+    collect(&s->v, class, t, j, &pending);
+    if (!feasible(&s->v, class, t, j->fenced, j->why)) {
+        j->outcome = VACATE;
+        return;
+    }
+    if (!fenced_enough(s, class, t, pending, j)) {
+        return;
+    }
+    to = successor(&s->v, class, t, j->fenced);
+    if (to >= 0) {
+        j->outcome = GRANT;
+        j->to = (unsigned)to;
+    }
+}
+
+/* ---- receipts ---- */
+
+static void names_of(const struct mrdi_view *v, mrd_regions set, char *out, size_t cap)
+{
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (unsigned i = 0; i < v->config->region_count; i++) {
+        if (has(set, i) && used < cap) {
+            int n = snprintf(out + used, cap - used, "%s%s", used > 0 ? "," : "",
+                             mrdi_name(v, i));
+            used += n > 0 ? (size_t)n : 0;
+        }
+    }
+}
+
+static void receipt_new(const struct mrdi_view *v, const struct mrd_failover_record *f,
+                        const struct mrdi_partition *p, struct mrd_receipt_record *ret)
+{
+    *ret = (struct mrd_receipt_record){
+        .id = f->id + p->index,
+        .kind = "failover",
+        .fault_ms = f->fault_ms,
+        .detected_ms = f->detected_ms,
+    };
+    snprintf(ret->class_name, sizeof(ret->class_name), "%s", p->class->name);
+    snprintf(ret->partition, sizeof(ret->partition), "%s", p->name);
+    snprintf(ret->from, sizeof(ret->from), "%s", f->region);
+    names_of(v, f->observers, ret->observers, sizeof(ret->observers));
+}
+
+/* The receipt made at the verdict; made now when there were too many for one transaction. */
+static void receipt_get(const struct mrdi_view *v, const struct mrd_failover_record *f,
+                        const struct mrdi_partition *p, struct mrd_receipt_record *ret)
+{
+    bool ok;
+
+    (void)mrdi_receipt(v->store, f->id + p->index, ret, &ok);
+    if (!ok || strcmp(ret->class_name, p->class->name) != 0 ||
+        strcmp(ret->partition, p->name) != 0) {
+        receipt_new(v, f, p, ret);
+    }
+}
+
+/* ---- which partitions a failover of @t is about ---- */
+
+/* Its home is @t, or it is vacant and @t was the last. */
+static bool concerns(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
+                     struct mrd_authority_record *a, uint64_t *revision)
+{
+    bool ok;
+
+    *revision = mrdi_authority(v->store, p, a, &ok);
+    if (!ok) {
+        return false;
+    }
+    return strcmp(a->state == MRD_AUTH_VACANT ? a->last_region : a->region, mrdi_name(v, t)) == 0;
+}
+
+/* ---- starting ---- */
+
+/* Home of something; or last home of something vacant that somebody could take by now. */
+static bool worth_starting(const struct mrdi_view *v, unsigned t, bool *ret_homes)
+{
+    unsigned count = mrd_partition_count(v->config);
+    bool worth = false;
+
+    *ret_homes = false;
+    for (unsigned i = 0; i < count; i++) {
+        struct mrdi_partition p = mrdi_partition(v->config, i);
+        struct mrd_authority_record a;
+        uint64_t revision;
+        char why[128];
+        if (!concerns(v, &p, t, &a, &revision)) {
+            continue;
+        }
+        if (a.state != MRD_AUTH_VACANT) {
+            *ret_homes = true;
+            return true;
+        }
+        worth = worth || feasible(v, p.class, t, 0, why);
+    }
+    return worth;
+}
+
+static void first_receipts(struct mrdi_step *s, const struct mrd_failover_record *f, unsigned t)
+{
+    unsigned count = mrd_partition_count(s->config);
+
+    for (unsigned i = 0; i < count && mrdi_room(s->p, 2); i++) {
+        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrd_authority_record a;
+        struct mrd_receipt_record r;
+        uint64_t revision;
+        if (concerns(&s->v, &p, t, &a, &revision)) {
+            receipt_new(&s->v, f, &p, &r);
+            mrdi_put_receipt(s->p, &r);
+        }
+    }
+}
+
+static bool start(struct mrdi_step *s, unsigned t)
+{
+    struct mrdi_region_view *r = &s->v.regions[t];
+    struct mrd_failover_record f = {.state = MRD_FAILOVER_FENCE};
+    char observers[256];
+    const char *reason;
+    bool homes;
+
+    if (s->config->failover != MRD_FAILOVER_AUTOMATIC || mrdi_fencing(&s->v, t) ||
+        !mrdi_verdict(s, t, &f.observers, &reason) || !worth_starting(&s->v, t, &homes)) {
+        return false;
+    }
+    f.id = mrdi_next_id(s->store);
+    snprintf(f.region, sizeof(f.region), "%s", mrdi_name(&s->v, t));
+    snprintf(f.reason, sizeof(f.reason), "%s", homes ? reason : "successor");
+    f.session = r->session.session;
+    f.seq = r->session.seq;
+    f.fault_ms = r->session.wall_ms;
+    f.detected_ms = s->wall_ms;
+    /* It has not renewed since we judged it, and nobody else started one. */
+    mrdi_compare(s->p, r->session_revision, "session/%s", f.region);
+    mrdi_compare(s->p, r->failover_revision, "failover/%s", f.region);
+    mrdi_put_failover(s->p, &f);
+    names_of(&s->v, f.observers, observers, sizeof(observers));
+    mrd_proposal_event(s->p, s->store, s->wall_ms,
+                       "event=failover.started region=%s observers=%s reason=%s", f.region,
+                       observers, f.reason);
+    first_receipts(s, &f, t);
+    return true;
+}
+
+/* ---- cancelling ---- */
+
+static bool anybody_refused(const struct mrdi_view *v, unsigned t)
+{
+    for (unsigned b = 0; b < v->config->region_count; b++) {
+        struct mrd_fence_record f;
+        uint64_t revision;
+        if (b != t && fence_of(v, t, b, &f, &revision)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void cancel_receipts(struct mrdi_step *s, const struct mrd_failover_record *f)
+{
+    unsigned count = mrd_partition_count(s->config);
+
+    for (unsigned i = 0; i < count && mrdi_room(s->p, 2); i++) {
+        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrd_receipt_record r;
+        uint64_t revision;
+        bool ok;
+        revision = mrdi_receipt(s->store, f->id + i, &r, &ok);
+        if (ok && r.note[0] == '\0' && strcmp(r.class_name, p.class->name) == 0) {
+            snprintf(r.note, sizeof(r.note), "cancelled: \"%s\" lives", f->region);
+            mrdi_compare(s->p, revision, "receipt/%016llx", (unsigned long long)r.id);
+            mrdi_put_receipt(s->p, &r);
+        }
+    }
+}
+
+/*
+ * The region was not dead and no stream has been cut: nothing happened. Once somebody refused,
+ * going through with it is simpler and safer than taking it back.
+ */
+static bool cancel(struct mrdi_step *s, unsigned t)
+{
+    struct mrdi_region_view *r = &s->v.regions[t];
+    struct mrd_failover_record f = r->failover;
+
+    if (!mrdi_lives_since_verdict(&s->v, t) || anybody_refused(&s->v, t)) {
+        return false;
+    }
+    for (unsigned b = 0; b < s->config->region_count; b++) {
+        struct mrd_fence_record fence;
+        uint64_t revision;
+        if (b != t) {
+            (void)fence_of(&s->v, t, b, &fence, &revision);
+            mrdi_compare(s->p, revision, "fence/%s/%s", f.region, mrdi_name(&s->v, b));
+        }
+    }
+    f.state = MRD_FAILOVER_DONE;
+    snprintf(f.reason, sizeof(f.reason), "cancelled");
+    mrdi_compare(s->p, r->failover_revision, "failover/%s", f.region);
+    mrdi_put_failover(s->p, &f);
+    mrd_proposal_event(s->p, s->store, s->wall_ms, "event=failover.cancelled region=%s",
+                       f.region);
+    cancel_receipts(s, &f);
+    return true;
+}
+
+/* ---- granting and vacating ---- */
+
+static void compare_evidence(struct mrdi_step *s, const struct mrd_conf_class *class, unsigned t,
+                             const struct judgement *j)
+{
+    struct mrdi_region_view *r = &s->v.regions[t];
+
+    mrdi_compare(s->p, r->failover_revision, "failover/%s", mrdi_name(&s->v, t));
+    if (j->home_expired) {
+        mrdi_compare(s->p, r->session_revision, "session/%s", mrdi_name(&s->v, t));
+    }
+    for (unsigned b = 0; b < s->config->region_count; b++) {
+        struct mrd_fence_record f;
+        uint64_t revision;
+        if (has(j->fenced, b) && fence_of(&s->v, t, b, &f, &revision)) {
+            mrdi_compare(s->p, revision, "fence/%s/%s", mrdi_name(&s->v, t),
+                         mrdi_name(&s->v, b));
+        }
+        /* A replica that is dead for an async grant must not have come back meanwhile. */
+        if (class->durability != MRD_QUORUM && has(j->dead, b)) {
+            mrdi_compare(s->p, s->v.regions[b].session_revision, "session/%s",
+                         mrdi_name(&s->v, b));
+        }
+    }
+}
+
+/* A planned move of the same partition has lost its point. */
+static void end_move(struct mrdi_step *s, const struct mrdi_partition *p)
+{
+    struct mrd_move_record m;
+    bool ok;
+    uint64_t revision = mrdi_move(s->store, p, &m, &ok);
+
+    if (ok && mrdi_move_active(&m)) {
+        mrdi_move_abort(s->p, s->store, p, &m, revision, "the home failed", s->wall_ms);
+    }
+}
+
+static void grant(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,
+                  struct mrd_authority_record *a, uint64_t revision, const struct judgement *j)
+{
+    const struct mrdi_region_view *home = &s->v.regions[t];
+    const char *to = mrdi_name(&s->v, j->to);
+    struct mrd_receipt_record r;
+    struct mrd_closed_record closed = {
+        .cut = j->cut.applied_lsn,
+        .cut_session = j->cut.applied_session,
+        .cut_boot_ms = j->cut.applied_boot_ms,
+        .reason = "failover",
+        .receipt = home->failover.id + p->index,
+        .at_ms = s->wall_ms,
+    };
+
+    compare_evidence(s, p->class, t, j);
+    mrdi_compare(s->p, revision, "authority/%s/%s", p->class->name, p->name);
+    mrdi_authority_close(a, &closed, to);
+    mrdi_put_authority(s->p, p, a);
+
+    receipt_get(&s->v, &home->failover, p, &r);
+    snprintf(r.to, sizeof(r.to), "%s", to);
+    snprintf(r.note, sizeof(r.note), "granted");
+    r.epoch = a->epoch;
+    r.cut = closed.cut;
+    r.expired_ms = j->home_expired ? home->session.expired_ms : 0;
+    r.fenced_ms = j->fenced_ms;
+    r.granted_ms = s->wall_ms;
+    mrdi_put_receipt(s->p, &r);
+    end_move(s, p);
+    mrd_proposal_event(s->p, s->store, s->wall_ms,
+                       "event=authority.granted class=%s partition=%s region=%s epoch=%llu "
+                       "prev=%s reason=failover cut=%X/%X",
+                       p->class->name, p->name, to, (unsigned long long)a->epoch,
+                       mrdi_name(&s->v, t), (unsigned)(closed.cut >> 32), (unsigned)closed.cut);
+}
+
+static void vacate(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,
+                   struct mrd_authority_record *a, uint64_t revision, const char *why)
+{
+    struct mrd_receipt_record r;
+
+    mrdi_compare(s->p, s->v.regions[t].failover_revision, "failover/%s", mrdi_name(&s->v, t));
+    mrdi_compare(s->p, revision, "authority/%s/%s", p->class->name, p->name);
+    a->state = MRD_AUTH_VACANT;
+    snprintf(a->last_region, sizeof(a->last_region), "%s", a->region);
+    a->region[0] = '\0';
+    snprintf(a->why, sizeof(a->why), "%s", why);
+    mrdi_put_authority(s->p, p, a);
+
+    receipt_get(&s->v, &s->v.regions[t].failover, p, &r);
+    snprintf(r.note, sizeof(r.note), "vacant: %.110s", why);
+    mrdi_put_receipt(s->p, &r);
+    end_move(s, p);
+    mrd_proposal_event(s->p, s->store, s->wall_ms,
+                       "event=authority.vacated class=%s partition=%s prev=%s epoch=%llu "
+                       "why=\"%s\"",
+                       p->class->name, p->name, a->last_region, (unsigned long long)a->epoch,
+                       why);
+}
+
+/*
+ * Grant or vacate what is ready, as much as fits one transaction. *ret_left says whether
+ * anything still waits.
+ */
+static bool settle(struct mrdi_step *s, unsigned t, bool *ret_left)
+{
+    unsigned count = mrd_partition_count(s->config);
+
+    *ret_left = false;
+    for (unsigned i = 0; i < count; i++) {
+        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrd_authority_record a;
+        struct judgement j;
+        uint64_t revision;
+        if (!concerns(&s->v, &p, t, &a, &revision)) {
+            continue;
+        }
+        judge(s, p.class, t, &j);
+        /* Each grant puts at most six records; its evidence is at most all regions twice. */
+        if (j.outcome == WAIT || !mrdi_room(s->p, 6) ||
+            s->p->txn.compare_count + 2 * s->config->region_count + 6 > MRD_TXN_OPS_MAX) {
+            *ret_left = true;
+        } else if (j.outcome == GRANT) {
+            grant(s, &p, t, &a, revision, &j);
+        } else if (a.state != MRD_AUTH_VACANT) {
+            vacate(s, &p, t, &a, revision, j.why);
+        }
+    }
+    return s->p->txn.put_count > 0;
+}
+
+static void finish(struct mrdi_step *s, unsigned t)
+{
+    struct mrdi_region_view *r = &s->v.regions[t];
+    struct mrd_failover_record f = r->failover;
+
+    f.state = MRD_FAILOVER_DONE;
+    mrdi_compare(s->p, r->failover_revision, "failover/%s", f.region);
+    mrdi_put_failover(s->p, &f);
+    mrd_proposal_event(s->p, s->store, s->wall_ms, "event=failover.done region=%s", f.region);
+}
+
+/* ---- resuming what is vacant ---- */
+
+/* Nobody had a later epoch, so the old home goes on with the one it had. */
+static bool resume(struct mrdi_step *s, unsigned t)
+{
+    unsigned count = mrd_partition_count(s->config);
+
+    if (!mrdi_lives_since_verdict(&s->v, t) || mrdi_fencing(&s->v, t)) {
+        return false;
+    }
+    for (unsigned i = 0; i < count && mrdi_room(s->p, 2); i++) {
+        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrd_authority_record a;
+        uint64_t revision;
+        if (!concerns(&s->v, &p, t, &a, &revision) || a.state != MRD_AUTH_VACANT ||
+            !has(p.class->allowed, t)) {
+            continue;
+        }
+        mrdi_compare(s->p, s->v.regions[t].failover_revision, "failover/%s", a.last_region);
+        mrdi_compare(s->p, revision, "authority/%s/%s", p.class->name, p.name);
+        memcpy(a.region, a.last_region, sizeof(a.region));
+        a.last_region[0] = '\0';
+        a.why[0] = '\0';
+        a.state = MRD_AUTH_OPEN;
+        mrdi_put_authority(s->p, &p, &a);
+        mrd_proposal_event(s->p, s->store, s->wall_ms,
+                           "event=authority.resumed class=%s partition=%s region=%s epoch=%llu",
+                           p.class->name, p.name, a.region, (unsigned long long)a.epoch);
+    }
+    return s->p->txn.put_count > 0;
+}
+
+bool mrdi_failover_step(struct mrdi_step *s)
+{
+    for (unsigned t = 0; t < s->config->region_count; t++) {
+        bool left;
+        if (!mrdi_fencing(&s->v, t)) {
+            if (start(s, t) || resume(s, t)) {
+                return true;
+            }
+            continue;
+        }
+        if (cancel(s, t) || settle(s, t, &left)) {
+            return true;
+        }
+        if (!left) {
+            finish(s, t);
+            return true;
+        }
+    }
+    return false;
+}

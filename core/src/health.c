@@ -1,0 +1,241 @@
+/*
+ * Health: what the observers' reports add up to.
+ *
+ * Every region probes every other one and writes what it sees into its own renewals. Two
+ * different questions are asked of these reports. Health, for routing and for people, is a
+ * function of the store alone. The verdict that starts a failover is harder to get: the region
+ * must also have stopped renewing, by the coordinator's own clock.
+ *
+ * A dead process is not a dead region: while its agent or its PostgreSQL still answers, the
+ * quick verdict does not fall, and the supervisor has as long as the lease to bring the other
+ * one back. After that the region could not write anyway.
+ */
+#include "decide.h"
+
+#include <string.h>
+
+#define SEES_ALL (MRD_SEES_AGENT | MRD_SEES_SQL | MRD_SEES_EDGE)
+
+static unsigned count_live(const struct mrdi_view *v, unsigned except)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < v->config->region_count; i++) {
+        n += i != except && mrdi_live(v, i);
+    }
+    return n;
+}
+
+/* Observers whose report is recent, newer than @t's last renewal, and finds nobody there. */
+static mrd_regions who_misses(struct mrdi_step *s, unsigned t)
+{
+    const struct mrd_config *c = s->config;
+    mrd_boot_ns fresh_ns =
+        (2ull * c->renew_ms + (mrd_boot_ns)c->probe_interval_ms * c->probe_threshold) * MRDI_MS;
+    mrd_boot_ns silent_ns = mrdi_age_ns(&s->c->seen[t], s->v.regions[t].session_revision,
+                                        s->now_ns);
+    mrd_regions who = 0;
+
+    for (unsigned o = 0; o < c->region_count; o++) {
+        const struct mrd_peer_report *r = mrdi_report(&s->v, o, t);
+        mrd_boot_ns age_ns;
+        if (o == t || !mrdi_live(&s->v, o) || r == NULL) {
+            continue;
+        }
+        age_ns = mrdi_age_ns(&s->c->seen[o], s->v.regions[o].session_revision, s->now_ns);
+        if (age_ns <= fresh_ns && age_ns < silent_ns &&
+            (r->reachable & (MRD_SEES_AGENT | MRD_SEES_SQL)) == 0) {
+            who |= (mrd_regions)(1u << o);
+        }
+    }
+    return who;
+}
+
+static mrd_regions who_lives(const struct mrdi_view *v, unsigned except)
+{
+    mrd_regions who = 0;
+
+    for (unsigned i = 0; i < v->config->region_count; i++) {
+        if (i != except && mrdi_live(v, i)) {
+            who |= (mrd_regions)(1u << i);
+        }
+    }
+    return who;
+}
+
+bool mrdi_verdict(struct mrdi_step *s, unsigned t, mrd_regions *ret_observers,
+                  const char **ret_reason)
+{
+    const struct mrd_config *c = s->config;
+    unsigned live = count_live(&s->v, t), n;
+
+    if (!s->v.regions[t].has_session) {
+        return false; /* it never joined: nothing of its data is anywhere */
+    }
+    if (s->v.regions[t].session.expired) {
+        *ret_observers = who_lives(&s->v, t);
+        *ret_reason = "lease_expired";
+        return 2 * live > c->region_count;
+    }
+    if (mrdi_age_ns(&s->c->seen[t], s->v.regions[t].session_revision, s->now_ns) <=
+        (mrd_boot_ns)c->probe_interval_ms * c->probe_threshold * MRDI_MS) {
+        return false;
+    }
+    *ret_observers = who_misses(s, t);
+    *ret_reason = "unreachable";
+    n = (unsigned)__builtin_popcount(*ret_observers);
+    return n > 0 && 2 * n > live && 2 * n >= c->region_count;
+}
+
+/* ---- health for routing and people ---- */
+
+struct misses {
+    unsigned live, some, edge; /* observers: all, missing something, missing the edge */
+};
+
+static struct misses count_misses(const struct mrdi_view *v, unsigned t)
+{
+    uint8_t wanted = v->config->regions[t].witness ? MRD_SEES_AGENT : SEES_ALL;
+    struct misses m = {0};
+
+    for (unsigned o = 0; o < v->config->region_count; o++) {
+        const struct mrd_peer_report *r = mrdi_report(v, o, t);
+        if (o == t || !mrdi_live(v, o) || r == NULL) {
+            continue;
+        }
+        m.live++;
+        m.some += (r->reachable & wanted) != wanted;
+        m.edge += (wanted & MRD_SEES_EDGE) != 0 && (r->reachable & MRD_SEES_EDGE) == 0;
+    }
+    return m;
+}
+
+/* A copy of what @h writes has not caught up with where @h was when @t's session began. */
+static bool behind(const struct mrdi_view *v, unsigned t, unsigned h)
+{
+    const struct mrd_peer_report *r = mrdi_report(v, t, h);
+
+    return r == NULL || r->applied_lsn == 0 || r->applied_lsn < r->catch_up_lsn;
+}
+
+/* What @t had written before it came back has not been taken by the present home @h. */
+static bool tail_waits(const struct mrdi_view *v, unsigned t, unsigned h)
+{
+    const struct mrd_peer_report *r = mrdi_report(v, h, t);
+
+    return v->regions[t].has_failover && r != NULL &&
+           r->applied_lsn < v->regions[t].session.opened_lsn;
+}
+
+static bool recovering(const struct mrdi_view *v, unsigned t)
+{
+    unsigned count = mrd_partition_count(v->config);
+
+    for (unsigned i = 0; i < count; i++) {
+        struct mrdi_partition p = mrdi_partition(v->config, i);
+        struct mrd_authority_record a;
+        bool ok;
+        int h;
+        if ((p.class->replicas >> t & 1u) == 0) {
+            continue;
+        }
+        mrdi_authority(v->store, &p, &a, &ok);
+        h = ok ? mrd_config_region(v->config, a.region) : -1;
+        if (h >= 0 && (unsigned)h != t && mrdi_live(v, (unsigned)h) &&
+            (behind(v, t, (unsigned)h) || tail_waits(v, t, (unsigned)h))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What a live region says of itself; one that says nothing is taken as well. */
+static bool admits_trouble(const struct mrdi_view *v, unsigned t)
+{
+    uint8_t ready = v->regions[t].session.ready;
+
+    return !v->config->regions[t].witness && ready != 0 &&
+           (ready & (MRD_SEES_SQL | MRD_SEES_EDGE)) != (MRD_SEES_SQL | MRD_SEES_EDGE);
+}
+
+static enum mrd_health health_of(const struct mrdi_view *v, unsigned t)
+{
+    struct misses m;
+
+    if (!mrdi_live(v, t) || mrdi_fencing(v, t)) {
+        return MRD_DOWN;
+    }
+    m = count_misses(v, t);
+    if (2 * m.some > m.live || admits_trouble(v, t)) {
+        return MRD_DEGRADED;
+    }
+    if (!v->config->regions[t].witness && recovering(v, t)) {
+        return MRD_RECOVERING;
+    }
+    return m.some > 0 ? MRD_SUSPECT : MRD_HEALTHY;
+}
+
+void mrdi_health(const struct mrdi_view *v, enum mrd_health ret[MRD_REGIONS_MAX],
+                 bool ret_edge_lost[MRD_REGIONS_MAX])
+{
+    for (unsigned t = 0; t < v->config->region_count; t++) {
+        struct misses m = count_misses(v, t);
+        ret[t] = health_of(v, t);
+        ret_edge_lost[t] = 2 * m.edge > m.live;
+    }
+}
+
+void mrd_health_of(const struct mrd_config *config, const struct mrd_store *store,
+                   enum mrd_health ret[MRD_REGIONS_MAX])
+{
+    struct mrdi_view v;
+    bool edge_lost[MRD_REGIONS_MAX];
+
+    mrdi_view_load(&v, config, store);
+    mrdi_health(&v, ret, edge_lost);
+}
+
+/* ---- where the store's leader should be ---- */
+
+static uint64_t total_rtt_us(const struct mrdi_view *v, unsigned t)
+{
+    uint64_t sum = 0;
+
+    for (unsigned o = 0; o < v->config->region_count; o++) {
+        const struct mrd_peer_report *r = mrdi_report(v, t, o);
+        sum += r != NULL ? r->rtt_us : 0;
+    }
+    return sum;
+}
+
+int mrd_coordinator_preferred_leader(const struct mrd_config *config,
+                                     const struct mrd_store *store)
+{
+    struct mrdi_view v;
+    unsigned homes[MRD_REGIONS_MAX] = {0};
+    unsigned count = mrd_partition_count(config);
+    int best = -1;
+
+    mrdi_view_load(&v, config, store);
+    for (unsigned i = 0; i < count; i++) {
+        struct mrdi_partition p = mrdi_partition(config, i);
+        struct mrd_authority_record a;
+        bool ok;
+        int h;
+        mrdi_authority(store, &p, &a, &ok);
+        h = ok ? mrd_config_region(config, a.region) : -1;
+        if (h >= 0) {
+            homes[h]++;
+        }
+    }
+    for (unsigned i = 0; i < config->region_count; i++) {
+        if (!mrdi_live(&v, i) || mrdi_fencing(&v, i)) {
+            continue;
+        }
+        if (best < 0 || homes[i] < homes[best] ||
+            (homes[i] == homes[best] && total_rtt_us(&v, i) < total_rtt_us(&v, (unsigned)best))) {
+            best = (int)i;
+        }
+    }
+    return best;
+}

@@ -1,0 +1,591 @@
+/*
+ * The region's own part (mrd/control.h): hold a lease, obey fences, carry out moves, write down
+ * what happened.
+ *
+ * The lease. A renewal is a committed write of our session record. Its deadline counts from our
+ * clock before we sent it, never from when we learnt of it; it is believed only when our own
+ * replica of the store has applied it; and it is sent only when a canary that was sent after
+ * the previous renewal has reached our WAL. No number is ever sent twice within a session, so
+ * a renewal whose fate was unknown cannot be taken for a later one.
+ *
+ * Opening a session grants nothing. It compares our failover record as well, so that nobody
+ * opens a session in ignorance that his partitions are being taken away.
+ */
+#include "view.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct step {
+    struct mrd_region_state *r;
+    struct mrdi_view v;
+    const struct mrd_local *local;
+    const char *name; /* our own */
+    mrd_boot_ns now_ns;
+    mrd_wall_ms wall_ms;
+    struct mrd_proposal *p;
+};
+
+/* ---- observing ---- */
+
+static void end_session(struct mrd_region_state *r)
+{
+    r->session = 0;
+    r->seq = r->pending_seq = 0;
+    r->pending_ns = r->deadline_ns = r->last_sent_ns = 0;
+}
+
+static void extend(struct mrd_region_state *r, const struct mrd_config *config)
+{
+    mrd_boot_ns deadline_ns = r->pending_ns + (mrd_boot_ns)config->lease_ms * MRDI_MS;
+
+    if (deadline_ns > r->deadline_ns) {
+        r->deadline_ns = deadline_ns;
+    }
+    r->pending_seq = 0;
+}
+
+static bool is_own_session(const struct mrd_region_state *r, const struct mrd_config *config,
+                           const struct mrd_entry *e)
+{
+    char key[MRD_KEY_MAX];
+
+    snprintf(key, sizeof(key), "session/%s", config->regions[r->self].name);
+    return strcmp(key, e->key) == 0;
+}
+
+void mrd_region_observe(struct mrd_region_state *r, const struct mrd_config *config,
+                        const struct mrd_entry *e, mrd_boot_ns now_ns)
+{
+    struct mrd_session_record rec = {0};
+    struct mrd_buf b;
+
+    (void)now_ns; /* nothing may count from when we learnt of it */
+    if (!is_own_session(r, config, e)) {
+        return;
+    }
+    b = mrd_buf_reader(e->value, e->len);
+    if (e->value == NULL || mrd_session_record_decode(&b, &rec) != 0 || rec.expired) {
+        end_session(r);
+        r->opening = 0;
+        return;
+    }
+    if (r->opening != 0 && rec.session == r->opening && rec.seq == 0) {
+        end_session(r);
+        r->session = r->opening;
+        r->opening = 0;
+        return;
+    }
+    if (rec.session != r->session) {
+        end_session(r);
+    } else if (r->pending_seq != 0 && rec.seq == r->pending_seq) {
+        extend(r, config);
+    }
+}
+
+void mrd_region_abandon(struct mrd_region_state *r)
+{
+    r->pending_seq = 0;
+    r->pending_ns = 0;
+    r->opening = 0;
+}
+
+/* ---- the lease ---- */
+
+static bool canary_fresh(const struct step *s)
+{
+    mrd_boot_ns half_ns = (mrd_boot_ns)s->v.config->lease_ms * MRDI_MS / 2;
+
+    if (s->v.config->regions[s->r->self].witness) {
+        return true;
+    }
+    return s->local->canary_ok && s->local->canary_ns > s->r->last_sent_ns &&
+           s->local->canary_ns <= s->now_ns && s->now_ns - s->local->canary_ns <= half_ns;
+}
+
+static struct mrd_peer_report *peer_in(struct mrd_session_record *rec, const char *name)
+{
+    for (unsigned i = 0; i < rec->peer_count && i < MRD_REGIONS_MAX; i++) {
+        if (strcmp(rec->peers[i].region, name) == 0) {
+            return &rec->peers[i];
+        }
+    }
+    return NULL;
+}
+
+/* Where the others stood when this session opened is remembered in each of its renewals. */
+static void fill_catch_up(const struct step *s, struct mrd_session_record *rec, bool opening)
+{
+    const struct mrdi_region_view *own = &s->v.regions[s->r->self];
+
+    for (unsigned i = 0; i < s->v.config->region_count; i++) {
+        struct mrd_peer_report *p = peer_in(rec, mrdi_name(&s->v, i));
+        const struct mrd_peer_report *before = mrdi_peer(&own->session, mrdi_name(&s->v, i));
+        if (p == NULL) {
+            continue;
+        }
+        p->catch_up_lsn = 0;
+        if (opening) {
+            p->catch_up_lsn =
+                s->v.regions[i].has_session ? s->v.regions[i].session.wal_lsn : 0;
+        } else if (before != NULL) {
+            p->catch_up_lsn = before->catch_up_lsn;
+        }
+    }
+}
+
+static bool lived_through_failover(const struct step *s)
+{
+    const struct mrdi_region_view *own = &s->v.regions[s->r->self];
+
+    return own->has_failover && own->failover.state == MRD_FAILOVER_DONE &&
+           own->failover.session == s->r->session && s->r->session != 0 &&
+           strcmp(own->failover.reason, "cancelled") != 0;
+}
+
+/*
+ * Open a session: when we have none, or when our partitions were taken while this one lived, so
+ * that opened_lsn says from where on nothing more of the old epochs can come.
+ */
+static bool open_session(struct step *s)
+{
+    const struct mrdi_region_view *own = &s->v.regions[s->r->self];
+    struct mrd_session_record rec = s->local->report;
+
+    if ((s->r->session != 0 && !lived_through_failover(s)) || !canary_fresh(s)) {
+        return false;
+    }
+    if (own->session_revision != 0 && !own->has_session) {
+        return false; /* not ours to overwrite what we cannot read */
+    }
+    /* Somebody may rely on the old session running out: wait until it did. */
+    if (mrdi_fencing(&s->v, s->r->self) && own->has_session && !own->session.expired) {
+        return false;
+    }
+    rec.session = own->has_session ? own->session.session + 1 : 1;
+    rec.seq = 0;
+    rec.expired = false;
+    rec.expired_ms = 0;
+    rec.opened_lsn = rec.wal_lsn;
+    fill_catch_up(s, &rec, true);
+    mrdi_compare(s->p, own->session_revision, "session/%s", s->name);
+    mrdi_compare(s->p, own->failover_revision, "failover/%s", s->name);
+    mrdi_put_session(s->p, s->name, &rec);
+    s->r->opening = rec.session;
+    return true;
+}
+
+/* A digest of what the report says about who is there; its change should not wait. */
+static uint64_t reach(const struct mrd_session_record *rec)
+{
+    uint64_t h = 1469598103934665603ull + rec->ready;
+
+    for (unsigned i = 0; i < rec->peer_count && i < MRD_REGIONS_MAX; i++) {
+        h = (h ^ rec->peers[i].reachable) * 1099511628211ull;
+    }
+    return h;
+}
+
+static bool renewal_due(const struct step *s)
+{
+    mrd_boot_ns since_ns = s->now_ns - s->r->last_sent_ns;
+
+    return s->r->last_sent_ns == 0 ||
+           since_ns >= (mrd_boot_ns)s->v.config->renew_ms * MRDI_MS ||
+           reach(&s->local->report) != s->r->sent_reach;
+}
+
+/* A renewal that nobody told us about: its number is spent, so giving it up is always safe. */
+static void forget_lost_renewal(const struct step *s)
+{
+    mrd_boot_ns half_ns = (mrd_boot_ns)s->v.config->lease_ms * MRDI_MS / 2;
+
+    if (s->r->pending_seq != 0 && s->now_ns - s->r->pending_ns > half_ns) {
+        s->r->pending_seq = 0;
+    }
+}
+
+static bool renew(struct step *s)
+{
+    const struct mrdi_region_view *own = &s->v.regions[s->r->self];
+    struct mrd_session_record rec = s->local->report;
+    uint64_t seq;
+
+    forget_lost_renewal(s);
+    if (s->r->session == 0 || s->r->pending_seq != 0 || !own->has_session ||
+        own->session.session != s->r->session || own->session.expired || !renewal_due(s) ||
+        !canary_fresh(s)) {
+        return false;
+    }
+    seq = (own->session.seq > s->r->seq ? own->session.seq : s->r->seq) + 1;
+    rec.session = s->r->session;
+    rec.seq = seq;
+    rec.expired = false;
+    rec.expired_ms = 0;
+    rec.opened_lsn = own->session.opened_lsn;
+    fill_catch_up(s, &rec, false);
+    mrdi_compare(s->p, own->session_revision, "session/%s", s->name);
+    mrdi_put_session(s->p, s->name, &rec);
+    s->r->seq = s->r->pending_seq = seq;
+    s->r->pending_ns = s->r->last_sent_ns = s->now_ns;
+    s->r->sent_reach = reach(&rec);
+    return true;
+}
+
+/* ---- fences ---- */
+
+static bool confirm_fence(struct step *s)
+{
+    for (unsigned t = 0; t < s->v.config->region_count; t++) {
+        const struct mrdi_region_view *home = &s->v.regions[t];
+        const struct mrd_peer_report *mine =
+            mrdi_peer(&s->local->report, mrdi_name(&s->v, t));
+        struct mrd_fence_record f;
+        uint64_t revision;
+        bool ok;
+        if (t == s->r->self || !mrdi_fencing(&s->v, t) || mine == NULL || !mine->refused) {
+            continue;
+        }
+        revision = mrdi_fence(s->v.store, mrdi_name(&s->v, t), s->name, &f, &ok);
+        if (ok && f.failover_id == home->failover.id) {
+            continue;
+        }
+        f = (struct mrd_fence_record){home->failover.id, mine->applied_lsn,
+                                      mine->applied_session, mine->applied_boot_ms, s->wall_ms};
+        mrdi_compare(s->p, home->failover_revision, "failover/%s", mrdi_name(&s->v, t));
+        mrdi_compare(s->p, revision, "fence/%s/%s", mrdi_name(&s->v, t), s->name);
+        mrdi_put_fence(s->p, mrdi_name(&s->v, t), s->name, &f);
+        mrd_proposal_event(s->p, s->v.store, s->wall_ms,
+                           "event=stream.refused origin=%s by=%s applied=%X/%X",
+                           mrdi_name(&s->v, t), s->name, (unsigned)(f.applied_lsn >> 32),
+                           (unsigned)f.applied_lsn);
+        return true;
+    }
+    return false;
+}
+
+/* ---- catching up, and what the agent should do ---- */
+
+bool mrdi_caught_up(const struct mrdi_view *v, const struct mrd_local *local, unsigned self,
+                    const struct mrd_authority_record *a)
+{
+    for (unsigned i = 0; i < a->history_count; i++) {
+        const struct mrd_closed_record *c = &a->history[i];
+        const struct mrd_peer_report *mine = mrdi_peer(&local->report, c->region);
+        mrd_lsn applied = mine != NULL ? mine->applied_lsn : 0;
+        if (strcmp(c->region, mrdi_name(v, self)) == 0) {
+            continue;
+        }
+        /* A copy made after that epoch holds it without ever having had its stream. */
+        if (applied == 0 && i + 1 < a->history_count) {
+            continue;
+        }
+        if (applied < c->cut) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void duty_of(const struct mrdi_view *v, const struct mrd_local *local, unsigned self,
+                    const struct mrdi_partition *p, struct mrd_duty *ret)
+{
+    struct mrd_authority_record a;
+    struct mrd_move_record m;
+    bool ok, moving;
+
+    mrdi_authority(v->store, p, &a, &ok);
+    if (!ok) {
+        return;
+    }
+    for (unsigned i = 0; i < a.history_count; i++) {
+        int origin = mrd_config_region(v->config, a.history[i].region);
+        if (origin >= 0 && strcmp(a.history[i].reason, "failover") == 0) {
+            ret->tail_origin = (mrd_region)origin;
+            ret->tail_epoch = a.history[i].epoch;
+        }
+    }
+    if (strcmp(a.region, mrdi_name(v, self)) != 0 || mrdi_fencing(v, self)) {
+        return;
+    }
+    mrdi_move(v->store, p, &m, &moving);
+    if (a.state == MRD_AUTH_FROZEN && moving && m.state == MRD_MOVE_FREEZE &&
+        local->drained_move[p->index] != m.id) {
+        ret->kind = MRD_DUTY_DRAIN;
+        ret->move = m.id;
+    } else if (a.state == MRD_AUTH_OPEN && local->opened_epoch[p->index] < a.epoch &&
+               mrdi_caught_up(v, local, self, &a)) {
+        ret->kind = MRD_DUTY_PROMOTE;
+    }
+    ret->epoch = a.epoch;
+}
+
+void mrd_region_duties(const struct mrd_region_state *r, const struct mrd_config *config,
+                       const struct mrd_store *store, const struct mrd_local *local,
+                       struct mrd_duty ret[MRD_PARTITIONS_MAX])
+{
+    struct mrdi_view v;
+    unsigned count = mrd_partition_count(config);
+
+    mrdi_view_load(&v, config, store);
+    for (unsigned i = 0; i < count; i++) {
+        struct mrdi_partition p = mrdi_partition(config, i);
+        ret[i] = (struct mrd_duty){.kind = MRD_DUTY_NONE, .tail_origin = MRD_REGION_NONE};
+        duty_of(&v, local, r->self, &p, &ret[i]);
+    }
+}
+
+/* ---- moves ---- */
+
+static void report_frozen(struct step *s, const struct mrdi_partition *p,
+                          struct mrd_move_record *m, uint64_t revision)
+{
+    struct mrd_receipt_record r;
+    bool ok;
+    uint64_t receipt = mrdi_receipt(s->v.store, m->id, &r, &ok);
+
+    m->state = MRD_MOVE_FROZEN;
+    m->final_lsn = s->local->drained_lsn[p->index];
+    m->final_session = s->r->session;
+    /* Everything this session acknowledged lies before the final position. */
+    m->final_boot_ms = UINT64_MAX;
+    mrdi_compare(s->p, revision, "move/%s/%s", p->class->name, p->name);
+    mrdi_put_move(s->p, p, m);
+    if (ok) {
+        r.fenced_ms = s->wall_ms;
+        mrdi_compare(s->p, receipt, "receipt/%016llx", (unsigned long long)m->id);
+        mrdi_put_receipt(s->p, &r);
+    }
+}
+
+static void take_over(struct step *s, const struct mrdi_partition *p, struct mrd_move_record *m,
+                      uint64_t revision, struct mrd_authority_record *a,
+                      uint64_t authority_revision)
+{
+    struct mrd_closed_record closed = {
+        .cut = m->final_lsn,
+        .cut_session = m->final_session,
+        .cut_boot_ms = m->final_boot_ms,
+        .reason = "move",
+        .receipt = m->id,
+        .at_ms = s->wall_ms,
+    };
+    struct mrd_receipt_record r;
+    bool ok;
+    uint64_t receipt = mrdi_receipt(s->v.store, m->id, &r, &ok);
+
+    m->state = MRD_MOVE_DONE;
+    mrdi_authority_close(a, &closed, s->name);
+    mrdi_compare(s->p, revision, "move/%s/%s", p->class->name, p->name);
+    mrdi_compare(s->p, authority_revision, "authority/%s/%s", p->class->name, p->name);
+    mrdi_put_move(s->p, p, m);
+    mrdi_put_authority(s->p, p, a);
+    if (ok) {
+        snprintf(r.note, sizeof(r.note), "granted");
+        r.epoch = a->epoch;
+        r.cut = closed.cut;
+        r.granted_ms = s->wall_ms;
+        mrdi_compare(s->p, receipt, "receipt/%016llx", (unsigned long long)m->id);
+        mrdi_put_receipt(s->p, &r);
+    }
+    mrd_proposal_event(s->p, s->v.store, s->wall_ms,
+                       "event=authority.granted class=%s partition=%s region=%s epoch=%llu "
+                       "prev=%s reason=move cut=%X/%X",
+                       p->class->name, p->name, s->name, (unsigned long long)a->epoch, m->from,
+                       (unsigned)(closed.cut >> 32), (unsigned)closed.cut);
+}
+
+/* Our copy holds the home's final position, and every cut before it. */
+static bool target_ready(const struct step *s, const struct mrd_move_record *m,
+                         const struct mrd_authority_record *a)
+{
+    const struct mrd_peer_report *mine = mrdi_peer(&s->local->report, m->from);
+
+    return mine != NULL && mine->applied_lsn >= m->final_lsn && m->final_lsn > 0 &&
+           s->now_ns < s->r->deadline_ns && mrdi_caught_up(&s->v, s->local, s->r->self, a);
+}
+
+static bool advance_move(struct step *s, const struct mrdi_partition *p)
+{
+    struct mrd_move_record m;
+    struct mrd_authority_record a;
+    bool moving, ok;
+    uint64_t revision = mrdi_move(s->v.store, p, &m, &moving), authority_revision;
+
+    if (!moving || !mrdi_move_active(&m)) {
+        return false;
+    }
+    authority_revision = mrdi_authority(s->v.store, p, &a, &ok);
+    if (!ok || a.state != MRD_AUTH_FROZEN || a.epoch != m.epoch) {
+        return false;
+    }
+    if (m.state == MRD_MOVE_FREEZE && strcmp(m.from, s->name) == 0 && s->r->session != 0 &&
+        s->local->drained_move[p->index] == m.id && s->local->drained_lsn[p->index] > 0) {
+        report_frozen(s, p, &m, revision);
+        return true;
+    }
+    if (m.state == MRD_MOVE_FROZEN && strcmp(m.to, s->name) == 0 && target_ready(s, &m, &a)) {
+        take_over(s, p, &m, revision, &a, authority_revision);
+        return true;
+    }
+    return false;
+}
+
+/* ---- receipts ---- */
+
+static bool failover_receipt(const struct mrd_receipt_record *r)
+{
+    return strcmp(r->kind, "failover") == 0;
+}
+
+static bool note_opened(const struct step *s, const struct mrdi_partition *p,
+                        const struct mrd_authority_record *a, struct mrd_receipt_record *r)
+{
+    bool changed = false;
+
+    if (r->epoch != a->epoch || s->local->opened_epoch[p->index] < a->epoch) {
+        return false;
+    }
+    if (r->opened_ms == 0) {
+        r->opened_ms = s->wall_ms;
+        if (!failover_receipt(r)) {
+            r->rto_ms = (uint32_t)(r->opened_ms - r->detected_ms);
+        }
+        changed = true;
+    }
+    if (r->first_write_ms == 0 && s->local->first_write_ms[p->index] != 0) {
+        r->first_write_ms = s->local->first_write_ms[p->index];
+        if (failover_receipt(r) && r->first_write_ms > r->fault_ms) {
+            r->rto_ms = (uint32_t)(r->first_write_ms - r->fault_ms);
+        }
+        changed = true;
+    }
+    return changed;
+}
+
+/* The old home is back, and we have applied everything it wrote before it came back. */
+static bool note_returned(const struct step *s, const struct mrdi_partition *p,
+                          struct mrd_receipt_record *r)
+{
+    int t = mrd_config_region(s->v.config, r->from);
+    const struct mrdi_region_view *home = t >= 0 ? &s->v.regions[t] : NULL;
+    const struct mrd_peer_report *mine = mrdi_peer(&s->local->report, r->from);
+
+    if (r->returned_ms != 0 || !failover_receipt(r) || home == NULL || mine == NULL ||
+        !mrdi_live(&s->v, (unsigned)t) || mrdi_fencing(&s->v, (unsigned)t) ||
+        !home->has_failover || home->session.session <= home->failover.session ||
+        mine->applied_lsn < home->session.opened_lsn) {
+        return false;
+    }
+    r->returned_ms = s->wall_ms;
+    r->tail_transactions = s->local->tail[p->index].transactions;
+    r->tail_rows = s->local->tail[p->index].rows;
+    r->rpo_ms = s->local->tail[p->index].rpo_ms;
+    return true;
+}
+
+/* The receipt of one closed epoch. Only the newest tail is counted by the agent. */
+static bool update_receipt(struct step *s, const struct mrdi_partition *p,
+                           const struct mrd_authority_record *a, unsigned i, bool newest_tail)
+{
+    struct mrd_receipt_record r;
+    bool ok, changed;
+    uint64_t revision = mrdi_receipt(s->v.store, a->history[i].receipt, &r, &ok);
+
+    if (!ok) {
+        return false;
+    }
+    changed = i + 1 == a->history_count && note_opened(s, p, a, &r);
+    changed = (newest_tail && note_returned(s, p, &r)) || changed;
+    if (!changed) {
+        return false;
+    }
+    mrdi_compare(s->p, revision, "receipt/%016llx", (unsigned long long)r.id);
+    mrdi_put_receipt(s->p, &r);
+    if (r.returned_ms == s->wall_ms) {
+        mrd_proposal_event(s->p, s->v.store, s->wall_ms,
+                           "event=receipt.final id=%016llx class=%s partition=%s from=%s to=%s "
+                           "tail_transactions=%llu tail_rows=%llu",
+                           (unsigned long long)r.id, r.class_name, r.partition, r.from, r.to,
+                           (unsigned long long)r.tail_transactions,
+                           (unsigned long long)r.tail_rows);
+    }
+    return true;
+}
+
+static bool write_receipts(struct step *s, const struct mrdi_partition *p)
+{
+    struct mrd_authority_record a;
+    int newest_tail = -1;
+    bool ok;
+
+    mrdi_authority(s->v.store, p, &a, &ok);
+    if (!ok || strcmp(a.region, s->name) != 0) {
+        return false;
+    }
+    for (unsigned i = 0; i < a.history_count; i++) {
+        if (strcmp(a.history[i].reason, "failover") == 0) {
+            newest_tail = (int)i;
+        }
+    }
+    if (a.history_count > 0 &&
+        update_receipt(s, p, &a, a.history_count - 1u,
+                       newest_tail == (int)a.history_count - 1)) {
+        return true;
+    }
+    return newest_tail >= 0 && newest_tail != (int)a.history_count - 1 &&
+           update_receipt(s, p, &a, (unsigned)newest_tail, true);
+}
+
+/* ---- the step ---- */
+
+/* Everything but the lease itself, in the order in which clients wait for it. */
+static bool step_duties(struct step *s)
+{
+    unsigned count = mrd_partition_count(s->v.config);
+
+    if (confirm_fence(s)) {
+        return true;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        struct mrdi_partition p = mrdi_partition(s->v.config, i);
+        if (advance_move(s, &p)) {
+            return true;
+        }
+    }
+    for (unsigned i = 0; i < count; i++) {
+        struct mrdi_partition p = mrdi_partition(s->v.config, i);
+        if (write_receipts(s, &p)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Less than three quarters of the lease are left: nothing goes before its renewal. */
+static bool lease_presses(const struct step *s)
+{
+    mrd_boot_ns lease_ns = (mrd_boot_ns)s->v.config->lease_ms * MRDI_MS;
+
+    return s->r->deadline_ns < s->now_ns + lease_ns / 4 * 3;
+}
+
+void mrd_region_step(struct mrd_region_state *r, const struct mrd_config *config,
+                     const struct mrd_store *store, const struct mrd_local *local,
+                     mrd_boot_ns now_ns, mrd_wall_ms wall_ms, struct mrd_proposal *ret)
+{
+    struct step s = {.r = r,
+                     .local = local,
+                     .name = config->regions[r->self].name,
+                     .now_ns = now_ns,
+                     .wall_ms = wall_ms,
+                     .p = ret};
+    bool filled;
+
+    mrdi_begin(ret);
+    mrdi_view_load(&s.v, config, store);
+    filled = open_session(&s) || (lease_presses(&s) && renew(&s)) || step_duties(&s) || renew(&s);
+    if (filled) {
+        mrdi_end(ret);
+    }
+}

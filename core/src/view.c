@@ -1,0 +1,242 @@
+/*
+ * The store read as records (view.h).
+ */
+#include "view.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static uint64_t lookup(const struct mrd_store *s, const char *key, struct mrd_buf *ret)
+{
+    struct mrd_entry e;
+
+    if (mrd_store_get(s, key, &e) != 0) {
+        *ret = mrd_buf_reader("", 0);
+        return 0;
+    }
+    *ret = mrd_buf_reader(e.value, e.len);
+    return e.revision;
+}
+
+static void load_region(struct mrdi_view *v, unsigned i)
+{
+    struct mrdi_region_view *r = &v->regions[i];
+    char key[MRD_KEY_MAX];
+    struct mrd_buf b;
+
+    snprintf(key, sizeof(key), "session/%s", mrdi_name(v, i));
+    r->session_revision = lookup(v->store, key, &b);
+    r->has_session = r->session_revision != 0 && mrd_session_record_decode(&b, &r->session) == 0;
+
+    snprintf(key, sizeof(key), "failover/%s", mrdi_name(v, i));
+    r->failover_revision = lookup(v->store, key, &b);
+    r->has_failover =
+        r->failover_revision != 0 && mrd_failover_record_decode(&b, &r->failover) == 0;
+}
+
+void mrdi_view_load(struct mrdi_view *v, const struct mrd_config *config,
+                    const struct mrd_store *store)
+{
+    v->config = config;
+    v->store = store;
+    for (unsigned i = 0; i < config->region_count; i++) {
+        load_region(v, i);
+    }
+}
+
+const char *mrdi_name(const struct mrdi_view *v, unsigned region)
+{
+    return v->config->regions[region].name;
+}
+
+bool mrdi_live(const struct mrdi_view *v, unsigned region)
+{
+    const struct mrdi_region_view *r = &v->regions[region];
+
+    return r->has_session && !r->session.expired;
+}
+
+bool mrdi_fencing(const struct mrdi_view *v, unsigned region)
+{
+    const struct mrdi_region_view *r = &v->regions[region];
+
+    return r->has_failover && r->failover.state == MRD_FAILOVER_FENCE;
+}
+
+bool mrdi_lives_since_verdict(const struct mrdi_view *v, unsigned region)
+{
+    const struct mrdi_region_view *r = &v->regions[region];
+
+    if (!mrdi_live(v, region)) {
+        return false;
+    }
+    return !r->has_failover || r->session.session > r->failover.session ||
+           (r->session.session == r->failover.session && r->session.seq > r->failover.seq);
+}
+
+const struct mrd_peer_report *mrdi_peer(const struct mrd_session_record *s, const char *region)
+{
+    for (unsigned i = 0; i < s->peer_count && i < MRD_REGIONS_MAX; i++) {
+        if (strcmp(s->peers[i].region, region) == 0) {
+            return &s->peers[i];
+        }
+    }
+    return NULL;
+}
+
+const struct mrd_peer_report *mrdi_report(const struct mrdi_view *v, unsigned by, unsigned about)
+{
+    const struct mrdi_region_view *r = &v->regions[by];
+
+    return r->has_session ? mrdi_peer(&r->session, mrdi_name(v, about)) : NULL;
+}
+
+/* ---- partitions ---- */
+
+static unsigned class_partitions(const struct mrd_conf_class *c)
+{
+    return c->posture == MRD_PARTITIONED ? c->partition_count : 1;
+}
+
+unsigned mrd_partition_count(const struct mrd_config *config)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < config->class_count; i++) {
+        n += class_partitions(&config->classes[i]);
+    }
+    return n < MRD_PARTITIONS_MAX ? n : MRD_PARTITIONS_MAX;
+}
+
+const struct mrd_conf_class *mrd_partition_at(const struct mrd_config *config, unsigned i,
+                                              const char **ret_name)
+{
+    unsigned k = 0;
+
+    while (i >= class_partitions(&config->classes[k])) {
+        i -= class_partitions(&config->classes[k]);
+        k++;
+        mrd_assert(k < config->class_count);
+    }
+    *ret_name = config->classes[k].posture == MRD_PARTITIONED ? config->classes[k].partitions[i]
+                                                              : MRD_PARTITION_ALL;
+    return &config->classes[k];
+}
+
+int mrd_partition_index(const struct mrd_config *config, const char *class_name,
+                        const char *partition)
+{
+    unsigned count = mrd_partition_count(config);
+
+    for (unsigned i = 0; i < count; i++) {
+        const char *name;
+        const struct mrd_conf_class *c = mrd_partition_at(config, i, &name);
+        if (strcmp(c->name, class_name) == 0 && strcmp(name, partition) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+struct mrdi_partition mrdi_partition(const struct mrd_config *config, unsigned index)
+{
+    struct mrdi_partition p = {.index = index};
+
+    p.class = mrd_partition_at(config, index, &p.name);
+    return p;
+}
+
+mrd_region mrdi_configured_home(const struct mrdi_partition *p)
+{
+    if (p->class->posture != MRD_PARTITIONED) {
+        return p->class->home;
+    }
+    for (unsigned i = 0; i < p->class->partition_count; i++) {
+        if (p->name == p->class->partitions[i]) {
+            return p->class->partition_home[i];
+        }
+    }
+    return MRD_REGION_NONE;
+}
+
+uint64_t mrdi_authority(const struct mrd_store *s, const struct mrdi_partition *p,
+                        struct mrd_authority_record *ret, bool *ok)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_buf b;
+    uint64_t revision;
+
+    snprintf(key, sizeof(key), "authority/%s/%s", p->class->name, p->name);
+    revision = lookup(s, key, &b);
+    *ok = revision != 0 && mrd_authority_record_decode(&b, ret) == 0;
+    return revision;
+}
+
+uint64_t mrdi_move(const struct mrd_store *s, const struct mrdi_partition *p,
+                   struct mrd_move_record *ret, bool *ok)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_buf b;
+    uint64_t revision;
+
+    snprintf(key, sizeof(key), "move/%s/%s", p->class->name, p->name);
+    revision = lookup(s, key, &b);
+    *ok = revision != 0 && mrd_move_record_decode(&b, ret) == 0;
+    return revision;
+}
+
+uint64_t mrdi_fence(const struct mrd_store *s, const char *region, const char *by,
+                    struct mrd_fence_record *ret, bool *ok)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_buf b;
+    uint64_t revision;
+
+    snprintf(key, sizeof(key), "fence/%s/%s", region, by);
+    revision = lookup(s, key, &b);
+    *ok = revision != 0 && mrd_fence_record_decode(&b, ret) == 0;
+    return revision;
+}
+
+uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt_record *ret,
+                      bool *ok)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_buf b;
+    uint64_t revision;
+
+    snprintf(key, sizeof(key), "receipt/%016llx", (unsigned long long)id);
+    revision = lookup(s, key, &b);
+    *ok = revision != 0 && mrd_receipt_record_decode(&b, ret) == 0;
+    return revision;
+}
+
+bool mrdi_move_active(const struct mrd_move_record *m)
+{
+    return m->state == MRD_MOVE_FREEZE || m->state == MRD_MOVE_FROZEN;
+}
+
+void mrdi_authority_close(struct mrd_authority_record *a, const struct mrd_closed_record *closed,
+                          const char *to)
+{
+    if (a->history_count == MRD_HISTORY_MAX) {
+        memmove(&a->history[0], &a->history[1],
+                (MRD_HISTORY_MAX - 1) * sizeof(a->history[0]));
+        a->history_count--;
+    }
+    a->history[a->history_count] = *closed;
+    a->history[a->history_count].epoch = a->epoch;
+    snprintf(a->history[a->history_count].region, MRD_NAME_MAX, "%s",
+             a->region[0] != '\0' ? a->region : a->last_region);
+    a->history_count++;
+    a->epoch++;
+    a->state = MRD_AUTH_OPEN;
+    snprintf(a->region, sizeof(a->region), "%s", to);
+    a->last_region[0] = '\0';
+    a->why[0] = '\0';
+}
+
+uint64_t mrdi_next_id(const struct mrd_store *s)
+{
+    return (mrd_store_revision(s) + 1) << 8;
+}

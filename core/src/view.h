@@ -1,0 +1,107 @@
+/*
+ * What coordinator and region both need: the store read as records, and proposals written as
+ * records. Private to core's control half.
+ *
+ * A view is loaded once per step. It borrows the configuration and the store and holds what
+ * every decision asks for: each region's session and failover. Everything else is read when it
+ * is needed. A record that does not decode counts as absent for reading, but its revision is
+ * kept, so that nobody overwrites by accident what he could not read.
+ */
+#pragma once
+
+#include <mrd/control.h>
+
+#define MRDI_MS 1000000ull /* nanoseconds */
+
+struct mrdi_region_view {
+    uint64_t session_revision, failover_revision; /* 0: no such key */
+    bool has_session, has_failover;               /* there, and readable */
+    struct mrd_session_record session;
+    struct mrd_failover_record failover;
+};
+
+struct mrdi_view {
+    const struct mrd_config *config;
+    const struct mrd_store *store;
+    struct mrdi_region_view regions[MRD_REGIONS_MAX]; /* order as in the configuration */
+};
+
+void mrdi_view_load(struct mrdi_view *v, const struct mrd_config *config,
+                    const struct mrd_store *store);
+
+/* ---- regions ---- */
+
+const char *mrdi_name(const struct mrdi_view *v, unsigned region);
+/** Its session is open: the region may hold a lease and apply. */
+bool mrdi_live(const struct mrdi_view *v, unsigned region);
+/** Survivors are refusing its stream now. */
+bool mrdi_fencing(const struct mrdi_view *v, unsigned region);
+/** It renewed, or opened a session, after the verdict of its latest failover. */
+bool mrdi_lives_since_verdict(const struct mrdi_view *v, unsigned region);
+/** What @by last reported about @about, or NULL. */
+const struct mrd_peer_report *mrdi_report(const struct mrdi_view *v, unsigned by,
+                                          unsigned about);
+const struct mrd_peer_report *mrdi_peer(const struct mrd_session_record *s, const char *region);
+
+/** Health of all regions, and whether a majority of observers misses the edge. */
+void mrdi_health(const struct mrdi_view *v, enum mrd_health ret[MRD_REGIONS_MAX],
+                 bool ret_edge_lost[MRD_REGIONS_MAX]);
+
+/* ---- partitions and their records; each returns the key's revision, 0 when absent ---- */
+
+struct mrdi_partition {
+    unsigned index;
+    const struct mrd_conf_class *class;
+    const char *name;
+};
+
+struct mrdi_partition mrdi_partition(const struct mrd_config *config, unsigned index);
+/** Home of the partition as configured. */
+mrd_region mrdi_configured_home(const struct mrdi_partition *p);
+
+uint64_t mrdi_authority(const struct mrd_store *s, const struct mrdi_partition *p,
+                        struct mrd_authority_record *ret, bool *ok);
+uint64_t mrdi_move(const struct mrd_store *s, const struct mrdi_partition *p,
+                   struct mrd_move_record *ret, bool *ok);
+uint64_t mrdi_fence(const struct mrd_store *s, const char *region, const char *by,
+                    struct mrd_fence_record *ret, bool *ok);
+uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt_record *ret,
+                      bool *ok);
+
+/** A move is draining or waiting for its target. */
+bool mrdi_move_active(const struct mrd_move_record *m);
+/** Close the present epoch and grant the next; the record's history drops its oldest. */
+void mrdi_authority_close(struct mrd_authority_record *a, const struct mrd_closed_record *closed,
+                          const char *to);
+
+/**
+ * Has @self applied every closed epoch of this partition up to its cut? Only then may it open
+ * or take over what the authority grants it.
+ */
+bool mrdi_caught_up(const struct mrdi_view *v, const struct mrd_local *local, unsigned self,
+                    const struct mrd_authority_record *a);
+
+/* ---- proposals ---- */
+
+void mrdi_begin(struct mrd_proposal *p);
+/** Are @puts more puts, as many compares, and their bytes likely to fit? */
+bool mrdi_room(const struct mrd_proposal *p, size_t puts);
+void mrdi_compare(struct mrd_proposal *p, uint64_t revision, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void mrdi_put_bytes(struct mrd_proposal *p, const char *key, const void *data, size_t len);
+void mrdi_delete(struct mrd_proposal *p, const char *key);
+void mrdi_put_session(struct mrd_proposal *p, const char *region,
+                      const struct mrd_session_record *r);
+void mrdi_put_failover(struct mrd_proposal *p, const struct mrd_failover_record *r);
+void mrdi_put_fence(struct mrd_proposal *p, const char *region, const char *by,
+                    const struct mrd_fence_record *r);
+void mrdi_put_authority(struct mrd_proposal *p, const struct mrdi_partition *at,
+                        const struct mrd_authority_record *r);
+void mrdi_put_move(struct mrd_proposal *p, const struct mrdi_partition *at,
+                   const struct mrd_move_record *r);
+void mrdi_put_receipt(struct mrd_proposal *p, const struct mrd_receipt_record *r);
+/** Nothing more to add: the proposal is wanted if it changes something and all of it fitted. */
+void mrdi_end(struct mrd_proposal *p);
+
+/** A fresh id whose low 8 bits are zero: greater than every id made from an older store. */
+uint64_t mrdi_next_id(const struct mrd_store *s);
