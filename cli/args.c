@@ -93,7 +93,8 @@ int cli_parse(const struct cli_usage *usage, int argc, char **argv,
     for (int i = 1; i < argc; i++) {
         if (!only_words && strcmp(argv[i], "--") == 0) {
             only_words = true;
-        } else if (!only_words && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
+        } else if (!only_words &&
+                   (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
             print_help(usage);
             return 0;
         } else if (!only_words && argv[i][0] == '-' && argv[i][1] != '\0') {

@@ -16,10 +16,10 @@ struct cli_option {
 };
 
 struct cli_usage {
-    const char *synopsis; /* after "meridian " */
-    const char *text;     /* a paragraph, may be NULL */
+    const char *synopsis;             /* after "meridian " */
+    const char *text;                 /* a paragraph, may be NULL */
     const struct cli_option *options; /* ends with a NULL name */
-    int min, max;         /* positional arguments */
+    int min, max;                     /* positional arguments */
 };
 
 /**

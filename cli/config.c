@@ -43,9 +43,9 @@ static json_t *class_json(const struct mrd_config *c, const struct mrd_conf_clas
     json_t *home = class->home == MRD_REGION_NONE ? json_null()
                                                   : json_string(c->regions[class->home].name);
     for (unsigned i = 0; i < class->partition_count; i++) {
-        json_array_append_new(partitions, json_pack("{s:s, s:s}", "name", class->partitions[i],
-                                                    "home",
-                                                    c->regions[class->partition_home[i]].name));
+        json_array_append_new(partitions,
+                              json_pack("{s:s, s:s}", "name", class->partitions[i], "home",
+                                        c->regions[class->partition_home[i]].name));
     }
     for (unsigned i = 0; i < class->table_count; i++) {
         json_array_append_new(tables, json_string(class->tables[i]));
@@ -64,8 +64,8 @@ static json_t *config_json(const struct mrd_config *c)
         const struct mrd_conf_region *r = &c->regions[i];
         json_array_append_new(regions,
                               json_pack("{s:s, s:b, s:b, s:s, s:s}", "name", r->name, "primary",
-                                        r->primary, "witness", r->witness, "country", r->country,
-                                        "jurisdiction", r->jurisdiction));
+                                        r->primary, "witness", r->witness, "country",
+                                        r->country, "jurisdiction", r->jurisdiction));
     }
     for (unsigned i = 0; i < c->class_count; i++) {
         json_array_append_new(classes, class_json(c, &c->classes[i]));
@@ -73,9 +73,9 @@ static json_t *config_json(const struct mrd_config *c)
     for (unsigned i = 0; i < c->note_count; i++) {
         json_array_append_new(notes, json_string(c->notes[i]));
     }
-    return json_pack("{s:b, s:s, s:I, s:o, s:o, s:o, s:[]}", "ok", 1, "name", c->name, "version",
-                     (json_int_t)c->version, "regions", regions, "classes", classes, "notes", notes,
-                     "errors");
+    return json_pack("{s:b, s:s, s:I, s:o, s:o, s:o, s:[]}", "ok", 1, "name", c->name,
+                     "version", (json_int_t)c->version, "regions", regions, "classes", classes,
+                     "notes", notes, "errors");
 }
 
 static void print_set(const struct mrd_config *c, mrd_regions set)
@@ -115,8 +115,8 @@ static void print_config(const char *path, const struct mrd_config *c)
         /* A note begins with its own LINE:COLUMN. */
         fprintf(stderr, "%s:%s (note)\n", path, c->notes[i]);
     }
-    printf("%s: ok: deployment \"%s\", version %llu, %u region%s (%u witness%s), failover %s\n", path,
-           c->name, (unsigned long long)c->version, c->region_count,
+    printf("%s: ok: deployment \"%s\", version %llu, %u region%s (%u witness%s), failover %s\n",
+           path, c->name, (unsigned long long)c->version, c->region_count,
            c->region_count == 1 ? "" : "s", witnesses, witnesses == 1 ? "" : "es",
            c->failover == MRD_FAILOVER_AUTOMATIC ? "automatic" : "manual");
     for (unsigned i = 0; i < c->class_count; i++) {
@@ -144,9 +144,10 @@ static int check(const char *path, bool json)
     }
     rc = mrd_config_load(path, c, errors) == 0 ? 0 : 1;
     if (json) {
-        int printed = print_json(rc == 0 ? config_json(c)
-                                         : json_pack("{s:b, s:o, s:i}", "ok", 0, "errors",
-                                                     errors_json(errors), "more", errors->more));
+        int printed =
+            print_json(rc == 0 ? config_json(c)
+                               : json_pack("{s:b, s:o, s:i}", "ok", 0, "errors",
+                                           errors_json(errors), "more", errors->more));
         rc = printed != 0 ? printed : rc;
     } else if (rc == 0) {
         print_config(path, c);
@@ -168,11 +169,11 @@ int cli_config(int argc, char **argv)
         {"--json", NULL, &json, "the result as JSON"},
         {NULL, NULL, NULL, NULL},
     };
-    const struct cli_usage usage = {
-        "config check FILE [--json] | config keys",
-        "check reads FILE as every agent would and reports all mistakes at once; keys lists every\n"
-        "key with its default.",
-        options, 1, 2};
+    const struct cli_usage usage = {"config check FILE [--json] | config keys",
+                                    "check reads FILE as every agent would and reports all "
+                                    "mistakes at once; keys lists every\n"
+                                    "key with its default.",
+                                    options, 1, 2};
     int rc = cli_parse(&usage, argc, argv, words, &count);
 
     if (rc >= 0) {
@@ -185,7 +186,8 @@ int cli_config(int argc, char **argv)
         mrd_config_print_keys(stdout);
         return 0;
     }
-    return cli_misuse(&usage, strcmp(words[0], "check") == 0 ? "which file?"
-                                                             : "no such action: config \"%s\"",
+    return cli_misuse(&usage,
+                      strcmp(words[0], "check") == 0 ? "which file?"
+                                                     : "no such action: config \"%s\"",
                       words[0]);
 }

@@ -62,9 +62,11 @@ mrd_region conf_region_ref(struct conf_doc *doc, const struct conf_node *node)
         const char *meant = conf_meant(node->text, names);
         list_regions(doc, all, sizeof(all));
         if (meant != NULL) {
-            conf_error_at(doc, node, "no region \"%.60s\"; did you mean \"%s\"?", node->text, meant);
+            conf_error_at(doc, node, "no region \"%.60s\"; did you mean \"%s\"?", node->text,
+                          meant);
         } else {
-            conf_error_at(doc, node, "no region \"%.60s\"; the regions are: %s", node->text, all);
+            conf_error_at(doc, node, "no region \"%.60s\"; the regions are: %s", node->text,
+                          all);
         }
     }
     return MRD_REGION_NONE;
@@ -101,9 +103,9 @@ static void default_addresses(struct mrd_conf_region *r)
 
     copy(r->agent_host, r->endpoint, sizeof(r->agent_host));
     copy(r->db_host, r->agent_host, sizeof(r->db_host));
-    copy(r->edge_host, r->endpoint[0] != '\0' && !conf_parse_ip(r->agent_host, &family, addr)
-                           ? r->endpoint
-                           : r->agent_host,
+    copy(r->edge_host,
+         r->endpoint[0] != '\0' && !conf_parse_ip(r->agent_host, &family, addr) ? r->endpoint
+                                                                                : r->agent_host,
          sizeof(r->edge_host));
     if (r->v4_count + r->v6_count > 0 || !conf_parse_ip(r->edge_host, &family, addr)) {
         return;
@@ -141,11 +143,15 @@ static void check_services(struct conf_doc *doc, const struct mrd_conf_region *r
         return;
     }
     if (x->services == 0) {
-        conf_error_at(doc, n, "region \"%s\" has no database among its services; add database or "
-                              "database-replica, or set witness: true", r->name);
+        conf_error_at(doc, n,
+                      "region \"%s\" has no database among its services; add database or "
+                      "database-replica, or set witness: true",
+                      r->name);
     } else if (r->primary && (x->services & CONF_SERVES_DATABASE) == 0) {
-        conf_error_at(doc, n, "the primary region \"%s\" has only a replica among its services; "
-                              "add database, or make another region primary", r->name);
+        conf_error_at(doc, n,
+                      "the primary region \"%s\" has only a replica among its services; "
+                      "add database, or make another region primary",
+                      r->name);
     }
 }
 
@@ -158,13 +164,16 @@ static void check_witness(struct conf_doc *doc, const struct mrd_conf_region *r,
         return;
     }
     if (r->primary) {
-        conf_error_at(doc, conf_get(node, "primary"), "the witness \"%s\" cannot be primary; it "
-                      "holds no data", r->name);
+        conf_error_at(doc, conf_get(node, "primary"),
+                      "the witness \"%s\" cannot be primary; it "
+                      "holds no data",
+                      r->name);
     }
     for (size_t i = 0; i < sizeof(unfit) / sizeof(unfit[0]); i++) {
         const struct conf_node *n = conf_get(node, unfit[i]);
         if (n != NULL) {
-            conf_error_key(doc, n, "the witness \"%s\" has no %s; it only votes, so leave this out",
+            conf_error_key(doc, n,
+                           "the witness \"%s\" has no %s; it only votes, so leave this out",
                            r->name, unfit[i]);
         }
     }
@@ -180,8 +189,9 @@ static void check_region(struct conf_doc *doc, unsigned i)
         conf_error_at(doc, x->node, "a region without a name; add name: such as eu-west-1");
     }
     if (strcmp(r->name, MRD_PARTITION_ALL) == 0) {
-        conf_error_at(doc, conf_get(x->node, "name"), "a region cannot be called \"all\"; choose "
-                                                      "another name");
+        conf_error_at(doc, conf_get(x->node, "name"),
+                      "a region cannot be called \"all\"; choose "
+                      "another name");
     }
     if (!conf_has(x->node, "endpoint") && !conf_has(x->node, "agent")) {
         conf_error_at(doc, x->node, "region \"%s\" has no address; give it endpoint or agent",
@@ -194,8 +204,10 @@ static void check_region(struct conf_doc *doc, unsigned i)
     copy(r->failure_domain, r->name, sizeof(r->failure_domain));
     default_addresses(r);
     if (!r->witness && r->edge_host[0] != '\0' && !conf_parse_ip(r->edge_host, &family, addr)) {
-        conf_note(doc, x->node, "the edge of \"%s\" is known only as \"%.100s\"; give edge.host an "
-                                "address so that other edges can reach it", r->name, r->edge_host);
+        conf_note(doc, x->node,
+                  "the edge of \"%s\" is known only as \"%.100s\"; give edge.host an "
+                  "address so that other edges can reach it",
+                  r->name, r->edge_host);
     }
 }
 
@@ -212,8 +224,10 @@ static void check_primary(struct conf_doc *doc)
             continue;
         }
         if (first != NULL) {
-            conf_error_at(doc, n, "a second primary region; \"%s\" is primary already, so set this "
-                                  "one to false", first);
+            conf_error_at(doc, n,
+                          "a second primary region; \"%s\" is primary already, so set this "
+                          "one to false",
+                          first);
         } else {
             first = c->regions[i].name;
         }
@@ -225,8 +239,9 @@ static void check_primary(struct conf_doc *doc)
         }
     }
     if (first == NULL) {
-        conf_error_key(doc, conf_get(doc->top, "regions"), "no region is primary; set primary: true "
-                                                           "for exactly one");
+        conf_error_key(doc, conf_get(doc->top, "regions"),
+                       "no region is primary; set primary: true "
+                       "for exactly one");
     }
 }
 
@@ -243,29 +258,38 @@ static void check_pair(struct conf_doc *doc, unsigned i, unsigned k)
     const struct conf_node *domain = conf_get(at, "failure_domain");
 
     if (a->name[0] != '\0' && strcmp(a->name, b->name) == 0) {
-        conf_error_at(doc, name, "a second region called \"%s\"; give each its own name", b->name);
+        conf_error_at(doc, name, "a second region called \"%s\"; give each its own name",
+                      b->name);
         return; /* everything else would be said twice */
     }
     if (same_place(a->agent_host, a->agent_port, b->agent_host, b->agent_port)) {
-        conf_error_at(doc, at, "regions \"%s\" and \"%s\" have the same agent address; give each "
-                               "its own", a->name, b->name);
+        conf_error_at(doc, at,
+                      "regions \"%s\" and \"%s\" have the same agent address; give each "
+                      "its own",
+                      a->name, b->name);
     } else if (!a->witness && !b->witness &&
                same_place(a->db_host, a->db_port, b->db_host, b->db_port)) {
-        conf_error_at(doc, at, "regions \"%s\" and \"%s\" have the same database address; give "
-                               "each its own", a->name, b->name);
+        conf_error_at(doc, at,
+                      "regions \"%s\" and \"%s\" have the same database address; give "
+                      "each its own",
+                      a->name, b->name);
     }
     if (doc->config.failover == MRD_FAILOVER_AUTOMATIC && a->failure_domain[0] != '\0' &&
         strcmp(a->failure_domain, b->failure_domain) == 0) {
-        conf_error_at(doc, domain != NULL ? domain : at,
-                      "voters \"%s\" and \"%s\" share the failure domain \"%.60s\" and can be lost "
-                      "together; place them apart", a->name, b->name, b->failure_domain);
+        conf_error_at(
+            doc, domain != NULL ? domain : at,
+            "voters \"%s\" and \"%s\" share the failure domain \"%.60s\" and can be lost "
+            "together; place them apart",
+            a->name, b->name, b->failure_domain);
     }
     for (unsigned m = 0; m < a->network_count; m++) {
         for (unsigned n = 0; n < b->network_count; n++) {
             if (memcmp(&a->networks[m], &b->networks[n], sizeof(a->networks[m])) == 0) {
-                conf_error_key(doc, conf_get(at, "networks"),
-                               "a network of \"%s\" is also one of \"%s\"; a client is nearest to "
-                               "one region", b->name, a->name);
+                conf_error_key(
+                    doc, conf_get(at, "networks"),
+                    "a network of \"%s\" is also one of \"%s\"; a client is nearest to "
+                    "one region",
+                    b->name, a->name);
             }
         }
     }
@@ -275,13 +299,14 @@ static void check_voters(struct conf_doc *doc)
 {
     const struct mrd_config *c = &doc->config;
 
-    if (c->region_count != 2) {
+    if (c->region_count != 2 || doc->names_broken) {
         return;
     }
     if (c->failover == MRD_FAILOVER_AUTOMATIC) {
-        conf_error_key(doc, conf_get(doc->top, "regions"),
-                       "two regions without a witness cannot decide which of them is cut off; add "
-                       "a region with witness: true, or set failover: {mode: manual}");
+        conf_error_key(
+            doc, conf_get(doc->top, "regions"),
+            "two regions without a witness cannot decide which of them is cut off; add "
+            "a region with witness: true, or set failover: {mode: manual}");
     } else {
         conf_note(doc, conf_get(doc->top, "regions"),
                   "two voters: while one is away nothing can be decided; a witness region "
@@ -369,15 +394,17 @@ static void check_lease(struct conf_doc *doc)
         return;
     }
     const struct conf_node *at = timing_node(
-        doc, conf_get(conf_get(doc->top, "coordination"), "lease") != NULL ? "lease" : "election");
+        doc,
+        conf_get(conf_get(doc->top, "coordination"), "lease") != NULL ? "lease" : "election");
     if (rtt == 0) {
         conf_error_at(doc, at, "lease %s is too short; it must exceed 2 x election (%s) = %s",
-                      conf_duration(c->lease_ms, lease), conf_duration(c->election_ms, election),
-                      conf_duration(least, need));
+                      conf_duration(c->lease_ms, lease),
+                      conf_duration(c->election_ms, election), conf_duration(least, need));
         return;
     }
-    conf_error_at(doc, at, "lease %s is too short; it must exceed 2 x election (%s) + 4 x the round "
-                           "trip between \"%s\" and \"%s\" (about %ums) = %s",
+    conf_error_at(doc, at,
+                  "lease %s is too short; it must exceed 2 x election (%s) + 4 x the round "
+                  "trip between \"%s\" and \"%s\" (about %ums) = %s",
                   conf_duration(c->lease_ms, lease), conf_duration(c->election_ms, election),
                   c->regions[a].name, c->regions[b].name, rtt, conf_duration(least, need));
 }
@@ -395,18 +422,22 @@ void conf_check_timing(struct conf_doc *doc)
         check_lease(doc);
     }
     if (c->renew_ms > c->lease_ms / 3) {
-        conf_error_at(doc, timing_node(doc, "renew"), "renew %s is too long for a lease of %s; at "
+        conf_error_at(doc, timing_node(doc, "renew"),
+                      "renew %s is too long for a lease of %s; at "
                       "most a third of it, so that one lost renewal costs nothing",
                       conf_duration(c->renew_ms, other), lease);
     }
     if (c->commit_margin_ms > c->lease_ms / 2) {
-        conf_error_at(doc, timing_node(doc, "commit_margin"), "commit_margin %s is too long for a "
+        conf_error_at(doc, timing_node(doc, "commit_margin"),
+                      "commit_margin %s is too long for a "
                       "lease of %s; at most half of it",
                       conf_duration(c->commit_margin_ms, other), lease);
     }
     if (c->heartbeat_ms > c->election_ms / 3) {
-        conf_error_at(doc, timing_node(doc, "heartbeat"), "heartbeat %s is too long for an election "
-                      "timeout of %s; at most a third of it", conf_duration(c->heartbeat_ms, other),
+        conf_error_at(doc, timing_node(doc, "heartbeat"),
+                      "heartbeat %s is too long for an election "
+                      "timeout of %s; at most a third of it",
+                      conf_duration(c->heartbeat_ms, other),
                       conf_duration(c->election_ms, lease));
     }
 }

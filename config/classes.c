@@ -80,9 +80,10 @@ static void add_residency_class(struct conf_doc *doc, const struct conf_residenc
     bool alone = conf_size(r->allowed) == 1;
     class->posture = alone ? MRD_SINGLE_REGION : MRD_ACTIVE_PASSIVE;
     class->durability = alone ? MRD_ASYNC : default_durability(doc);
-    conf_note(doc, r->node, "class \"%s\" is made from this residency rule, %s, and has no tables "
-                            "yet; list tables under classes to attach them", r->type,
-              alone ? "in a single region" : "active-passive among its regions");
+    conf_note(doc, r->node,
+              "class \"%s\" is made from this residency rule, %s, and has no tables "
+              "yet; list tables under classes to attach them",
+              r->type, alone ? "in a single region" : "active-passive among its regions");
 }
 
 static void read_residency(struct conf_doc *doc)
@@ -96,11 +97,14 @@ static void read_residency(struct conf_doc *doc)
             continue;
         }
         if (residency_of(doc, r->type) != r) {
-            conf_error_at(doc, r->node, "a second residency rule for \"%s\"; put all its regions "
-                                        "into one", r->type);
+            conf_error_at(doc, r->node,
+                          "a second residency rule for \"%s\"; put all its regions "
+                          "into one",
+                          r->type);
         } else if (strcmp(r->type, MRD_CLASS_SCHEMA) == 0) {
-            conf_error_at(doc, r->node, "the built-in class \"schema\" is in every data region; "
-                                        "name another type");
+            conf_error_at(doc, r->node,
+                          "the built-in class \"schema\" is in every data region; "
+                          "name another type");
         } else if (mrd_config_class(&doc->config, r->type) < 0 && r->allowed != 0) {
             add_residency_class(doc, r);
         }
@@ -161,9 +165,10 @@ static mrd_region default_home(struct conf_doc *doc, unsigned i)
         return (mrd_region)__builtin_ctz(class->allowed);
     }
     if (primary >= 0) {
-        conf_error_at(doc, doc->classes[i].mark, "class \"%s\" has no home and may not be at the "
-                      "primary \"%s\"; add home: REGION", class->name,
-                      doc->config.regions[primary].name);
+        conf_error_at(doc, doc->classes[i].mark,
+                      "class \"%s\" has no home and may not be at the "
+                      "primary \"%s\"; add home: REGION",
+                      class->name, doc->config.regions[primary].name);
     }
     return MRD_REGION_NONE;
 }
@@ -178,8 +183,10 @@ static bool choose_home(struct conf_doc *doc, unsigned i)
         return false;
     }
     if (!conf_in(class->allowed, class->home)) {
-        conf_error_at(doc, mark(doc, i, "home"), "the home \"%s\" of class \"%s\" is %s; name one "
-                      "that is", doc->config.regions[class->home].name, class->name,
+        conf_error_at(doc, mark(doc, i, "home"),
+                      "the home \"%s\" of class \"%s\" is %s; name one "
+                      "that is",
+                      doc->config.regions[class->home].name, class->name,
                       conf_in(class->replicas, class->home)
                           ? "not among its allowed_regions"
                           : "not a region where its data may be");
@@ -196,14 +203,17 @@ static void check_single(struct conf_doc *doc, unsigned i)
     const struct conf_node *n = conf_get(doc->classes[i].node, "replicas");
 
     if (n != NULL && conf_size(class->replicas) > 1) {
-        conf_error_at(doc, n, "class \"%s\" is single-region and has %u replicas; keep one, or use "
-                              "posture read-local or active-passive", class->name,
-                      conf_size(class->replicas));
+        conf_error_at(doc, n,
+                      "class \"%s\" is single-region and has %u replicas; keep one, or use "
+                      "posture read-local or active-passive",
+                      class->name, conf_size(class->replicas));
     }
     class->replicas = class->allowed = (mrd_regions)(1u << class->home);
     if (class->durability == MRD_QUORUM) {
-        conf_error_at(doc, mark(doc, i, "durability"), "class \"%s\" is single-region and cannot "
-                      "have quorum durability; use async, or another posture", class->name);
+        conf_error_at(doc, mark(doc, i, "durability"),
+                      "class \"%s\" is single-region and cannot "
+                      "have quorum durability; use async, or another posture",
+                      class->name);
     }
 }
 
@@ -217,22 +227,28 @@ static void check_standby(struct conf_doc *doc, unsigned i)
     }
     const char *only = doc->config.regions[__builtin_ctz(class->allowed)].name;
     if (conf_size(conf_data_regions(doc)) == 1) {
-        conf_error_at(doc, mark(doc, i, "posture"), "class \"%s\" claims failover (%s), but there is "
+        conf_error_at(doc, mark(doc, i, "posture"),
+                      "class \"%s\" claims failover (%s), but there is "
                       "only the region \"%s\"; add a region or use posture single-region",
                       class->name, posture, only);
         return;
     }
-    conf_error_at(doc, mark(doc, i, "posture"), "class \"%s\" claims failover (%s), but its data may "
-                  "have its home only in \"%s\": no legal standby; allow a second region, or use "
-                  "posture single-region", class->name, posture, only);
+    conf_error_at(
+        doc, mark(doc, i, "posture"),
+        "class \"%s\" claims failover (%s), but its data may "
+        "have its home only in \"%s\": no legal standby; allow a second region, or use "
+        "posture single-region",
+        class->name, posture, only);
 }
 
 static void check_read_local(struct conf_doc *doc, unsigned i)
 {
     const struct mrd_conf_class *class = &doc->config.classes[i];
     if (conf_size(class->replicas) < 2) {
-        conf_error_at(doc, mark(doc, i, "posture"), "class \"%s\" is read-local but has a copy in "
-                      "one region only; allow a second, or use posture single-region", class->name);
+        conf_error_at(doc, mark(doc, i, "posture"),
+                      "class \"%s\" is read-local but has a copy in "
+                      "one region only; allow a second, or use posture single-region",
+                      class->name);
     }
 }
 
@@ -254,23 +270,28 @@ static void check_partitions(struct conf_doc *doc, unsigned i)
     const struct conf_node *list = conf_get(node, "partitions");
 
     if (!conf_has(node, "partition_by")) {
-        conf_error_at(doc, doc->classes[i].mark, "class \"%s\" is partitioned but does not say by "
-                      "what; add partition_by: COLUMN", class->name);
+        conf_error_at(doc, doc->classes[i].mark,
+                      "class \"%s\" is partitioned but does not say by "
+                      "what; add partition_by: COLUMN",
+                      class->name);
     }
     if (!conf_has(node, "partitions")) {
         default_partitions(doc, class);
     }
-    for (const struct conf_node *n = list != NULL ? list->first : NULL; n != NULL; n = n->next) {
+    for (const struct conf_node *n = list != NULL ? list->first : NULL; n != NULL;
+         n = n->next) {
         int home = n->kind == CONF_SCALAR ? mrd_config_region(&doc->config, n->text) : -1;
         if (!n->bad && home >= 0 && !conf_in(class->allowed, (unsigned)home)) {
-            conf_error_at(doc, n, "the home \"%s\" of partition \"%s\" is not among the regions "
-                                  "allowed for class \"%s\"; name one that is", n->text, n->key,
-                          class->name);
+            conf_error_at(doc, n,
+                          "the home \"%s\" of partition \"%s\" is not among the regions "
+                          "allowed for class \"%s\"; name one that is",
+                          n->text, n->key, class->name);
         }
     }
     if (list != NULL && list->count == 0) {
-        conf_error_at(doc, list, "no partitions in the mapping; name one, or leave it out for one "
-                                 "per region");
+        conf_error_at(doc, list,
+                      "no partitions in the mapping; name one, or leave it out for one "
+                      "per region");
     }
 }
 
@@ -280,9 +301,10 @@ static void refuse_partition_keys(struct conf_doc *doc, unsigned i)
     for (size_t k = 0; k < 2; k++) {
         const struct conf_node *n = conf_get(doc->classes[i].node, keys[k]);
         if (n != NULL) {
-            conf_error_key(doc, n, "\"%s\" needs posture: partitioned; class \"%s\" has another, so "
-                                   "leave it out or change the posture", keys[k],
-                           doc->config.classes[i].name);
+            conf_error_key(doc, n,
+                           "\"%s\" needs posture: partitioned; class \"%s\" has another, so "
+                           "leave it out or change the posture",
+                           keys[k], doc->config.classes[i].name);
         }
     }
 }
@@ -311,18 +333,23 @@ static void check_quorum(struct conf_doc *doc, unsigned i)
         return;
     }
     if (n < 3) {
-        conf_error_at(doc, at, "class \"%s\" has quorum durability and %u replica%s; a quorum that "
+        conf_error_at(doc, at,
+                      "class \"%s\" has quorum durability and %u replica%s; a quorum that "
                       "outlives a region needs at least 3, so add regions or use async",
                       class->name, n, n == 1 ? "" : "s");
     } else if (n != all) {
-        conf_error_at(doc, at, "class \"%s\" has quorum durability on %u of %u data regions; quorum "
-                      "classes share one replica set for now, so put it in every data region or "
-                      "use async", class->name, n, all);
+        conf_error_at(
+            doc, at,
+            "class \"%s\" has quorum durability on %u of %u data regions; quorum "
+            "classes share one replica set for now, so put it in every data region or "
+            "use async",
+            class->name, n, all);
     } else if (doc->config.failover == MRD_FAILOVER_MANUAL &&
                share_domain(doc, class->replicas, &a, &b)) {
-        conf_error_at(doc, at, "class \"%s\" has quorum durability, but \"%s\" and \"%s\" share a "
-                      "failure domain; place them apart or use async", class->name,
-                      doc->config.regions[a].name, doc->config.regions[b].name);
+        conf_error_at(doc, at,
+                      "class \"%s\" has quorum durability, but \"%s\" and \"%s\" share a "
+                      "failure domain; place them apart or use async",
+                      class->name, doc->config.regions[a].name, doc->config.regions[b].name);
     }
 }
 
@@ -340,15 +367,18 @@ static bool complete(struct conf_doc *doc, unsigned i)
     if (!conf_has(node, "name")) {
         conf_error_at(doc, node, "a class without a name; add name: such as orders");
     } else if (strcmp(class->name, MRD_CLASS_SCHEMA) == 0) {
-        conf_error_at(doc, conf_get(node, "name"), "the class \"schema\" is built in; choose another "
-                                                   "name");
+        conf_error_at(doc, conf_get(node, "name"),
+                      "the class \"schema\" is built in; choose another "
+                      "name");
     }
     if (!conf_has(node, "durability") && class->posture != MRD_SINGLE_REGION) {
         class->durability = default_durability(doc);
     }
     if (!conf_has(node, "posture")) {
-        conf_error_at(doc, node, "class \"%s\" has no posture; add posture: single-region, "
-                                 "active-passive, read-local or partitioned", class->name);
+        conf_error_at(doc, node,
+                      "class \"%s\" has no posture; add posture: single-region, "
+                      "active-passive, read-local or partitioned",
+                      class->name);
     }
     return conf_get(node, "posture") != NULL && conf_get(node, "name") != NULL &&
            (!conf_has(node, "durability") || conf_get(node, "durability") != NULL);
@@ -358,8 +388,10 @@ static void check_home_key(struct conf_doc *doc, unsigned i)
 {
     const struct conf_node *n = conf_get(doc->classes[i].node, "home");
     if (n != NULL) {
-        conf_error_key(doc, n, "class \"%s\" is partitioned: each partition has its own home, so "
-                               "leave \"home\" out or use partitions", doc->config.classes[i].name);
+        conf_error_key(doc, n,
+                       "class \"%s\" is partitioned: each partition has its own home, so "
+                       "leave \"home\" out or use partitions",
+                       doc->config.classes[i].name);
     }
 }
 
@@ -380,9 +412,13 @@ static void check_class(struct conf_doc *doc, unsigned i)
         if (!choose_home(doc, i)) {
             return;
         }
-        class->posture == MRD_SINGLE_REGION    ? check_single(doc, i)
-        : class->posture == MRD_ACTIVE_PASSIVE ? check_standby(doc, i)
-                                               : check_read_local(doc, i);
+        if (class->posture == MRD_SINGLE_REGION) {
+            check_single(doc, i);
+        } else if (class->posture == MRD_ACTIVE_PASSIVE) {
+            check_standby(doc, i);
+        } else {
+            check_read_local(doc, i);
+        }
     }
     check_quorum(doc, i);
 }
@@ -393,7 +429,8 @@ static const struct conf_node *table_node(const struct conf_doc *doc, unsigned i
                                           const char *table, unsigned skip)
 {
     const struct conf_node *list = conf_get(doc->classes[i].node, "tables");
-    for (const struct conf_node *n = list != NULL ? list->first : NULL; n != NULL; n = n->next) {
+    for (const struct conf_node *n = list != NULL ? list->first : NULL; n != NULL;
+         n = n->next) {
         if (n->kind == CONF_SCALAR && strcmp(n->text, table) == 0 && skip-- == 0) {
             return n;
         }
@@ -408,9 +445,10 @@ static void check_tables(struct conf_doc *doc, unsigned i, unsigned k)
     for (unsigned m = 0; m < b->table_count; m++) {
         for (unsigned n = 0; n < (i == k ? m : a->table_count); n++) {
             if (strcmp(a->tables[n], b->tables[m]) == 0) {
-                conf_error_at(doc, table_node(doc, k, b->tables[m], i == k),
-                              "table \"%.100s\" is already in class \"%s\"; a table has one class",
-                              b->tables[m], a->name);
+                conf_error_at(
+                    doc, table_node(doc, k, b->tables[m], i == k),
+                    "table \"%.100s\" is already in class \"%s\"; a table has one class",
+                    b->tables[m], a->name);
                 break;
             }
         }
@@ -441,8 +479,10 @@ static void check_partition_count(struct conf_doc *doc)
         const struct mrd_conf_class *class = &doc->config.classes[i];
         total += class->posture == MRD_PARTITIONED ? class->partition_count : 1;
         if (total > MRD_PARTITIONS_MAX) {
-            conf_error_at(doc, doc->classes[i].mark, "more than %d partitions over all classes; "
-                                                     "use fewer", MRD_PARTITIONS_MAX);
+            conf_error_at(doc, doc->classes[i].mark,
+                          "more than %d partitions over all classes; "
+                          "use fewer",
+                          MRD_PARTITIONS_MAX);
             return;
         }
     }
@@ -450,18 +490,20 @@ static void check_partition_count(struct conf_doc *doc)
 
 static void check_reads(struct conf_doc *doc)
 {
-    const struct conf_node *n =
-        conf_get(conf_get(doc->top, "replication"), "consistency");
+    const struct conf_node *n = conf_get(conf_get(doc->top, "replication"), "consistency");
 
     if (n != NULL && doc->consistency != CONF_EVENTUAL) {
-        conf_error_at(doc, n, "reads with %s consistency in every region are not available; write "
-                              "eventual (an edge lets clients read their own writes, and the home "
-                              "region reads the latest)", n->text);
+        conf_error_at(doc, n,
+                      "reads with %s consistency in every region are not available; write "
+                      "eventual (an edge lets clients read their own writes, and the home "
+                      "region reads the latest)",
+                      n->text);
     }
     n = strategy_node(doc);
     if (n != NULL && doc->replication == CONF_REPLICATE_SYNC) {
-        conf_note(doc, n, "sync is kept as a quorum: a commit waits for a majority of the replicas, "
-                          "not for all of them");
+        conf_note(doc, n,
+                  "sync is kept as a quorum: a commit waits for a majority of the replicas, "
+                  "not for all of them");
     }
 }
 

@@ -37,13 +37,13 @@ enum conf_kind {
 
 struct conf_node {
     enum conf_kind kind;
-    bool bad;              /* an error about it was reported already */
-    bool quoted;           /* a scalar written in quotes */
-    int line, column;      /* of the value, from 1 */
+    bool bad;         /* an error about it was reported already */
+    bool quoted;      /* a scalar written in quotes */
+    int line, column; /* of the value, from 1 */
     int key_line, key_column;
-    const char *key;       /* of a mapping's entry, else NULL */
-    const char *text;      /* of a scalar, NUL-terminated, no NUL inside */
-    unsigned count;        /* entries of a mapping or list */
+    const char *key;  /* of a mapping's entry, else NULL */
+    const char *text; /* of a scalar, NUL-terminated, no NUL inside */
+    unsigned count;   /* entries of a mapping or list */
     struct conf_node *first, *last, *next;
 };
 
@@ -87,20 +87,20 @@ const char *conf_meant(const char *text, const char *const *words);
 /* ---- schema.c, read.c ---- */
 
 enum conf_type {
-    CONF_NAME,     /* [a-z0-9-]: region, deployment */
-    CONF_CLASS,    /* as CONF_NAME, also _ */
-    CONF_HOST,     /* host name or address */
-    CONF_DOMAIN,   /* DNS name */
-    CONF_TEXT,     /* printable text without spaces around it */
-    CONF_IDENT,    /* PostgreSQL identifier that needs no quotes */
-    CONF_UPPER2,   /* two capital letters */
+    CONF_NAME,   /* [a-z0-9-]: region, deployment */
+    CONF_CLASS,  /* as CONF_NAME, also _ */
+    CONF_HOST,   /* host name or address */
+    CONF_DOMAIN, /* DNS name */
+    CONF_TEXT,   /* printable text without spaces around it */
+    CONF_IDENT,  /* PostgreSQL identifier that needs no quotes */
+    CONF_UPPER2, /* two capital letters */
     CONF_BOOL,
     CONF_UINT,
-    CONF_MS,       /* duration, kept in milliseconds */
-    CONF_S,        /* duration, kept in seconds */
-    CONF_WORD,     /* one of a few words, kept as its number */
-    CONF_SECTION,  /* a mapping with keys of its own, kept in the same struct */
-    CONF_CUSTOM,   /* read by a function */
+    CONF_MS,      /* duration, kept in milliseconds */
+    CONF_S,       /* duration, kept in seconds */
+    CONF_WORD,    /* one of a few words, kept as its number */
+    CONF_SECTION, /* a mapping with keys of its own, kept in the same struct */
+    CONF_CUSTOM,  /* read by a function */
 };
 
 struct conf_word {
@@ -116,8 +116,8 @@ struct conf_key {
     const struct conf_word *words; /* CONF_WORD; ends with a NULL word */
     const struct conf_key *keys;   /* CONF_SECTION, or the entries of a custom list */
     void (*read)(struct conf_doc *doc, const struct conf_node *node, void *base);
-    bool idle;                     /* accepted and checked, but nothing acts on it yet */
-    const char *fallback;          /* the default, as it would be written; NULL: none */
+    bool idle;            /* accepted and checked, but nothing acts on it yet */
+    const char *fallback; /* the default, as it would be written; NULL: none */
     const char *doc;
 };
 
@@ -168,8 +168,8 @@ char *conf_duration(uint64_t ms, char out[24]);
 enum conf_cidr {
     CONF_CIDR_OK,
     CONF_CIDR_BAD,
-    CONF_CIDR_LONG,  /* more bits than the family has */
-    CONF_CIDR_HOST,  /* bits set beyond the prefix */
+    CONF_CIDR_LONG, /* more bits than the family has */
+    CONF_CIDR_HOST, /* bits set beyond the prefix */
 };
 enum conf_cidr conf_parse_network(const char *text, struct mrd_network *ret);
 

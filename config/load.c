@@ -21,9 +21,8 @@ static void read_document(struct conf_doc *doc, const char *text, size_t len)
     }
     conf_read_map(doc, conf_root_keys, root, doc);
     doc->top = conf_get(root, "multi_region");
-    if (!conf_has(root, "multi_region")) {
-        conf_error(doc, root->line, root->column, "no \"multi_region\" at the top; put everything "
-                                                  "under multi_region:");
+    if (root->count == 0) {
+        conf_error_at(doc, root, "nothing here; put the deployment under \"multi_region:\"");
     }
     if (doc->top == NULL) {
         return;
@@ -78,8 +77,8 @@ int mrd_config_load(const char *path, struct mrd_config *ret, struct mrd_conf_er
         len = fread(text, 1, cap, f);
     }
     int rc = text == NULL || ferror(f)
-                 ? refuse(errors, MRD_EIO, "could not read the file: ",
-                          strerror(text == NULL ? ENOMEM : errno))
+                 ? refuse(errors, MRD_EIO,
+                          "could not read the file: ", strerror(text == NULL ? ENOMEM : errno))
                  : mrd_config_parse(text, len, ret, errors);
     free(text);
     fclose(f);

@@ -9,7 +9,7 @@
 #include <mrd/err.h>
 
 struct mrd_conf_error {
-    int line, column; /* from 1 */
+    int line, column;        /* from 1 */
     char text[MRD_CONF_STR]; /* what is wrong; what would be right */
 };
 

@@ -51,8 +51,8 @@ static double distance_km(const struct mrd_conf_region *a, const struct mrd_conf
     const double radian = acos(-1.0) / 180.0;
     double dlat = (b->latitude - a->latitude) * radian;
     double dlon = (b->longitude - a->longitude) * radian;
-    double h = pow(sin(dlat / 2), 2) + cos(a->latitude * radian) * cos(b->latitude * radian) *
-                                           pow(sin(dlon / 2), 2);
+    double h = pow(sin(dlat / 2), 2) +
+               cos(a->latitude * radian) * cos(b->latitude * radian) * pow(sin(dlon / 2), 2);
     return 2 * 6371.0 * asin(sqrt(fmin(1.0, h)));
 }
 

@@ -21,7 +21,7 @@ static const char *kind_name(const struct conf_node *n)
     case CONF_LIST:
         return "a list";
     default:
-        return n->text[0] == '\0' && !n->quoted ? "nothing" : "a single value";
+        return n->text[0] == '\0' ? "nothing" : "a single value";
     }
 }
 
@@ -55,8 +55,12 @@ static void put(void *field, size_t size, uint64_t v)
     uint8_t v8 = (uint8_t)v;
     uint16_t v16 = (uint16_t)v;
     uint32_t v32 = (uint32_t)v;
-    memcpy(field, size == 1 ? (void *)&v8 : size == 2 ? (void *)&v16
-                : size == 4 ? (void *)&v32 : (void *)&v, size);
+    memcpy(field,
+           size == 1   ? (void *)&v8
+           : size == 2 ? (void *)&v16
+           : size == 4 ? (void *)&v32
+                       : (void *)&v,
+           size);
 }
 
 static void read_bool(struct conf_doc *doc, const struct conf_node *n, void *field)
@@ -76,9 +80,9 @@ static void read_uint(struct conf_doc *doc, const struct conf_key *k, const stru
     uint64_t v;
     bool number = conf_parse_uint(n->text, &v);
     if (!number || v < k->min || v > k->max) {
-        conf_error_at(doc, n, "\"%s\" is %s; %s takes a whole number from %" PRIu64 " to %" PRIu64,
-                      n->text, number ? "out of range" : "not a whole number", k->name, k->min,
-                      k->max);
+        conf_error_at(
+            doc, n, "\"%s\" is %s; %s takes a whole number from %" PRIu64 " to %" PRIu64,
+            n->text, number ? "out of range" : "not a whole number", k->name, k->min, k->max);
         return;
     }
     put(field, k->size, v);
@@ -95,8 +99,10 @@ static void read_duration(struct conf_doc *doc, const struct conf_key *k,
             conf_error_at(doc, n, "\"%s\" has no unit; write %ss or %sms", n->text, n->text,
                           n->text);
         } else {
-            conf_error_at(doc, n, "\"%s\" is not a duration; write a number with ms, s, m or h, "
-                                  "such as 500ms or 5s", n->text);
+            conf_error_at(doc, n,
+                          "\"%s\" is not a duration; write a number with ms, s, m or h, "
+                          "such as 500ms or 5s",
+                          n->text);
         }
         return;
     }
@@ -198,8 +204,8 @@ static const char *type_name(const struct conf_key *k)
     }
 }
 
-static void read_value(struct conf_doc *doc, const struct conf_key *k, const struct conf_node *n,
-                       void *base)
+static void read_value(struct conf_doc *doc, const struct conf_key *k,
+                       const struct conf_node *n, void *base)
 {
     void *field = (char *)base + k->offset;
 
@@ -336,7 +342,7 @@ void conf_read_regions(struct conf_doc *doc, const struct conf_node *node, void 
         }
         struct mrd_conf_region *r = &c->regions[c->region_count];
         struct conf_region_extra *x = &doc->regions[c->region_count];
-        if (!conf_expect(doc, n, CONF_MAP, "a region, beginning with name:")) {
+        if (!conf_expect(doc, n, CONF_MAP, "a mapping that describes a region")) {
             doc->names_broken = true;
             continue;
         }
@@ -367,7 +373,8 @@ void conf_read_services(struct conf_doc *doc, const struct conf_node *node, void
             continue;
         }
         if (!valid_text(n->text)) {
-            conf_error_at(doc, n, "\"%.60s\" is not a valid service; write a plain word", n->text);
+            conf_error_at(doc, n, "\"%.60s\" is not a valid service; write a plain word",
+                          n->text);
         } else if (strcmp(n->text, "database") == 0) {
             x->services |= CONF_SERVES_DATABASE;
         } else if (strcmp(n->text, "database-replica") == 0) {
@@ -387,11 +394,13 @@ void conf_read_location(struct conf_doc *doc, const struct conf_node *node, void
     if (!conf_expect(doc, node, CONF_LIST, "[latitude, longitude]")) {
         return;
     }
-    if (node->count != 2 || node->first->kind != CONF_SCALAR || node->last->kind != CONF_SCALAR ||
+    if (node->count != 2 || node->first->kind != CONF_SCALAR ||
+        node->last->kind != CONF_SCALAR ||
         !conf_parse_number(node->first->text, -90, 90, &latitude) ||
         !conf_parse_number(node->last->text, -180, 180, &longitude)) {
-        conf_error_at(doc, node, "not a place; write [latitude, longitude] in degrees, "
-                                 "such as [53.35, -6.26]");
+        conf_error_at(doc, node,
+                      "not a place; write [latitude, longitude] in degrees, "
+                      "such as [53.35, -6.26]");
         return;
     }
     r->latitude = latitude;
@@ -406,16 +415,22 @@ static void read_network(struct conf_doc *doc, const struct conf_node *n,
         r->network_count++;
         break;
     case CONF_CIDR_LONG:
-        conf_error_at(doc, n, "\"%.60s\" has a prefix longer than its address; IPv4 ends at /32, "
-                              "IPv6 at /128", n->text);
+        conf_error_at(doc, n,
+                      "\"%.60s\" has a prefix longer than its address; IPv4 ends at /32, "
+                      "IPv6 at /128",
+                      n->text);
         break;
     case CONF_CIDR_HOST:
-        conf_error_at(doc, n, "\"%.60s\" has bits set beyond its prefix; write the network's "
-                              "first address", n->text);
+        conf_error_at(doc, n,
+                      "\"%.60s\" has bits set beyond its prefix; write the network's "
+                      "first address",
+                      n->text);
         break;
     default:
-        conf_error_at(doc, n, "\"%.60s\" is not a network; write ADDRESS/BITS such as "
-                              "198.51.100.0/24", n->text);
+        conf_error_at(doc, n,
+                      "\"%.60s\" is not a network; write ADDRESS/BITS such as "
+                      "198.51.100.0/24",
+                      n->text);
         break;
     }
 }
@@ -448,8 +463,10 @@ void conf_read_agent(struct conf_doc *doc, const struct conf_node *node, void *b
     }
     if (!conf_parse_host_port(node->text, r->agent_host, sizeof(r->agent_host),
                               &r->agent_port)) {
-        conf_error_at(doc, node, "\"%.60s\" is not HOST:PORT; write a host name or address and a "
-                                 "port from 1 to 65535, such as 192.0.2.1:7400", node->text);
+        conf_error_at(doc, node,
+                      "\"%.60s\" is not HOST:PORT; write a host name or address and a "
+                      "port from 1 to 65535, such as 192.0.2.1:7400",
+                      node->text);
     }
 }
 
@@ -459,8 +476,10 @@ static void read_address(struct conf_doc *doc, const struct conf_node *n,
     uint8_t family, addr[16];
 
     if (!conf_parse_ip(n->text, &family, addr) || !conf_valid_host(n->text)) {
-        conf_error_at(doc, n, "\"%.60s\" is not an address; write one such as 192.0.2.1 or "
-                              "\"2001:db8::1\"", n->text);
+        conf_error_at(doc, n,
+                      "\"%.60s\" is not an address; write one such as 192.0.2.1 or "
+                      "\"2001:db8::1\"",
+                      n->text);
         return;
     }
     uint8_t *count = family == 4 ? &r->v4_count : &r->v6_count;
@@ -496,15 +515,17 @@ void conf_read_classes(struct conf_doc *doc, const struct conf_node *node, void 
         return;
     }
     if (node->count == 0) {
-        conf_error_at(doc, node, "no classes in the list; describe one, or leave \"classes\" out "
-                                 "to get one from replication.strategy");
+        conf_error_at(doc, node,
+                      "no classes in the list; describe one, or leave \"classes\" out "
+                      "to get one from replication.strategy");
     }
     for (const struct conf_node *n = node->first; n != NULL; n = n->next) {
         if (c->class_count == MRD_CLASSES_MAX) {
-            conf_error_at(doc, n, "more than %d classes; leave the rest out", MRD_CLASSES_MAX - 1);
+            conf_error_at(doc, n, "more than %d classes; leave the rest out",
+                          MRD_CLASSES_MAX - 1);
             return;
         }
-        if (!conf_expect(doc, n, CONF_MAP, "a class, beginning with name:")) {
+        if (!conf_expect(doc, n, CONF_MAP, "a mapping that describes a class")) {
             continue;
         }
         doc->classes[c->class_count].node = n;
@@ -570,8 +591,10 @@ void conf_read_partitions(struct conf_doc *doc, const struct conf_node *node, vo
             return;
         }
         if (!valid_partition(n->key)) {
-            conf_error_key(doc, n, "\"%.60s\" cannot be a partition; write a value of 1 to 63 bytes "
-                                   "without / or quotes, other than \"all\"", n->key);
+            conf_error_key(doc, n,
+                           "\"%.60s\" cannot be a partition; write a value of 1 to 63 bytes "
+                           "without / or quotes, other than \"all\"",
+                           n->key);
             continue;
         }
         uint16_t i = class->partition_count++;
@@ -615,8 +638,9 @@ void conf_read_residency(struct conf_doc *doc, const struct conf_node *node, voi
         if (!conf_has(n, "type")) {
             conf_error_at(doc, n, "a residency rule without a type; add type: CLASS");
         } else if (!conf_has(n, "allowed_regions")) {
-            conf_error_at(doc, n, "a residency rule without allowed_regions; name where the data "
-                                  "may be");
+            conf_error_at(doc, n,
+                          "a residency rule without allowed_regions; name where the data "
+                          "may be");
         }
     }
 }

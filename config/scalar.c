@@ -63,7 +63,9 @@ bool conf_parse_duration(const char *text, uint64_t *ret_ms)
 
 char *conf_duration(uint64_t ms, char out[24])
 {
-    if (ms != 0 && ms % 60000 == 0) {
+    if (ms != 0 && ms % 3600000 == 0) {
+        snprintf(out, 24, "%" PRIu64 "h", ms / 3600000);
+    } else if (ms != 0 && ms % 60000 == 0) {
         snprintf(out, 24, "%" PRIu64 "m", ms / 60000);
     } else if (ms % 1000 == 0) {
         snprintf(out, 24, "%" PRIu64 "s", ms / 1000);

@@ -55,7 +55,8 @@ static const struct conf_word durability_words[] = {
 
 static const struct conf_key database_keys[] = {
     {"host", CONF_HOST, REGION(db_host),
-     .doc = "where other regions reach this PostgreSQL; default: the host of agent, or endpoint"},
+     .doc =
+         "where other regions reach this PostgreSQL; default: the host of agent, or endpoint"},
     {"port", CONF_UINT, REGION(db_port), 1, 65535, .fallback = "5432", .doc = "its port"},
     {"name", CONF_IDENT, REGION(db_name), .fallback = "app", .doc = "the database"},
     {.name = NULL},
@@ -63,7 +64,8 @@ static const struct conf_key database_keys[] = {
 
 static const struct conf_key edge_keys[] = {
     {"host", CONF_HOST, REGION(edge_host),
-     .doc = "address where other edges reach this nginx; default: the host of agent, or endpoint"},
+     .doc =
+         "address where other edges reach this nginx; default: the host of agent, or endpoint"},
     {"port", CONF_UINT, REGION(edge_port), 1, 65535, .fallback = "8443", .doc = "its port"},
     {"addresses", CONF_CUSTOM, .read = conf_read_addresses,
      .doc = "public IPv4 and IPv6 addresses that DNS answers, at most 2 of each"},
@@ -168,7 +170,8 @@ static const struct conf_key coordination_keys[] = {
      .doc = "more than the lease before others take over; covers clock rate differences"},
     {"commit_margin", CONF_MS, CONF(commit_margin_ms), 10, MINUTE, .fallback = "300ms",
      .doc = "a commit is refused when less of the lease is left"},
-    {"renew", CONF_MS, CONF(renew_ms), 50, MINUTE, .doc = "renewal interval; default: lease / 8"},
+    {"renew", CONF_MS, CONF(renew_ms), 50, MINUTE,
+     .doc = "renewal interval; default: lease / 8"},
     {"election", CONF_MS, CONF(election_ms), 100, MINUTE, .fallback = "1200ms",
      .doc = "Raft election timeout"},
     {"heartbeat", CONF_MS, CONF(heartbeat_ms), 10, 10 * SECOND, .fallback = "150ms",

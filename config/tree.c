@@ -122,7 +122,8 @@ static bool check_bytes(struct conf_doc *doc, const char *text, size_t len)
     int line = 1, column = 1;
 
     if (len > CONF_BYTES_MAX) {
-        conf_error(doc, 1, 1, "the file has %zu bytes; at most %u are read", len, CONF_BYTES_MAX);
+        conf_error(doc, 1, 1, "the file has %zu bytes; at most %u are read", len,
+                   CONF_BYTES_MAX);
         return false;
     }
     for (size_t i = 0; i < len; column++) {
@@ -212,8 +213,8 @@ static bool attach(struct builder *b, struct conf_node *n)
     }
     struct conf_node *parent = b->stack[b->depth - 1];
     if (parent->count >= CONF_ENTRIES_MAX) {
-        conf_error(b->doc, n->line, n->column, "more than %u entries here; at most that many are read",
-                   CONF_ENTRIES_MAX);
+        conf_error(b->doc, n->line, n->column,
+                   "more than %u entries here; at most that many are read", CONF_ENTRIES_MAX);
         return false;
     }
     if (parent->kind == CONF_MAP) {
@@ -276,13 +277,13 @@ static bool on_start(struct builder *b, enum conf_kind kind, const yaml_event_t 
         return false;
     }
     if (b->depth == CONF_DEPTH_MAX) {
-        conf_error(b->doc, n->line, n->column, "nested more than %u levels deep; this is not a configuration",
+        conf_error(b->doc, n->line, n->column,
+                   "nested more than %u levels deep; this is not a configuration",
                    CONF_DEPTH_MAX);
         return false;
     }
     if (anchor != NULL || tag != NULL) {
-        conf_error(b->doc, n->line, n->column,
-                   "anchors and tags are not supported; write the value alone");
+        conf_error_at(b->doc, n, "anchors and tags are not supported; write the value alone");
     }
     if (!attach(b, n)) {
         return false;
@@ -320,7 +321,8 @@ static bool on_event(struct builder *b, const yaml_event_t *e)
     case YAML_SCALAR_EVENT:
         return on_scalar(b, e);
     case YAML_MAPPING_START_EVENT:
-        return on_start(b, CONF_MAP, e, e->data.mapping_start.anchor, e->data.mapping_start.tag);
+        return on_start(b, CONF_MAP, e, e->data.mapping_start.anchor,
+                        e->data.mapping_start.tag);
     case YAML_SEQUENCE_START_EVENT:
         return on_start(b, CONF_LIST, e, e->data.sequence_start.anchor,
                         e->data.sequence_start.tag);
