@@ -1,0 +1,152 @@
+/*
+ * Which commits count, and what a grant leaves behind.
+ */
+#include "unit.h"
+
+#include <mrd/authority.h>
+
+enum { US, EU, AP };
+
+/* us wrote epochs 1 and 3, eu wrote 2, ap writes 4 now. */
+static const struct mrd_authority moved = {
+    .region = AP,
+    .epoch = 4,
+    .history_count = 3,
+    .history = {{.epoch = 1, .region = US, .cut = 100},
+                {.epoch = 2, .region = EU, .cut = 50},
+                {.epoch = 3, .region = US, .cut = 200}},
+};
+
+static const struct mrd_authority fresh = {.region = US, .epoch = 1};
+static const struct mrd_authority vacant = {
+    .region = MRD_REGION_NONE,
+    .epoch = 2,
+    .state = MRD_AUTH_VACANT,
+    .history_count = 1,
+    .history = {{.epoch = 1, .region = US, .cut = 100}},
+};
+static const struct mrd_authority forgetful = {
+    .region = AP,
+    .epoch = 40,
+    .history_count = 1,
+    .history = {{.epoch = 39, .region = US, .cut = 100}},
+};
+
+static void test_accepts(void **state)
+{
+    static const struct {
+        const char *name;
+        const struct mrd_authority *a;
+        mrd_region origin;
+        mrd_epoch epoch;
+        mrd_lsn lsn;
+        enum mrd_accept want;
+    } rows[] = {
+        {"the home at its epoch", &fresh, US, 1, 1, MRD_ACCEPT},
+        {"the home at any position", &fresh, US, 1, UINT64_MAX, MRD_ACCEPT},
+        {"another region at the home's epoch", &fresh, EU, 1, 1, MRD_ACCEPT_TAIL},
+        {"no stamp", &fresh, US, 0, 1, MRD_ACCEPT_TAIL},
+        {"no stamp, from anybody", &moved, EU, 0, 0, MRD_ACCEPT_TAIL},
+        {"an epoch that is not known yet", &fresh, EU, 2, 1, MRD_ACCEPT},
+        {"far above", &fresh, AP, UINT64_MAX, 1, MRD_ACCEPT},
+        {"closed, before the cut", &moved, US, 3, 199, MRD_ACCEPT},
+        {"closed, at the cut", &moved, US, 3, 200, MRD_ACCEPT},
+        {"closed, past the cut", &moved, US, 3, 201, MRD_ACCEPT_TAIL},
+        {"the cut is of its own epoch", &moved, US, 1, 150, MRD_ACCEPT_TAIL},
+        {"closed epoch of another region", &moved, US, 2, 10, MRD_ACCEPT_TAIL},
+        {"the present home under an old epoch", &moved, AP, 3, 10, MRD_ACCEPT_TAIL},
+        {"oldest that is remembered", &moved, US, 1, 100, MRD_ACCEPT},
+        {"older than the history", &forgetful, US, 38, 1, MRD_ACCEPT_GONE},
+        {"vacant: nobody has the epoch", &vacant, US, 2, 1, MRD_ACCEPT_TAIL},
+        {"vacant: the past still counts", &vacant, US, 1, 100, MRD_ACCEPT},
+        {"vacant, origin without a region", &vacant, EU, 2, 1, MRD_ACCEPT_TAIL},
+    };
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        ROW(rows[i].name);
+        assert_int_equal(
+            mrd_authority_accepts(rows[i].a, rows[i].origin, rows[i].epoch, rows[i].lsn),
+            rows[i].want);
+    }
+}
+
+static void test_first_grant_leaves_no_history(void **state)
+{
+    struct mrd_authority a = {.region = MRD_REGION_NONE, .state = MRD_AUTH_VACANT};
+
+    (void)state;
+    mrd_authority_grant(&a, EU, (struct mrd_closed_epoch){.epoch = 9, .cut = 9});
+    assert_int_equal(a.epoch, 1);
+    assert_int_equal(a.region, EU);
+    assert_int_equal(a.state, MRD_AUTH_OPEN);
+    assert_int_equal(a.history_count, 0);
+}
+
+static void test_grant_closes_the_present_epoch(void **state)
+{
+    struct mrd_authority a = fresh;
+
+    (void)state;
+    a.state = MRD_AUTH_FENCING;
+    mrd_authority_grant(&a, EU,
+                        (struct mrd_closed_epoch){.epoch = 77, .region = AP, .cut = 500,
+                                                  .cut_session = 3, .cut_boot_ms = 42});
+    assert_int_equal(a.epoch, 2);
+    assert_int_equal(a.region, EU);
+    assert_int_equal(a.state, MRD_AUTH_OPEN);
+    assert_int_equal(a.history_count, 1);
+    assert_int_equal(a.history[0].epoch, 1);
+    assert_int_equal(a.history[0].region, US);
+    assert_int_equal(a.history[0].cut, 500);
+    assert_int_equal(a.history[0].cut_session, 3);
+    assert_int_equal(a.history[0].cut_boot_ms, 42);
+    assert_int_equal(mrd_authority_accepts(&a, US, 1, 500), MRD_ACCEPT);
+    assert_int_equal(mrd_authority_accepts(&a, US, 1, 501), MRD_ACCEPT_TAIL);
+}
+
+static void test_grant_to_nobody(void **state)
+{
+    struct mrd_authority a = fresh;
+
+    (void)state;
+    mrd_authority_grant(&a, MRD_REGION_NONE, (struct mrd_closed_epoch){.cut = 5});
+    assert_int_equal(a.state, MRD_AUTH_VACANT);
+    assert_int_equal(a.epoch, 2);
+    mrd_authority_grant(&a, AP, (struct mrd_closed_epoch){.cut = 0});
+    assert_int_equal(a.epoch, 3);
+    assert_int_equal(a.state, MRD_AUTH_OPEN);
+    /* Nobody wrote epoch 2, so whatever claims to be of it is not. */
+    assert_int_equal(mrd_authority_accepts(&a, US, 2, 1), MRD_ACCEPT_TAIL);
+    assert_int_equal(mrd_authority_accepts(&a, US, 1, 5), MRD_ACCEPT);
+}
+
+static void test_history_overflows_at_the_old_end(void **state)
+{
+    struct mrd_authority a = fresh;
+
+    (void)state;
+    for (unsigned i = 0; i < MRD_HISTORY_MAX + 5; i++) {
+        mrd_authority_grant(&a, i % 2 == 0 ? EU : US,
+                            (struct mrd_closed_epoch){.cut = 1000 + a.epoch});
+    }
+    assert_int_equal(a.epoch, MRD_HISTORY_MAX + 6);
+    assert_int_equal(a.history_count, MRD_HISTORY_MAX);
+    for (unsigned i = 0; i < MRD_HISTORY_MAX; i++) {
+        assert_int_equal(a.history[i].epoch, 6 + i);
+        assert_int_equal(a.history[i].cut, 1006 + i);
+    }
+    assert_int_equal(mrd_authority_accepts(&a, EU, 6, 1006), MRD_ACCEPT);
+    assert_int_equal(mrd_authority_accepts(&a, US, 5, 1), MRD_ACCEPT_GONE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_accepts),
+        cmocka_unit_test(test_first_grant_leaves_no_history),
+        cmocka_unit_test(test_grant_closes_the_present_epoch),
+        cmocka_unit_test(test_grant_to_nobody),
+        cmocka_unit_test(test_history_overflows_at_the_old_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
