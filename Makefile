@@ -1,7 +1,7 @@
 # Verbs only; Meson knows the rest. Every verb installs what is missing first.
 BUILD ?= build
 
-.PHONY: all setup lab check check-unit check-asan lint format bench install clean
+.PHONY: all setup lab check check-unit check-asan fuzz lint format bench install clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -23,6 +23,9 @@ check-unit: all
 
 check-asan: setup
 	tools/check-asan
+
+fuzz:
+	tools/fuzz $(NAME) $(SECONDS)
 
 lint: all
 	tools/lint
