@@ -102,6 +102,26 @@ struct mrd_verdict mrd_guard(const struct mrd_snapshot *s, int partition, mrd_bo
     return v;
 }
 
+struct mrd_verdict mrd_guard_commit(const struct mrd_snapshot *s, int partition,
+                                    mrd_epoch epoch, mrd_boot_ns now_ns)
+{
+    struct mrd_verdict v = mrd_guard(s, partition, now_ns);
+
+    if (v.why == MRD_WHY_NO_SNAPSHOT || v.why == MRD_WHY_UNKNOWN_PARTITION) {
+        return v;
+    }
+    if (v.epoch != epoch) {
+        v.allow = false;
+        v.why = MRD_WHY_EPOCH_CHANGED;
+    } else if (v.why == MRD_WHY_FROZEN) {
+        enum mrd_reason lease = lease_says(s, now_ns);
+
+        v.allow = lease == MRD_WHY_ALLOWED;
+        v.why = v.allow ? MRD_WHY_FROZEN : lease;
+    }
+    return v;
+}
+
 bool mrd_may_apply(const struct mrd_snapshot *s, mrd_boot_ns now_ns)
 {
     return s != NULL && s->session != 0 && now_ns < s->lease_deadline_ns;

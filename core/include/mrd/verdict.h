@@ -56,5 +56,15 @@ const char *mrd_reason_hint(enum mrd_reason why);
  */
 struct mrd_verdict mrd_guard(const struct mrd_snapshot *s, int partition, mrd_boot_ns now_ns);
 
+/**
+ * May a transaction that was allowed at @epoch still commit?
+ *
+ * Like mrd_guard, with two differences. Another epoch than @epoch is EPOCH_CHANGED, whoever
+ * is home now. And a partition that froze meanwhile lets the transactions finish that its
+ * move waits for: allowed, with FROZEN as the reason.
+ */
+struct mrd_verdict mrd_guard_commit(const struct mrd_snapshot *s, int partition,
+                                    mrd_epoch epoch, mrd_boot_ns now_ns);
+
 /** May this region apply changes of others now? True while its own lease is live. */
 bool mrd_may_apply(const struct mrd_snapshot *s, mrd_boot_ns now_ns);
