@@ -17,9 +17,11 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/guc.h"
 
+#include "ddl.h"
 #include "meridian.h"
 
 PG_MODULE_MAGIC;
@@ -78,7 +80,34 @@ define_settings(void)
 							 false,
 							 PGC_SUSET, GUC_NOT_IN_SAMPLE,
 							 NULL, NULL, NULL);
-	MarkGUCPrefixReserved("meridian");
+}
+
+static shmem_request_hook_type prev_shmem_request_hook;
+static shmem_startup_hook_type prev_shmem_startup_hook;
+
+static void
+meridian_shmem_request(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(meridian_guard_shmem_size());
+	RequestNamedLWLockTranche("meridian", 1);
+}
+
+static void
+meridian_shmem_startup(void)
+{
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+	meridian_guard_shmem_startup();
+}
+
+/* A broken invariant of ours must not take the whole server down. */
+static void
+meridian_panic(const char *expr, const char *file, int line)
+{
+	elog(ERROR, "broken invariant: %s at %s:%d", expr, file, line);
+	pg_unreachable();
 }
 
 void
@@ -90,5 +119,15 @@ _PG_init(void)
 				 errmsg("\"meridian\" must be loaded when the server starts"),
 				 errhint("Add \"meridian\" to shared_preload_libraries and restart.")));
 
+	mrd_panic_set(meridian_panic);
 	define_settings();
+	meridian_fault_init();
+	MarkGUCPrefixReserved("meridian");
+
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = meridian_shmem_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = meridian_shmem_startup;
+	meridian_guard_init();
+	meridian_ddl_init();
 }

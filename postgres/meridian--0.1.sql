@@ -94,4 +94,342 @@ CREATE TABLE meridian.conflict_count (
 
 -- (end of the stream side)
 
+--
+-- Guard and attachment
+--
+
+CREATE FUNCTION meridian.guard() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'meridian_guard' LANGUAGE C;
+CREATE FUNCTION meridian.guard_row() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'meridian_guard_row' LANGUAGE C;
+
+CREATE FUNCTION meridian.attach_all() RETURNS void
+    AS 'MODULE_PATHNAME', 'meridian_attach_all_sql' LANGUAGE C STRICT;
+
+-- For functions below: the caller is about to write this partition.
+CREATE FUNCTION meridian.touch(class text, partition text) RETURNS void
+    AS 'MODULE_PATHNAME', 'meridian_touch_sql' LANGUAGE C STRICT;
+
+--
+-- DDL
+--
+
+CREATE FUNCTION meridian.on_ddl_end() RETURNS event_trigger
+    AS 'MODULE_PATHNAME', 'meridian_on_ddl_end' LANGUAGE C;
+CREATE FUNCTION meridian.on_drop() RETURNS event_trigger
+    AS 'MODULE_PATHNAME', 'meridian_on_drop' LANGUAGE C;
+
+CREATE EVENT TRIGGER meridian_ddl_end ON ddl_command_end
+    EXECUTE FUNCTION meridian.on_ddl_end();
+ALTER EVENT TRIGGER meridian_ddl_end ENABLE ALWAYS;
+CREATE EVENT TRIGGER meridian_drop ON sql_drop
+    EXECUTE FUNCTION meridian.on_drop();
+ALTER EVENT TRIGGER meridian_drop ENABLE ALWAYS;
+
+--
+-- The agent's functions
+--
+
+CREATE FUNCTION meridian.heartbeat(session bigint, boot_ms bigint) RETURNS pg_lsn
+    AS 'MODULE_PATHNAME', 'meridian_heartbeat' LANGUAGE C STRICT;
+
+CREATE FUNCTION meridian.drain(class text, partition text, wait_ms int) RETURNS pg_lsn
+    AS 'MODULE_PATHNAME', 'meridian_drain' LANGUAGE C STRICT;
+
+CREATE FUNCTION meridian.configure(document jsonb)
+RETURNS TABLE ("table" text, problem text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    want text;
+BEGIN
+    IF current_setting('meridian.region') <> document->>'region' THEN
+        RAISE EXCEPTION 'cannot configure: this server''s region is "%", not "%"',
+            current_setting('meridian.region'), document->>'region'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Set meridian.region and restart the server.';
+    END IF;
+    FOREACH want IN ARRAY '{region,version,schema_home,regions,classes}'::text[] LOOP
+        IF document->want IS NULL THEN
+            RAISE EXCEPTION 'cannot configure: the document has no "%"', want
+                USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+    END LOOP;
+
+    LOCK TABLE meridian.config IN SHARE ROW EXCLUSIVE MODE;
+    IF NOT EXISTS (SELECT FROM meridian.config c WHERE c.document = configure.document) THEN
+        DELETE FROM meridian.config;
+        INSERT INTO meridian.config (region, version, schema_home, document)
+            SELECT configure.document->>'region', (configure.document->>'version')::bigint,
+                   configure.document->>'schema_home', configure.document;
+        DELETE FROM meridian.region_config;
+        INSERT INTO meridian.region_config (name, conninfo, position)
+            SELECT r->>'name', coalesce(r->>'conninfo', ''), n - 1
+            FROM jsonb_array_elements(configure.document->'regions') WITH ORDINALITY AS x(r, n);
+        DELETE FROM meridian.class_config;
+        INSERT INTO meridian.class_config
+                (name, posture, durability, partition_by, partitions, replicas, position)
+            SELECT c->>'name', c->>'posture', c->>'durability', nullif(c->>'partition_by', ''),
+                   ARRAY(SELECT jsonb_array_elements_text(c->'partitions')),
+                   ARRAY(SELECT jsonb_array_elements_text(c->'replicas')), n - 1
+            FROM jsonb_array_elements(configure.document->'classes') WITH ORDINALITY AS x(c, n);
+        INSERT INTO meridian.table_config (schema_name, table_name, class)
+            SELECT split_part(t, '.', 1), substr(t, strpos(t, '.') + 1), c->>'name'
+            FROM jsonb_array_elements(configure.document->'classes') AS x(c),
+                 jsonb_array_elements_text(coalesce(c->'tables', '[]')) AS y(t);
+    END IF;
+
+    PERFORM meridian.attach_all();
+    RETURN QUERY SELECT t.schema_name || '.' || t.table_name, t.problem
+        FROM meridian.table_config t WHERE t.problem IS NOT NULL ORDER BY 1;
+END $$;
+
+-- Sequences that feed the columns of a class's tables, owned or named in a default.
+CREATE VIEW meridian.class_sequence AS
+    SELECT at.class, at.partition_by, at.relid, a.attname, q.seqrelid, q.seqincrement,
+           q.seqmin, q.seqmax
+    FROM meridian.attachment at
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = at.relid AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN LATERAL (
+        SELECT d.objid FROM pg_catalog.pg_depend d
+        WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = at.relid
+          AND d.refobjsubid = a.attnum AND d.classid = 'pg_catalog.pg_class'::regclass
+          AND d.deptype IN ('a', 'i')
+        UNION
+        SELECT d.refobjid FROM pg_catalog.pg_attrdef f
+        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass
+          AND d.objid = f.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
+        WHERE f.adrelid = at.relid AND f.adnum = a.attnum) s ON true
+    JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.objid;
+
+CREATE FUNCTION meridian.promote(class text, partition text, epoch bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    s record;
+    furthest numeric;
+    present numeric;
+BEGIN
+    IF EXISTS (SELECT FROM meridian.promotion p
+               WHERE p.class = promote.class AND p.partition = promote.partition
+                 AND p.opened_epoch >= promote.epoch) THEN
+        RETURN;
+    END IF;
+    FOR s IN SELECT * FROM meridian.class_sequence q WHERE q.class = promote.class LOOP
+        -- rows of other partitions do not collide: the key holds the partition column
+        EXECUTE format('SELECT %s(%I)::numeric FROM %s %s',
+                       CASE WHEN s.seqincrement > 0 THEN 'max' ELSE 'min' END, s.attname,
+                       s.relid::regclass,
+                       CASE WHEN s.partition_by IS NOT NULL
+                            THEN format('WHERE %I = %L', s.partition_by, promote.partition)
+                       END) INTO furthest;
+        EXECUTE format('SELECT last_value FROM %s', s.seqrelid::regclass) INTO present;
+        IF s.seqincrement > 0 AND furthest + 1000 > present THEN
+            PERFORM setval(s.seqrelid, least(furthest + 1000, s.seqmax)::bigint);
+        ELSIF s.seqincrement < 0 AND furthest - 1000 < present THEN
+            PERFORM setval(s.seqrelid, greatest(furthest - 1000, s.seqmin)::bigint);
+        END IF;
+    END LOOP;
+    INSERT INTO meridian.promotion AS p VALUES (promote.class, promote.partition, promote.epoch)
+        ON CONFLICT (class, partition)
+        DO UPDATE SET opened_epoch = excluded.opened_epoch, opened_at = excluded.opened_at;
+END $$;
+
+CREATE FUNCTION meridian.agent_partitions() RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'meridian_agent_partitions' LANGUAGE C STRICT;
+CREATE FUNCTION meridian.database_size() RETURNS bigint
+    AS 'MODULE_PATHNAME', 'meridian_database_size' LANGUAGE C STRICT;
+
+--
+-- Reconciliation of the lost tail
+--
+
+CREATE FUNCTION meridian.emit_resolve(origin text, commit_lsn pg_lsn, seq int, status text,
+                                      who text) RETURNS void
+    AS 'MODULE_PATHNAME', 'meridian_emit_resolve' LANGUAGE C STRICT;
+
+-- Open entries of ORIGIN:COMMIT_LSN[:SEQ], locked, in the order of the lost transaction.
+CREATE FUNCTION meridian.reconcile_open(id text) RETURNS SETOF meridian.reconcile_entry
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    part text[] := regexp_match(id, '^([^:]+):([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8})(?::([0-9]{1,9}))?$');
+BEGIN
+    IF part IS NULL THEN
+        RAISE EXCEPTION 'malformed entry "%"', id
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'The form is ORIGIN:COMMIT_LSN or ORIGIN:COMMIT_LSN:SEQ, as in meridian.reconcile.';
+    END IF;
+    RETURN QUERY SELECT * FROM meridian.reconcile_entry e
+        WHERE e.origin = part[1] AND e.commit_lsn = part[2]::pg_lsn
+          AND (part[3] IS NULL OR e.seq = part[3]::int) AND e.status = 'open'
+        ORDER BY e.seq FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no open entry "%"', id
+            USING ERRCODE = 'no_data_found',
+                  HINT = 'List the entries with: SELECT * FROM meridian.reconcile.';
+    END IF;
+END $$;
+
+CREATE FUNCTION meridian.reconcile_decide(e meridian.reconcile_entry, status text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE meridian.reconcile_entry r
+        SET status = reconcile_decide.status, decided_by = session_user, decided_at = clock_timestamp()
+        WHERE (r.origin, r.commit_lsn, r.seq) = ((e).origin, (e).commit_lsn, (e).seq);
+    PERFORM meridian.emit_resolve((e).origin, (e).commit_lsn, (e).seq, status, session_user::text);
+    RETURN format('%s:%s:%s', (e).origin, (e).commit_lsn, (e).seq);
+END $$;
+
+-- Repeat one lost change on the row as it is now.
+CREATE FUNCTION meridian.reconcile_repeat(e meridian.reconcile_entry, force bool) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    rel regclass := (e).relation::regclass;
+    image jsonb := coalesce((e).before, (e).after);
+    keys text; set_list text; columns text;
+    matches text;
+    expected jsonb; present jsonb;
+BEGIN
+    IF image IS NULL OR (e).operation NOT IN ('insert', 'update', 'delete') THEN
+        RAISE EXCEPTION 'cannot apply a lost % of "%": it has no row image', (e).operation, rel
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'Repeat the statement yourself if it is still wanted, then discard the entry.';
+    END IF;
+    SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum)
+            FILTER (WHERE a.attnum = ANY (i.indkey::int2[])),
+           string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum)
+            FILTER (WHERE a.attgenerated = ''),
+           string_agg(format('%1$I = r.%1$I', a.attname), ', ' ORDER BY a.attnum)
+            FILTER (WHERE a.attgenerated = '' AND a.attidentity <> 'a')
+        INTO keys, columns, set_list
+        FROM pg_index i JOIN pg_attribute a
+            ON a.attrelid = i.indrelid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE i.indrelid = rel AND i.indisprimary;
+    IF keys IS NULL THEN
+        RAISE EXCEPTION 'table "%" has no primary key', rel USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    SELECT string_agg(format('t.%1$s = r.%1$s', k), ' AND ') INTO matches
+        FROM unnest(string_to_array(keys, ', ')) AS k;
+
+    EXECUTE format('SELECT to_jsonb(t) FROM ONLY %s t JOIN jsonb_populate_record(NULL::%s, $1) r ON %s FOR UPDATE OF t',
+                   rel, rel, matches) INTO present USING image;
+    IF (e).before IS NOT NULL THEN
+        EXECUTE format('SELECT to_jsonb(jsonb_populate_record(NULL::%s, $1))', rel)
+            INTO expected USING (e).before;
+    END IF;
+    IF NOT force AND present IS DISTINCT FROM expected THEN
+        RAISE EXCEPTION 'cannot apply %:%:%: the row of "%" was changed since',
+                (e).origin, (e).commit_lsn, (e).seq, rel
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = format('The row is now %s.', coalesce(present::text, 'absent')),
+                  HINT = 'Compare the images in meridian.reconcile; apply with force to overwrite, or discard.';
+    END IF;
+
+    IF (e).after IS NULL THEN
+        EXECUTE format('DELETE FROM ONLY %s t USING jsonb_populate_record(NULL::%s, $1) r WHERE %s',
+                       rel, rel, matches) USING image;
+    ELSIF present IS NOT NULL THEN
+        EXECUTE format('UPDATE ONLY %s t SET %s FROM jsonb_populate_record(NULL::%s, $1) k, jsonb_populate_record(NULL::%s, $2) r WHERE %s',
+                       rel, set_list, rel, rel, replace(matches, ' = r.', ' = k.'))
+            USING image, (e).after;
+    ELSE
+        EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM jsonb_populate_record(NULL::%s, $1)',
+                       rel, columns, columns, rel) USING (e).after;
+    END IF;
+END $$;
+
+CREATE FUNCTION meridian.reconcile_apply(id text, force bool DEFAULT false)
+RETURNS TABLE (entry text, outcome text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    e meridian.reconcile_entry;
+BEGIN
+    FOR e IN SELECT * FROM meridian.reconcile_open(id) LOOP
+        PERFORM meridian.touch(e.class, e.partition);
+        PERFORM meridian.reconcile_repeat(e, force);
+        entry := meridian.reconcile_decide(e, 'applied');
+        outcome := 'applied';
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+CREATE FUNCTION meridian.reconcile_discard(id text)
+RETURNS TABLE (entry text, outcome text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    e meridian.reconcile_entry;
+BEGIN
+    FOR e IN SELECT * FROM meridian.reconcile_open(id) LOOP
+        PERFORM meridian.touch(e.class, e.partition);
+        entry := meridian.reconcile_decide(e, 'discarded');
+        outcome := 'discarded';
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+--
+-- For people
+--
+
+CREATE FUNCTION meridian.snapshot() RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'meridian_snapshot_sql' LANGUAGE C STRICT;
+
+CREATE FUNCTION meridian.home_of(class text, key text DEFAULT NULL) RETURNS text
+    AS 'MODULE_PATHNAME', 'meridian_home_of' LANGUAGE C;
+
+CREATE VIEW meridian.regions AS
+    SELECT r.region, r.self, r.alive, r.health, r.witness, r.dial_percent, r.rtt_ms, r.session
+    FROM pg_catalog.jsonb_to_recordset(meridian.snapshot()->'regions')
+        AS r(region text, position int, self bool, alive bool, health text, witness bool,
+             dial_percent int, rtt_ms numeric, session bigint)
+    ORDER BY r.position;
+
+CREATE VIEW meridian.classes AS
+    SELECT c.class, c.posture, c.durability, c.remote_acks, c.replicas, c.allowed,
+           ARRAY(SELECT t.schema_name || '.' || t.table_name FROM meridian.table_config t
+                 WHERE t.class = c.class ORDER BY 1) AS tables
+    FROM pg_catalog.jsonb_to_recordset(meridian.snapshot()->'classes')
+        AS c(class text, posture text, durability text, remote_acks int, replicas text[],
+             allowed text[]);
+
+CREATE VIEW meridian.partitions AS
+    SELECT p.class, p.partition, p.home, p.epoch, p.state, p.writable, p.why
+    FROM pg_catalog.jsonb_to_recordset(meridian.snapshot()->'partitions')
+        AS p(class text, partition text, home text, epoch bigint, state text, writable bool,
+             why text);
+
+CREATE VIEW meridian.reconcile AS
+    SELECT e.origin || ':' || e.commit_lsn || ':' || e.seq AS id, e.*
+    FROM meridian.reconcile_entry e;
+
+CREATE VIEW meridian.conflicts AS
+    SELECT c.origin, c.relation, c.kind, c.count, c.last_at FROM meridian.conflict_count c;
+
+-- Receipts are made by the coordinator; the agent hands them over as they change.
+CREATE TABLE meridian.receipt (
+    id text PRIMARY KEY,
+    document jsonb NOT NULL
+);
+
+CREATE FUNCTION meridian.record_receipts(documents jsonb) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO meridian.receipt AS r
+        SELECT d->>'id', d FROM jsonb_array_elements(documents) AS x(d)
+        ON CONFLICT (id) DO UPDATE SET document = excluded.document
+            WHERE r.document <> excluded.document
+$$;
+
+CREATE VIEW meridian.receipts AS
+    SELECT r.id, r.document->>'kind' AS kind, r.document->>'class' AS class,
+           r.document->>'partition' AS partition, r.document->>'from' AS "from",
+           r.document->>'to' AS "to", r.document
+    FROM meridian.receipt r ORDER BY r.id;
+
+--
+-- Who may what
+--
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA meridian FROM PUBLIC;
 GRANT USAGE ON SCHEMA meridian TO PUBLIC;
+GRANT EXECUTE ON FUNCTION meridian.snapshot(), meridian.home_of(text, text) TO PUBLIC;
+GRANT SELECT ON meridian.regions, meridian.classes, meridian.partitions TO PUBLIC;

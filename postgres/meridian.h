@@ -36,11 +36,43 @@ extern bool meridian_restoring;	/* a copied schema is being restored: DDL passes
 extern const struct mrd_snapshot *meridian_snapshot(void);
 extern mrd_boot_ns meridian_boot_ns(void);
 
+/*
+ * fault.c: a place where a test can make this process wait; see there.
+ */
+extern void meridian_fault(const char *place);
+extern void meridian_fault_init(void);
+
 /* guard.c */
 extern bool meridian_applying;	/* set by apply workers: guard and DDL capture let pass */
 extern void meridian_guard_init(void);
 extern Size meridian_guard_shmem_size(void);
 extern void meridian_guard_shmem_startup(void);
+
+/*
+ * The transaction is about to write this partition: refuse with an ERROR, or
+ * wait out a planned move, or register and stamp it.  NULL is the partition of
+ * a class that has only one.
+ */
+extern void meridian_touch(const char *class_name, const char *partition);
+
+/* What the agent asks of the guard about one partition. */
+typedef struct MeridianGuardState
+{
+	uint32		in_flight;		/* transactions that touched it and have not ended */
+	uint64		first_write_epoch;	/* 0: none since the server started */
+	uint64		first_write_ms; /* wall clock of the first commit under that epoch */
+} MeridianGuardState;
+
+extern void meridian_guard_state(const char *class_name, const char *partition,
+								 MeridianGuardState *ret);
+
+/*
+ * Wait until nothing that touched this frozen partition can commit any more.
+ * After wait_ms the transactions that are left lose their right to commit;
+ * false when one of them is committing at this moment.
+ */
+extern bool meridian_guard_drain(const char *class_name, const char *partition,
+								 int wait_ms);
 
 /*
  * attach.c: class and partition column of an attached relation, from the user

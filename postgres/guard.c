@@ -1,0 +1,825 @@
+/*-------------------------------------------------------------------------
+ *
+ * guard.c
+ *	  The write guard: nothing commits here that this region may not write.
+ *
+ * Two checks against the agent's snapshot surround every write: when a
+ * transaction first touches a partition, and again just before it commits.
+ * Core decides (mrd_guard, mrd_guard_commit); this file makes sure the question
+ * is asked, and that nobody can answer around it.
+ *
+ * In flight.  A planned move must know that no commit of the old epoch is left.
+ * So a transaction first counts itself in, in shared memory, and only then
+ * reads the snapshot: whoever reads "open" was counted before the agent's
+ * "frozen" could be followed by a count of zero.  The same order holds once
+ * more around the commit, with a second counter: a drain that ran out of
+ * patience takes the right to commit from those in flight (drains is the
+ * number of times that happened; a transaction remembers the number it started
+ * with) and then has to wait only for those that are past their last check.
+ * Both increments are full barriers.
+ *
+ * Stamps.  The first touch writes a transactional logical message that names
+ * the partition and the epoch; whoever decodes the transaction learns it before
+ * the first row.  A stamp written in a subtransaction dies with it, so each
+ * touch remembers its subtransaction and is stamped again when touched next.
+ *
+ * From the last check to the end of the transaction SIGINT is blocked: a
+ * cancelled wait for synchronous replication would report success for a commit
+ * that exists nowhere else (syncrep.c, SyncRepWaitForLSN).  SIGTERM still ends
+ * the session, without an answer to the client.
+ *
+ * Durability is per transaction: synchronous_commit is changed through its own
+ * assign hook, because the wait mode that SyncRepWaitForLSN uses is set there
+ * and nowhere else.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "replication/message.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include <mrd/buf.h>
+
+#include "compat.h"
+#include "meridian.h"
+
+#define GUARD_SLOTS_MAX (2 * MRD_PARTITIONS_MAX)	/* room for renamed ones */
+#define FREEZE_POLL_MS 10
+#define DRAIN_POLL_MS 2
+
+/* One partition, in shared memory; names never change once set. */
+typedef struct GuardSlot
+{
+	char		class_name[MRD_NAME_MAX];
+	char		partition[MRD_NAME_MAX];
+	pg_atomic_uint32 in_flight;
+	pg_atomic_uint32 committing;
+	pg_atomic_uint32 drains;
+	pg_atomic_uint64 first_write_epoch;
+	pg_atomic_uint64 first_write_ms;
+} GuardSlot;
+
+typedef struct GuardShared
+{
+	LWLock	   *lock;			/* protects adding slots and the first write */
+	pg_atomic_uint32 count;
+	GuardSlot	slots[GUARD_SLOTS_MAX];
+} GuardShared;
+
+/* One partition that this transaction touched. */
+typedef struct Touch
+{
+	GuardSlot  *slot;
+	SubTransactionId subid;		/* that stamped it; Invalid: no stamp is left */
+	mrd_epoch	epoch;			/* of that stamp */
+	uint32		drains;
+	bool		in_flight;
+	bool		committing;
+	bool		quorum;			/* as of the last check */
+	unsigned	remote_acks;
+} Touch;
+
+bool		meridian_applying = false;
+
+static GuardShared *shared;
+static Touch *touches;			/* in TopTransactionContext */
+static int	touch_count;
+static int	touch_max;
+static int	saved_synchronous_commit = -1;	/* -1: not changed */
+static bool sigint_blocked;
+
+PG_FUNCTION_INFO_V1(meridian_guard);
+PG_FUNCTION_INFO_V1(meridian_guard_row);
+
+/*
+ * Shared memory
+ */
+
+Size
+meridian_guard_shmem_size(void)
+{
+	return sizeof(GuardShared);
+}
+
+void
+meridian_guard_shmem_startup(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("meridian guard", sizeof(GuardShared), &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(GuardShared));
+		shared->lock = &GetNamedLWLockTranche("meridian")->lock;
+		pg_atomic_init_u32(&shared->count, 0);
+		for (int i = 0; i < GUARD_SLOTS_MAX; i++)
+		{
+			pg_atomic_init_u32(&shared->slots[i].in_flight, 0);
+			pg_atomic_init_u32(&shared->slots[i].committing, 0);
+			pg_atomic_init_u32(&shared->slots[i].drains, 0);
+			pg_atomic_init_u64(&shared->slots[i].first_write_epoch, 0);
+			pg_atomic_init_u64(&shared->slots[i].first_write_ms, 0);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+static GuardSlot *
+slot_find(const char *class_name, const char *partition)
+{
+	uint32		count = pg_atomic_read_u32(&shared->count);
+
+	pg_read_barrier();
+	for (uint32 i = 0; i < count; i++)
+	{
+		GuardSlot  *slot = &shared->slots[i];
+
+		if (strcmp(slot->class_name, class_name) == 0 &&
+			strcmp(slot->partition, partition) == 0)
+			return slot;
+	}
+	return NULL;
+}
+
+static GuardSlot *
+slot_get(const char *class_name, const char *partition)
+{
+	GuardSlot  *slot = slot_find(class_name, partition);
+	uint32		count;
+
+	if (slot != NULL)
+		return slot;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = slot_find(class_name, partition);
+	count = pg_atomic_read_u32(&shared->count);
+	if (slot == NULL && count < GUARD_SLOTS_MAX)
+	{
+		slot = &shared->slots[count];
+		strlcpy(slot->class_name, class_name, MRD_NAME_MAX);
+		strlcpy(slot->partition, partition, MRD_NAME_MAX);
+		pg_write_barrier();
+		pg_atomic_write_u32(&shared->count, count + 1);
+	}
+	LWLockRelease(shared->lock);
+	if (slot == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("cannot guard more than %d partitions since the server started",
+						GUARD_SLOTS_MAX),
+				 errhint("Restart the server to forget partitions that are no longer configured.")));
+	return slot;
+}
+
+/*
+ * Asking
+ */
+
+/* The snapshot, if it is this region's. */
+static const struct mrd_snapshot *
+guard_snapshot(void)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+
+	if (s == NULL)
+		return NULL;
+	if (s->self >= s->region_count ||
+		strcmp(s->regions[s->self].name, meridian_region) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("snapshot file \"%s\" belongs to another region",
+						meridian_snapshot_file),
+				 errdetail("This server's region is \"%s\".", meridian_region),
+				 errhint("Make meridian.region and meridian.snapshot_file name the same region.")));
+	return s;
+}
+
+static int
+partition_index(const struct mrd_snapshot *s, const char *class_name,
+				const char *partition)
+{
+	int			c;
+
+	if (s == NULL)
+		return -1;
+	c = mrd_snapshot_class(s, class_name);
+	return c < 0 ? -1 : mrd_snapshot_partition(s, c, partition);
+}
+
+static void
+refuse(const struct mrd_snapshot *s, const char *class_name, const char *partition,
+	   struct mrd_verdict v)
+{
+	const char *hint = mrd_reason_hint(v.why);
+	bool		has_home = s != NULL && v.home < s->region_count;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+			 errmsg("cannot write %s/%s: %s", class_name, partition,
+					mrd_reason_sentence(v.why)),
+			 has_home ? errdetail("the home of %s/%s is \"%s\" (epoch " UINT64_FORMAT ")",
+								  class_name, partition,
+								  s->regions[v.home].name, (uint64) v.epoch) :
+			 errdetail("the home of %s/%s is not known here", class_name, partition),
+			 *hint != '\0' ? errhint("%s", hint) : 0));
+}
+
+static void
+note_class(Touch *t, const struct mrd_snapshot *s, int partition)
+{
+	const struct mrd_snap_class *c = &s->classes[s->partitions[partition].class_index];
+
+	t->quorum = c->durability == MRD_QUORUM && c->remote_acks > 0;
+	t->remote_acks = c->remote_acks;
+}
+
+/*
+ * Touching
+ */
+
+static void
+leave(Touch *t)
+{
+	if (t->committing)
+		pg_atomic_fetch_sub_u32(&t->slot->committing, 1);
+	if (t->in_flight)
+		pg_atomic_fetch_sub_u32(&t->slot->in_flight, 1);
+	t->committing = t->in_flight = false;
+}
+
+static void
+enter(Touch *t)
+{
+	if (t->in_flight)
+		return;
+	pg_atomic_fetch_add_u32(&t->slot->in_flight, 1);
+	t->in_flight = true;
+	t->drains = pg_atomic_read_u32(&t->slot->drains);
+}
+
+static Touch *
+touch_find(const char *class_name, const char *partition)
+{
+	for (int i = 0; i < touch_count; i++)
+		if (strcmp(touches[i].slot->partition, partition) == 0 &&
+			strcmp(touches[i].slot->class_name, class_name) == 0)
+			return &touches[i];
+	return NULL;
+}
+
+static Touch *
+touch_add(const char *class_name, const char *partition)
+{
+	GuardSlot  *slot = slot_get(class_name, partition);
+	Touch	   *t;
+
+	if (touches == NULL)
+	{
+		touch_max = 4;
+		touches = MemoryContextAlloc(TopTransactionContext, touch_max * sizeof(Touch));
+	}
+	else if (touch_count == touch_max)
+	{
+		touches = repalloc(touches, 2 * touch_max * sizeof(Touch));
+		touch_max *= 2;
+	}
+	t = &touches[touch_count];
+	memset(t, 0, sizeof(*t));
+	t->slot = slot;
+	t->subid = InvalidSubTransactionId;
+	touch_count++;
+	return t;
+}
+
+static void
+stamp(const GuardSlot *slot, mrd_epoch epoch)
+{
+	uint8_t		bytes[16 + 2 * MRD_NAME_MAX];
+	struct mrd_buf b = mrd_buf_writer(bytes, sizeof(bytes));
+
+	mrd_buf_put_u8(&b, 1);
+	mrd_buf_put_u16(&b, 1);
+	mrd_buf_put_str(&b, slot->class_name);
+	mrd_buf_put_str(&b, slot->partition);
+	mrd_buf_put_u64(&b, epoch);
+	Assert(!b.failed);
+	LogLogicalMessage("meridian.stamp", (const char *) bytes, b.pos, true);
+}
+
+/*
+ * Waiting for one move while holding up another could only end by timeout:
+ * each drain waits for a transaction that waits for the other.
+ */
+static bool
+holds_frozen(const struct mrd_snapshot *s, const Touch *except)
+{
+	for (int i = 0; i < touch_count; i++)
+	{
+		const Touch *t = &touches[i];
+		int			p = partition_index(s, t->slot->class_name, t->slot->partition);
+
+		if (t != except && t->in_flight && p >= 0 &&
+			s->partitions[p].authority.state == MRD_AUTH_FROZEN)
+			return true;
+	}
+	return false;
+}
+
+static struct mrd_verdict
+ask(Touch *t, TimestampTz wait_until)
+{
+	const struct mrd_snapshot *s;
+	struct mrd_verdict v;
+	int			p;
+
+	for (;;)
+	{
+		enter(t);
+		s = guard_snapshot();
+		p = partition_index(s, t->slot->class_name, t->slot->partition);
+		v = mrd_guard(s, p, meridian_boot_ns());
+		if (v.allow)
+		{
+			note_class(t, s, p);
+			return v;
+		}
+		leave(t);
+		if (v.why != MRD_WHY_FROZEN || GetCurrentTimestamp() >= wait_until ||
+			holds_frozen(s, t))
+			refuse(s, t->slot->class_name, t->slot->partition, v);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 FREEZE_POLL_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Names come from users: one that does not exist must not take a slot. */
+static void
+check_known(const char *class_name, const char *partition)
+{
+	const struct mrd_snapshot *s = guard_snapshot();
+	int			p = partition_index(s, class_name, partition);
+
+	if (p < 0)
+		refuse(s, class_name, partition, mrd_guard(s, p, meridian_boot_ns()));
+}
+
+void
+meridian_touch(const char *class_name, const char *partition)
+{
+	struct mrd_verdict v;
+	Touch	   *t;
+
+	if (meridian_applying || meridian_region[0] == '\0')
+		return;
+	if (partition == NULL)
+		partition = MRD_PARTITION_ALL;
+	t = touch_find(class_name, partition);
+	if (t != NULL && t->subid != InvalidSubTransactionId)
+		return;
+	if (t == NULL)
+		check_known(class_name, partition);
+	if (t == NULL)
+		t = touch_add(class_name, partition);
+	v = ask(t, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+										   meridian_freeze_wait_ms));
+	meridian_fault("after-touch");
+	stamp(t->slot, v.epoch);
+	t->epoch = v.epoch;
+	t->subid = GetCurrentSubTransactionId();
+}
+
+/* TRUNCATE takes the rows of every partition, so it needs all of them. */
+static void
+touch_class(const char *class_name)
+{
+	const struct mrd_snapshot *s = guard_snapshot();
+	int			c = s == NULL ? -1 : mrd_snapshot_class(s, class_name);
+	char		names[MRD_PARTITIONS_MAX][MRD_NAME_MAX];
+	int			count = 0;
+
+	if (c < 0)
+	{
+		meridian_touch(class_name, NULL);
+		return;
+	}
+	/* touching reads the snapshot again, which may replace the copy */
+	for (int i = 0; i < s->classes[c].count; i++)
+		strlcpy(names[count++], s->partitions[s->classes[c].first + i].name,
+				MRD_NAME_MAX);
+	for (int i = 0; i < count; i++)
+		meridian_touch(class_name, names[i]);
+}
+
+/*
+ * Committing
+ */
+
+static void
+block_sigint(bool block)
+{
+	sigset_t	set;
+
+	if (block == sigint_blocked)
+		return;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigprocmask(block ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+	sigint_blocked = block;
+}
+
+static void
+check_touch_at_commit(Touch *t)
+{
+	const struct mrd_snapshot *s;
+	struct mrd_verdict v;
+	int			p;
+
+	pg_atomic_fetch_add_u32(&t->slot->committing, 1);
+	t->committing = true;
+	s = guard_snapshot();
+	p = partition_index(s, t->slot->class_name, t->slot->partition);
+	v = mrd_guard_commit(s, p, t->epoch, meridian_boot_ns());
+	/* a move that ran out of patience took our right to commit */
+	if (v.allow && v.why == MRD_WHY_FROZEN &&
+		t->drains != pg_atomic_read_u32(&t->slot->drains))
+		v.allow = false;
+	if (!v.allow)
+		refuse(s, t->slot->class_name, t->slot->partition, v);
+	note_class(t, s, p);
+}
+
+/* Would a commit wait for anybody?  An unset list would wait for nobody. */
+static void
+check_quorum_possible(unsigned acks)
+{
+	int			waits_for = 0;
+
+	if (max_wal_senders > 0 && meridian_sync_standbys_defined() && SyncRepConfig != NULL)
+		waits_for = SyncRepConfig->num_sync;
+	if (waits_for >= (int) acks)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot commit: the data class needs %u remote acknowledgements but the server waits for %d",
+					acks, waits_for),
+			 errhint("Set synchronous_standby_names to 'ANY %u (...)' with the names of the other regions' streams.",
+					 acks)));
+}
+
+static void
+set_durability(bool quorum)
+{
+	int			level = synchronous_commit;
+
+	if (quorum)
+		level = SYNCHRONOUS_COMMIT_REMOTE_WRITE;
+	else if (level > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
+		level = SYNCHRONOUS_COMMIT_LOCAL_FLUSH;
+	if (level == synchronous_commit)
+		return;
+	saved_synchronous_commit = synchronous_commit;
+	synchronous_commit = level;
+	assign_synchronous_commit(level, NULL);
+}
+
+static void
+restore_durability(void)
+{
+	if (saved_synchronous_commit < 0)
+		return;
+	synchronous_commit = saved_synchronous_commit;
+	assign_synchronous_commit(saved_synchronous_commit, NULL);
+	saved_synchronous_commit = -1;
+}
+
+static bool
+anything_stamped(void)
+{
+	for (int i = 0; i < touch_count; i++)
+		if (touches[i].subid != InvalidSubTransactionId)
+			return true;
+	return false;
+}
+
+static void
+guard_before_commit(void)
+{
+	bool		quorum = false;
+	unsigned	acks = 0;
+
+	if (!anything_stamped())
+		return;
+	block_sigint(true);
+	/* what arrived before it was blocked still counts */
+	CHECK_FOR_INTERRUPTS();
+	if (QueryCancelPending)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement due to user request")));
+	for (int i = 0; i < touch_count; i++)
+	{
+		Touch	   *t = &touches[i];
+
+		if (t->subid == InvalidSubTransactionId)
+			continue;
+		check_touch_at_commit(t);
+		quorum |= t->quorum;
+		if (t->quorum)
+			acks = Max(acks, t->remote_acks);
+	}
+	if (quorum)
+		check_quorum_possible(acks);
+	set_durability(quorum);
+	meridian_fault("before-commit");
+}
+
+static void
+note_first_write(const Touch *t, uint64 wall_ms)
+{
+	GuardSlot  *slot = t->slot;
+
+	if (likely(pg_atomic_read_u64(&slot->first_write_epoch) >= t->epoch))
+		return;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u64(&slot->first_write_epoch) < t->epoch)
+	{
+		pg_atomic_write_u64(&slot->first_write_ms, wall_ms);
+		pg_atomic_write_u64(&slot->first_write_epoch, t->epoch);
+	}
+	LWLockRelease(shared->lock);
+}
+
+static uint64
+wall_ms_now(void)
+{
+	return (uint64) (GetCurrentTimestamp() / 1000) +
+		(uint64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
+}
+
+static void
+guard_at_end(bool committed)
+{
+	uint64		wall_ms = committed && touch_count > 0 ? wall_ms_now() : 0;
+
+	restore_durability();
+	for (int i = 0; i < touch_count; i++)
+	{
+		if (committed && touches[i].subid != InvalidSubTransactionId)
+			note_first_write(&touches[i], wall_ms);
+		leave(&touches[i]);
+	}
+	touches = NULL;
+	touch_count = 0;
+	block_sigint(false);
+}
+
+static void
+guard_xact(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			guard_before_commit();
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			if (anything_stamped())
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("cannot PREPARE a transaction that has written attached tables"),
+						 errdetail("Nobody could check the write authority when it commits later."),
+						 errhint("Use COMMIT.")));
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+			guard_at_end(event == XACT_EVENT_COMMIT);
+			break;
+		case XACT_EVENT_ABORT:
+			guard_at_end(false);
+			break;
+		default:				/* parallel workers write nothing */
+			break;
+	}
+}
+
+static void
+guard_subxact(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+			  void *arg)
+{
+	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	for (int i = 0; i < touch_count; i++)
+		if (touches[i].subid == mine)
+			touches[i].subid = event == SUBXACT_EVENT_COMMIT_SUB ?
+				parent : InvalidSubTransactionId;
+}
+
+void
+meridian_guard_init(void)
+{
+	RegisterXactCallback(guard_xact, NULL);
+	RegisterSubXactCallback(guard_subxact, NULL);
+}
+
+/*
+ * Triggers.  The arguments were written at attachment: the class and, for the
+ * row trigger, the partition column.
+ */
+
+static void
+check_called_as_trigger(FunctionCallInfo fcinfo, int nargs)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		((TriggerData *) fcinfo->context)->tg_trigger->tgnargs < nargs)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("the guard can only be called by the triggers of an attached table")));
+}
+
+Datum
+meridian_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger;
+
+	check_called_as_trigger(fcinfo, 1);
+	trigger = (TriggerData *) fcinfo->context;
+	if (meridian_applying || meridian_region[0] == '\0')
+		return PointerGetDatum(NULL);
+	/* a second argument is the partition column: rows are asked one by one */
+	if (trigger->tg_trigger->tgnargs < 2)
+		meridian_touch(trigger->tg_trigger->tgargs[0], NULL);
+	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		touch_class(trigger->tg_trigger->tgargs[0]);
+	return PointerGetDatum(NULL);
+}
+
+/* Attribute number of the partition column, looked up once per statement. */
+static AttrNumber
+partition_attno(FunctionCallInfo fcinfo, TriggerData *trigger)
+{
+	AttrNumber *cached = fcinfo->flinfo->fn_extra;
+
+	if (cached == NULL)
+	{
+		int			attno = SPI_fnumber(RelationGetDescr(trigger->tg_relation),
+										trigger->tg_trigger->tgargs[1]);
+
+		if (attno <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("partition column \"%s\" of table \"%s\" does not exist",
+							trigger->tg_trigger->tgargs[1],
+							RelationGetRelationName(trigger->tg_relation))));
+		cached = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(AttrNumber));
+		*cached = (AttrNumber) attno;
+		fcinfo->flinfo->fn_extra = cached;
+	}
+	return *cached;
+}
+
+static text *
+partition_value(HeapTuple tuple, TriggerData *trigger, AttrNumber attno)
+{
+	bool		isnull;
+	Datum		d = heap_getattr(tuple, attno, RelationGetDescr(trigger->tg_relation),
+								 &isnull);
+
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NOT_NULL_VIOLATION),
+				 errmsg("partition column \"%s\" of table \"%s\" is null",
+						trigger->tg_trigger->tgargs[1],
+						RelationGetRelationName(trigger->tg_relation)),
+				 errhint("Its value names the home of the row.")));
+	return DatumGetTextPP(d);
+}
+
+static void
+refuse_rehome(TriggerData *trigger)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot update partition column \"%s\" of table \"%s\"",
+					trigger->tg_trigger->tgargs[1],
+					RelationGetRelationName(trigger->tg_relation)),
+			 errdetail("It would move the row to another home."),
+			 errhint("Moving a row is what meridian.rehome() is for, which this version does not have yet; delete the row at its home and insert it at the new one.")));
+}
+
+static void
+touch_row(const char *class_name, text *value)
+{
+	const char *data = VARDATA_ANY(value);
+	size_t		len = VARSIZE_ANY_EXHDR(value);
+	char		name[MRD_NAME_MAX + 1];
+
+	/* most rows of a statement are of the partition before */
+	if (touch_count > 0)
+	{
+		const Touch *t = &touches[touch_count - 1];
+
+		if (t->subid != InvalidSubTransactionId && len < MRD_NAME_MAX &&
+			memcmp(t->slot->partition, data, len) == 0 &&
+			t->slot->partition[len] == '\0' &&
+			strcmp(t->slot->class_name, class_name) == 0)
+			return;
+	}
+	len = Min(len, MRD_NAME_MAX);	/* too long is unknown */
+	memcpy(name, data, len);
+	name[len] = '\0';
+	meridian_touch(class_name, name);
+}
+
+Datum
+meridian_guard_row(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger;
+	HeapTuple	result;
+	AttrNumber	attno;
+	text	   *value;
+
+	check_called_as_trigger(fcinfo, 2);
+	trigger = (TriggerData *) fcinfo->context;
+	result = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+		trigger->tg_newtuple : trigger->tg_trigtuple;
+	if (meridian_applying || meridian_region[0] == '\0')
+		return PointerGetDatum(result);
+
+	attno = partition_attno(fcinfo, trigger);
+	value = partition_value(trigger->tg_trigtuple, trigger, attno);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+	{
+		text	   *newvalue = partition_value(trigger->tg_newtuple, trigger, attno);
+
+		if (VARSIZE_ANY_EXHDR(value) != VARSIZE_ANY_EXHDR(newvalue) ||
+			memcmp(VARDATA_ANY(value), VARDATA_ANY(newvalue),
+				   VARSIZE_ANY_EXHDR(value)) != 0)
+			refuse_rehome(trigger);
+	}
+	touch_row(trigger->tg_trigger->tgargs[0], value);
+	return PointerGetDatum(result);
+}
+
+/*
+ * For the agent
+ */
+
+void
+meridian_guard_state(const char *class_name, const char *partition,
+					 MeridianGuardState *ret)
+{
+	GuardSlot  *slot = slot_find(class_name, partition);
+
+	memset(ret, 0, sizeof(*ret));
+	if (slot == NULL)
+		return;
+	ret->in_flight = pg_atomic_read_u32(&slot->in_flight);
+	LWLockAcquire(shared->lock, LW_SHARED);
+	ret->first_write_epoch = pg_atomic_read_u64(&slot->first_write_epoch);
+	ret->first_write_ms = pg_atomic_read_u64(&slot->first_write_ms);
+	LWLockRelease(shared->lock);
+}
+
+bool
+meridian_guard_drain(const char *class_name, const char *partition, int wait_ms)
+{
+	GuardSlot  *slot = slot_get(class_name, partition);
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms);
+
+	for (;;)
+	{
+		pg_memory_barrier();
+		if (pg_atomic_read_u32(&slot->in_flight) == 0)
+			return true;
+		if (GetCurrentTimestamp() >= until)
+			break;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 DRAIN_POLL_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	pg_atomic_fetch_add_u32(&slot->drains, 1);
+	return pg_atomic_read_u32(&slot->committing) == 0;
+}
