@@ -323,7 +323,11 @@ ngx_http_meridian_wait(ngx_http_request_t *r, ngx_http_meridian_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+    if (r->connection->read->ready) {
+        /* a client that has left already would not be heard of again */
+        ngx_post_event(r->connection->read, &ngx_posted_events);
+
+    } else if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
