@@ -684,8 +684,6 @@ static int boot(struct daemon *d, struct mrd_err *err)
 
 static void shut_down(struct daemon *d)
 {
-    char path[LAB_PATH];
-
     for (unsigned i = 0; i < d->count && d->forward != NULL; i++) {
         if (d->regions[i].init_pid > 0) {
             kill_region(d, i);
@@ -694,8 +692,6 @@ static void shut_down(struct daemon *d)
     lab_forward_free(d->forward);
     lab_wan_free(d->wan);
     if (d->listen_fd > 0) {
-        dir_path(d, "lab.json", path);
-        unlink(path);
         lab_world_sweep(d->world, false);
     }
 }

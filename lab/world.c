@@ -595,6 +595,8 @@ void lab_world_sweep(const struct lab_world *w, bool purge)
     remove_tree(w->run_root);
     snprintf(path, sizeof(path), "%s/lab.sock", w->dir);
     unlink(path);
+    snprintf(path, sizeof(path), "%s/lab.json", w->dir);
+    unlink(path);
     if (!purge) {
         return;
     }
