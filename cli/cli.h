@@ -6,12 +6,23 @@
 
 struct cli_command {
     const char *name;
-    const char *summary; /* one line of the usage text */
+    const char *summary; /* one line of the usage text; NULL: not shown */
     int (*run)(int argc, char **argv);
 };
 
-int cli_agent(int argc, char **argv);  /* agent/main.c */
-int cli_lab(int argc, char **argv);    /* lab/lab.c */
+int cli_agent(int argc, char **argv);    /* agent/main.c */
+int cli_lab(int argc, char **argv);      /* lab/lab.c */
 int cli_lab_init(int argc, char **argv); /* lab/init.c: pid 1 of a region, not for people */
-int cli_certs(int argc, char **argv);  /* agent/certs.c */
-int cli_config(int argc, char **argv); /* cli/config.c */
+int cli_certs(int argc, char **argv);    /* agent/certs.c */
+int cli_config(int argc, char **argv);   /* cli/config.c */
+int cli_status(int argc, char **argv);   /* cli/views.c */
+int cli_regions(int argc, char **argv);
+int cli_classes(int argc, char **argv);
+int cli_links(int argc, char **argv);
+int cli_leases(int argc, char **argv);
+int cli_moves(int argc, char **argv);
+int cli_receipts(int argc, char **argv);
+int cli_events(int argc, char **argv);    /* cli/events.c */
+int cli_move(int argc, char **argv);      /* cli/move.c */
+int cli_reconcile(int argc, char **argv); /* cli/reconcile.c */
+int cli_route(int argc, char **argv);     /* cli/route.c */

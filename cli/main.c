@@ -6,27 +6,58 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Grouped as a newcomer would look for them: try it, see it, act on it, run it. */
 static const struct cli_command commands[] = {
-    {"certs", "make the deployment's certificates", cli_certs},
-    {"config", "check a configuration file; list its keys", cli_config},
     {"lab", "several regions on one machine, with real distances", cli_lab},
-    {"lab-init", "pid 1 of a region in the lab; not for people", cli_lab_init},
+    {"status", "the whole deployment on one page", cli_status},
+    {"regions", "health of each region", cli_regions},
+    {"classes", "each partition's home, epoch and promise", cli_classes},
+    {"links", "replication between regions: lag and state", cli_links},
+    {"leases", "which regions may write now", cli_leases},
+    {"events", "what was decided, when and why", cli_events},
+    {"moves", "planned moves", cli_moves},
+    {"receipts", "what each failover and move took", cli_receipts},
+    {"move", "move a home without losing a write", cli_move},
+    {"reconcile", "writes a lost region left behind", cli_reconcile},
+    {"route", "where a request would go, and why", cli_route},
+    {"config", "check a configuration file; list its keys", cli_config},
+    {"certs", "make the deployment's certificates", cli_certs},
+    {"lab-init", NULL, cli_lab_init}, /* pid 1 of a region, not for people */
     {NULL, NULL, NULL},
 };
 
+static void print_usage(FILE *out)
+{
+    fprintf(out, "usage: meridian COMMAND [ARG ...]\n\n");
+    for (const struct cli_command *c = commands; c->name != NULL; c++) {
+        if (c->summary != NULL) {
+            fprintf(out, "  %-10s %s\n", c->name, c->summary);
+        }
+    }
+    fprintf(out, "\nmeridian COMMAND --help says more; man meridian, all of it.\n");
+}
+
 int main(int argc, char **argv)
 {
-    if (argc >= 2) {
-        for (const struct cli_command *c = commands; c->name != NULL; c++) {
-            if (strcmp(argv[1], c->name) == 0) {
-                return c->run(argc - 1, argv + 1);
-            }
-        }
-        fprintf(stderr, "meridian: no such command: \"%s\"\n", argv[1]);
+    if (argc < 2) {
+        print_usage(stderr);
+        return 2;
     }
-    fprintf(stderr, "usage: meridian COMMAND [ARG ...]\n");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("meridian " MRD_VERSION);
+        return 0;
+    }
     for (const struct cli_command *c = commands; c->name != NULL; c++) {
-        fprintf(stderr, "  %-10s %s\n", c->name, c->summary);
+        if (strcmp(argv[1], c->name) == 0) {
+            return c->run(argc - 1, argv + 1);
+        }
     }
+    fprintf(stderr, "meridian: no such command: \"%s\"\n", argv[1]);
+    print_usage(stderr);
     return 2;
 }

@@ -358,3 +358,13 @@ mrd_region mrd_route_near_country(const struct mrd_snapshot *s, const char *coun
     }
     return MRD_REGION_NONE;
 }
+
+uint64_t mrd_client_hash(int family, const uint8_t *addr)
+{
+    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a; ticket() does the mixing */
+
+    for (int i = 0; i < (family == 6 ? 8 : 4); i++) {
+        h = (h ^ addr[i]) * 0x100000001b3u;
+    }
+    return h;
+}

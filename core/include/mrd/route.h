@@ -80,3 +80,9 @@ mrd_region mrd_route_near(const struct mrd_snapshot *s, int family, const uint8_
 /** Nearest region for a country and continent (either may be empty), or MRD_REGION_NONE. */
 mrd_region mrd_route_near_country(const struct mrd_snapshot *s, const char *country,
                                   const char *continent);
+
+/**
+ * Hash of a client for @client_hash above, the same in DNS, at the edge and in the CLI. Of an
+ * IPv6 address only the first 64 bits count: hosts change the rest by themselves.
+ */
+uint64_t mrd_client_hash(int family, const uint8_t *addr);

@@ -1,0 +1,346 @@
+/*
+ * One request to an agent over its unix socket.
+ *
+ * The agent is looked for where it would be in production, and then in a lab, so that the same
+ * commands work in both without options. In a lab any region will do, since every agent answers
+ * for the whole deployment; one that was killed is passed over. A host that has an agent of its
+ * own is never answered by a lab instead.
+ */
+#include <client.h>
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RUN_SOCKET "/run/meridian/agent.sock"
+#define RUN_SNAPSHOT "/run/meridian/snapshot"
+#define LAB_DIR "/var/tmp/meridian-lab"
+#define ANSWER_MAX (64u * 1024u * 1024u)
+
+/* ---- the lab ---- */
+
+static const char *lab_dir(const struct cli_place *place)
+{
+    const char *env = getenv("MERIDIAN_LAB");
+    return place->dir != NULL ? place->dir : env != NULL && env[0] != '\0' ? env : LAB_DIR;
+}
+
+static json_t *load_lab(const struct cli_place *place)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/lab.json", lab_dir(place));
+    return json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+}
+
+static const json_t *lab_region(const json_t *lab, const char *name)
+{
+    size_t i;
+    const json_t *r;
+    json_array_foreach(cli_list(lab, "regions"), i, r)
+    {
+        if (strcmp(cli_text(r, "name"), name) == 0) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+bool cli_lab_has(const struct cli_place *place, const char *name)
+{
+    const char *env = getenv("MERIDIAN_AGENT");
+    bool elsewhere = place->agent != NULL || place->region != NULL ||
+                     (env != NULL && env[0] != '\0') ||
+                     (place->dir == NULL && access(RUN_SOCKET, F_OK) == 0);
+    json_t *lab = elsewhere ? NULL : load_lab(place);
+    bool has = lab != NULL && lab_region(lab, name) != NULL;
+    json_decref(lab);
+    return has;
+}
+
+/* ---- fields ---- */
+
+const char *cli_text(const json_t *object, const char *key)
+{
+    const char *s = json_string_value(json_object_get(object, key));
+    return s != NULL ? s : "";
+}
+
+long long cli_int(const json_t *object, const char *key)
+{
+    const json_t *v = json_object_get(object, key);
+    return json_is_real(v) ? (long long)json_real_value(v) : json_integer_value(v);
+}
+
+bool cli_true(const json_t *object, const char *key)
+{
+    return json_is_true(json_object_get(object, key));
+}
+
+bool cli_known(const json_t *object, const char *key)
+{
+    const json_t *v = json_object_get(object, key);
+    return v != NULL && !json_is_null(v);
+}
+
+const json_t *cli_list(const json_t *object, const char *key)
+{
+    const json_t *v = json_object_get(object, key);
+    return json_is_array(v) ? v : NULL; /* iterating over NULL visits nothing */
+}
+
+int cli_print_json(json_t *answer, bool compact)
+{
+    int rc = json_dumpf(answer, stdout, compact ? JSON_COMPACT : JSON_INDENT(2));
+    json_decref(answer);
+    putchar('\n');
+    return rc == 0 && fflush(stdout) == 0 ? 0 : cli_fail(NULL, "could not write the answer");
+}
+
+/* ---- one request ---- */
+
+struct answer {
+    char *data;
+    size_t len;
+};
+
+static size_t collect(char *data, size_t size, size_t n, void *to)
+{
+    struct answer *a = to;
+    size_t len = size * n;
+    if (len > ANSWER_MAX - a->len) {
+        return 0;
+    }
+    char *grown = realloc(a->data, a->len + len + 1);
+    if (grown == NULL) {
+        return 0;
+    }
+    a->data = grown;
+    memcpy(a->data + a->len, data, len);
+    a->len += len;
+    return len;
+}
+
+/** What a transfer gave. @status 0: nobody answered, and @why says so. */
+struct outcome {
+    long status;
+    json_t *json; /* NULL when the answer was none */
+    char why[CURL_ERROR_SIZE];
+};
+
+static CURL *prepare(const char *socket, const char *path, const char *body,
+                     struct curl_slist *headers, struct answer *into, char *why)
+{
+    char url[2048];
+    CURL *curl = curl_easy_init();
+    if (curl == NULL) {
+        return NULL;
+    }
+    snprintf(url, sizeof(url), "http://agent%s", path);
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
+    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* whatever the environment says */
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, 2000L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, body != NULL ? 120000L : 10000L);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, collect);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, into);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
+    if (body != NULL) {
+        curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    }
+    return curl;
+}
+
+static struct outcome transfer(const char *socket, const char *path, const char *body)
+{
+    struct outcome out = {0};
+    struct answer answer = {0};
+    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+    CURL *curl = prepare(socket, path, body, headers, &answer, out.why);
+
+    if (curl == NULL) {
+        snprintf(out.why, sizeof(out.why), "out of memory");
+        curl_slist_free_all(headers);
+        return out;
+    }
+    CURLcode rc = curl_easy_perform(curl);
+    if (rc == CURLE_OK) {
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &out.status);
+        out.json = answer.len > 0 ? json_loadb(answer.data, answer.len, 0, NULL) : NULL;
+    } else if (out.why[0] == '\0') {
+        snprintf(out.why, sizeof(out.why), "%s", curl_easy_strerror(rc));
+    }
+    curl_easy_cleanup(curl);
+    curl_slist_free_all(headers);
+    free(answer.data);
+    return out;
+}
+
+/* ---- whom to ask ---- */
+
+static int nobody(const char *socket, const char *why)
+{
+    return cli_fail("Is the agent running? See: systemctl status meridian-agent, or meridian "
+                    "lab status.",
+                    "could not reach the agent at \"%s\": %s", socket, why);
+}
+
+/** The first region of the lab that answers; fills @socket with the last one tried. */
+static struct outcome ask_lab(const struct cli_place *place, const json_t *lab,
+                              const char *path, const char *body, const char **socket)
+{
+    struct outcome out = {0};
+    size_t i;
+    const json_t *r;
+
+    json_array_foreach(cli_list(lab, "regions"), i, r)
+    {
+        if (place->region != NULL && strcmp(cli_text(r, "name"), place->region) != 0) {
+            continue;
+        }
+        *socket = cli_text(r, "agent_socket");
+        out = transfer(*socket, path, body);
+        if (out.status != 0) {
+            break;
+        }
+    }
+    return out;
+}
+
+static const char *own_socket(const struct cli_place *place)
+{
+    const char *env = getenv("MERIDIAN_AGENT");
+    if (place->agent != NULL) {
+        return place->agent;
+    }
+    if (place->dir != NULL || place->region != NULL) {
+        return NULL;
+    }
+    if (env != NULL && env[0] != '\0') {
+        return env;
+    }
+    return access(RUN_SOCKET, F_OK) == 0 ? RUN_SOCKET : NULL;
+}
+
+static int no_lab(const struct cli_place *place)
+{
+    return cli_fail(
+        "Start the agent, name its socket with --agent, or boot a lab with: meridian "
+        "lab up.",
+        "no agent at \"%s\" and no lab in \"%s\"", RUN_SOCKET, lab_dir(place));
+}
+
+/** Turn an outcome into an exit status, with a message unless @quiet. */
+static int judge(struct outcome *out, const char *socket, bool quiet, json_t **ret)
+{
+    int rc = 1;
+    if (out->status == 0) {
+        rc = quiet ? 1 : nobody(socket, out->why);
+    } else if (out->status >= 200 && out->status < 300 && json_is_object(out->json)) {
+        *ret = json_incref(out->json);
+        rc = 0;
+    } else if (!quiet) {
+        const char *error = cli_text(out->json, "error");
+        if (error[0] != '\0') {
+            cli_fail(cli_text(out->json, "hint"), "%s", error);
+        } else {
+            cli_fail("Does the agent have the same version as this command?",
+                     "the agent at \"%s\" gave no proper answer (HTTP status %ld)", socket,
+                     out->status);
+        }
+    }
+    json_decref(out->json);
+    return rc;
+}
+
+static int ask(const struct cli_place *place, const char *path, const char *body, bool quiet,
+               json_t **ret)
+{
+    const char *socket = own_socket(place);
+    struct outcome out;
+    json_t *lab = NULL;
+    int rc;
+
+    *ret = NULL;
+    if (socket != NULL) {
+        out = transfer(socket, path, body);
+        return judge(&out, socket, quiet, ret);
+    }
+    lab = load_lab(place);
+    if (lab == NULL) {
+        return quiet ? 1 : no_lab(place);
+    }
+    if (place->region != NULL && lab_region(lab, place->region) == NULL) {
+        rc = quiet ? 1
+                   : cli_fail("List them with: meridian lab status.",
+                              "the lab in \"%s\" has no region \"%s\"", lab_dir(place),
+                              place->region);
+        json_decref(lab);
+        return rc;
+    }
+    socket = "";
+    out = ask_lab(place, lab, path, body, &socket);
+    rc = judge(&out, socket, quiet, ret);
+    json_decref(lab);
+    return rc;
+}
+
+int cli_ask(const struct cli_place *place, const char *path, json_t *body, json_t **ret)
+{
+    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    if (body != NULL && text == NULL) {
+        *ret = NULL;
+        return cli_fail("Arguments must be UTF-8.", "could not encode the request");
+    }
+    int rc = ask(place, path, text, false, ret);
+    free(text);
+    return rc;
+}
+
+int cli_try(const struct cli_place *place, const char *path, json_t **ret)
+{
+    return ask(place, path, NULL, true, ret);
+}
+
+/* ---- the snapshot ---- */
+
+static char *lab_snapshot(const struct cli_place *place, const json_t *lab)
+{
+    size_t i;
+    const json_t *r;
+    json_array_foreach(cli_list(lab, "regions"), i, r)
+    {
+        const char *path = cli_text(r, "snapshot");
+        if ((place->region == NULL || strcmp(cli_text(r, "name"), place->region) == 0) &&
+            access(path, R_OK) == 0) {
+            return strdup(path);
+        }
+    }
+    return NULL;
+}
+
+char *cli_snapshot_path(const struct cli_place *place, const char *given)
+{
+    if (given != NULL) {
+        return strdup(given);
+    }
+    if (place->dir == NULL && place->region == NULL && access(RUN_SNAPSHOT, F_OK) == 0) {
+        return strdup(RUN_SNAPSHOT);
+    }
+    json_t *lab = load_lab(place);
+    char *path = lab != NULL ? lab_snapshot(place, lab) : NULL;
+    json_decref(lab);
+    if (path == NULL) {
+        cli_fail(
+            "Name one with --snapshot FILE, start the agent, or boot a lab with: meridian lab "
+            "up.",
+            "no snapshot at \"%s\" and none that can be read in the lab \"%s\"", RUN_SNAPSHOT,
+            lab_dir(place));
+    }
+    return path;
+}

@@ -1,0 +1,496 @@
+/*
+ * The read-only commands: status, regions, classes, links, leases, moves, receipts.
+ *
+ * Each is one request and one or two tables; --json passes the agent's answer through. What an
+ * operator asks first decides the order of columns: is it well, who is home, how far behind.
+ */
+#include <cli.h>
+#include <client.h>
+#include <table.h>
+#include <views.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct view {
+    const char *synopsis, *text, *path;
+    void (*print)(const json_t *answer);
+};
+
+/** The strings of a list with a space between. Returns @out. */
+static char *joined(const json_t *list, char *out, size_t cap)
+{
+    size_t i, used = 0;
+    const json_t *v;
+    out[0] = '\0';
+    json_array_foreach(list, i, v)
+    {
+        const char *s = json_string_value(v);
+        if (s != NULL && used < cap) {
+            used += (size_t)snprintf(out + used, cap - used, "%s%s", i > 0 ? " " : "", s);
+        }
+    }
+    return out;
+}
+
+static char *rtt(const json_t *object, char out[32])
+{
+    if (!cli_known(object, "rtt_us") || cli_int(object, "rtt_us") == 0) {
+        snprintf(out, 32, "-");
+    } else {
+        snprintf(out, 32, "%.1f ms", (double)cli_int(object, "rtt_us") / 1000.0);
+    }
+    return out;
+}
+
+/* ---- regions ---- */
+
+static const char *role(const json_t *r)
+{
+    return cli_true(r, "witness") ? "witness" : cli_true(r, "primary") ? "primary" : "data";
+}
+
+static void print_regions(const json_t *answer)
+{
+    static const char *const titles[] = {"REGION", "HEALTH", "ROLE",   "SESSION", "HOMES",
+                                         "RTT",    "DIAL",   "SERVES", "REACHED", NULL};
+    struct cli_table *t = cli_table_new(titles);
+    char text[64], time[32];
+    size_t i;
+    const json_t *r;
+
+    json_array_foreach(cli_list(answer, "regions"), i, r)
+    {
+        cli_cell(t, "%s", cli_text(r, "name"));
+        cli_cell(t, "%s", cli_text(r, "health"));
+        cli_cell(t, "%s%s", role(r), cli_true(r, "leader") ? ", leads" : "");
+        cli_cell(t, "%s", cli_true(r, "alive") ? "live" : "expired");
+        cli_cell(t, "%lld", cli_int(r, "homes"));
+        cli_cell(t, "%s", rtt(r, time));
+        cli_cell(t, "%lld%%", cli_int(r, "dial_percent"));
+        cli_cell(t, "%s", joined(cli_list(r, "ready"), text, sizeof(text)));
+        cli_cell(t, "%s", joined(cli_list(r, "reachable"), text, sizeof(text)));
+    }
+    cli_table_print(t, "no regions\n");
+    printf("seen from %s\n", cli_text(answer, "region"));
+}
+
+/* ---- classes ---- */
+
+static void print_partitions(const json_t *answer, bool only_short)
+{
+    static const char *const titles[] = {"CLASS/PARTITION", "HOME",       "EPOCH", "STATE",
+                                         "POSTURE",         "DURABILITY", "WHY",   NULL};
+    struct cli_table *t = cli_table_new(titles);
+    size_t i, k;
+    const json_t *c, *p;
+
+    json_array_foreach(cli_list(answer, "classes"), i, c)
+    {
+        json_array_foreach(cli_list(c, "partitions"), k, p)
+        {
+            cli_cell(t, "%s/%s", cli_text(c, "name"), cli_text(p, "name"));
+            cli_cell(t, "%s", cli_text(p, "home"));
+            cli_cell(t, "%lld", cli_int(p, "epoch"));
+            cli_cell(t, "%s", cli_text(p, "state"));
+            cli_cell(t, "%s", cli_text(c, "posture"));
+            cli_cell(t, "%s", cli_text(c, "durability"));
+            cli_cell(t, "%s", cli_text(p, "why"));
+        }
+    }
+    cli_table_print(t, only_short ? NULL : "no partitions yet: no leader has created them\n");
+}
+
+static void print_classes(const json_t *answer)
+{
+    static const char *const titles[] = {"CLASS", "COPIES IN", "TABLES", NULL};
+    struct cli_table *t = cli_table_new(titles);
+    char text[512];
+    size_t i;
+    const json_t *c;
+
+    print_partitions(answer, false);
+    putchar('\n');
+    json_array_foreach(cli_list(answer, "classes"), i, c)
+    {
+        cli_cell(t, "%s", cli_text(c, "name"));
+        cli_cell(t, "%s", joined(cli_list(c, "replicas"), text, sizeof(text)));
+        cli_cell(t, "%s", joined(cli_list(c, "tables"), text, sizeof(text)));
+    }
+    cli_table_print(t, "no classes\n");
+}
+
+/* ---- links ---- */
+
+static void print_link(struct cli_table *t, const json_t *l)
+{
+    const json_t *stream = json_object_get(l, "stream");
+    const char *error = cli_text(stream, "error");
+    char text[64], span[32];
+
+    cli_cell(t, "%s > %s", cli_text(l, "from"), cli_text(l, "to"));
+    cli_cell(t, "%s", joined(cli_list(l, "reachable"), text, sizeof(text)));
+    cli_cell(t, "%s", rtt(l, span));
+    cli_cell(t, "%s", cli_known(l, "lag_ms") ? cli_span(cli_int(l, "lag_ms"), span) : "");
+    cli_cell(t, "%s", cli_bytes(cli_int(l, "lag_bytes"), span));
+    cli_cell(t, "%s", cli_text(l, "applied_lsn"));
+    if (error[0] != '\0') {
+        cli_cell(t, "%s: %s", cli_text(stream, "state"), error);
+    } else {
+        cli_cell(t, "%s",
+                 cli_true(l, "refused") ? "refused (fenced)" : cli_text(stream, "state"));
+    }
+}
+
+static void print_links(const json_t *answer)
+{
+    static const char *const titles[] = {"FROM > TO", "REACHED", "RTT",    "LAG",
+                                         "LAG BYTES", "APPLIED", "STREAM", NULL};
+    struct cli_table *t = cli_table_new(titles);
+    size_t i;
+    const json_t *l;
+
+    json_array_foreach(cli_list(answer, "links"), i, l)
+    {
+        print_link(t, l);
+    }
+    cli_table_print(t, "no links: no two regions share a class\n");
+    printf("seen from %s, which alone knows its own streams\n", cli_text(answer, "region"));
+}
+
+/* ---- leases ---- */
+
+static void print_leases(const json_t *answer)
+{
+    static const char *const titles[] = {"REGION", "SESSION", "LEASE",  "RENEWED", "LEFT",
+                                         "SEQ",    "WAL",     "SERVES", NULL};
+    struct cli_table *t = cli_table_new(titles);
+    char text[64], span[32];
+    size_t i;
+    const json_t *l;
+
+    json_array_foreach(cli_list(answer, "leases"), i, l)
+    {
+        cli_cell(t, "%s", cli_text(l, "name"));
+        cli_cell(t, "%lld", cli_int(l, "session"));
+        cli_cell(t, "%s",
+                 cli_int(l, "session") == 0 ? "never joined"
+                 : cli_true(l, "live")      ? "live"
+                 : cli_true(l, "expired")   ? "expired"
+                                            : "late");
+        cli_cell(t, "%s%s",
+                 cli_known(l, "renewed_ms_ago") ? cli_span(cli_int(l, "renewed_ms_ago"), span)
+                                                : "",
+                 cli_known(l, "renewed_ms_ago") ? " ago" : "");
+        cli_cell(t, "%s", cli_known(l, "left_ms") ? cli_span(cli_int(l, "left_ms"), span) : "");
+        cli_cell(t, "%lld", cli_int(l, "seq"));
+        cli_cell(t, "%s", cli_text(l, "wal_lsn"));
+        cli_cell(t, "%s", joined(cli_list(l, "ready"), text, sizeof(text)));
+    }
+    cli_table_print(t, "no leases\n");
+    printf("lease %s + %s margin; only %s knows what is left of its own\n",
+           cli_span(cli_int(answer, "lease_ms"), text),
+           cli_span(cli_int(answer, "lease_margin_ms"), span), cli_text(answer, "region"));
+}
+
+/* ---- status ---- */
+
+static void print_problems(const json_t *answer)
+{
+    char text[1024];
+    size_t i;
+    const json_t *p;
+    json_array_foreach(cli_list(answer, "problems"), i, p)
+    {
+        const char *s = json_string_value(p);
+        printf("%s  %s\n", i == 0 ? "problems:\n" : "",
+               cli_clean(s != NULL ? s : "?", text, sizeof(text)));
+    }
+}
+
+static void print_status(const json_t *answer)
+{
+    const json_t *store = json_object_get(answer, "store");
+    const json_t *lease = json_object_get(answer, "lease");
+    const char *leader = cli_text(store, "leader");
+    char span[32];
+
+    printf("%s, configuration %lld, seen from %s\n", cli_text(answer, "deployment"),
+           cli_int(answer, "config_version"), cli_text(answer, "region"));
+    printf("store: %s%s, term %lld, %lld of %lld voters live%s\n",
+           leader[0] != '\0' ? "led by " : "nobody leads", leader, cli_int(store, "term"),
+           cli_int(store, "voters_alive"), cli_int(store, "voters"),
+           cli_true(store, "quorum") ? "" : ": NO QUORUM, nothing can be decided");
+    printf("lease of %s: %s%s\n\n", cli_text(answer, "region"),
+           cli_true(lease, "held") ? "held, left " : "none, it takes no writes",
+           cli_true(lease, "held") ? cli_span(cli_int(lease, "left_ms"), span) : "");
+    print_regions(answer);
+    putchar('\n');
+    print_partitions(answer, true);
+    print_problems(answer);
+}
+
+/* ---- moves and receipts ---- */
+
+static void print_moves(const json_t *answer)
+{
+    static const char *const titles[] = {"STARTED", "CLASS/PARTITION", "FROM", "TO",
+                                         "EPOCH",   "STATE",           "WHY",  NULL};
+    struct cli_table *t = cli_table_new(titles);
+    char time[40];
+    size_t i;
+    const json_t *m;
+
+    json_array_foreach(cli_list(answer, "moves"), i, m)
+    {
+        cli_cell(t, "%s", cli_time(cli_int(m, "started_wall_ms"), time));
+        cli_cell(t, "%s/%s", cli_text(m, "class"), cli_text(m, "partition"));
+        cli_cell(t, "%s", cli_text(m, "from"));
+        cli_cell(t, "%s", cli_text(m, "to"));
+        cli_cell(t, "%lld", cli_int(m, "epoch"));
+        cli_cell(t, "%s", cli_text(m, "state"));
+        cli_cell(t, "%s", cli_text(m, "why"));
+    }
+    cli_table_print(t, "no moves\n");
+}
+
+static void print_receipts(const json_t *answer)
+{
+    static const char *const titles[] = {"ID",  "KIND",      "CLASS/PARTITION", "FROM > TO",
+                                         "RTO", "LOST TAIL", "STATE",           NULL};
+    struct cli_table *t = cli_table_new(titles);
+    char span[32];
+    size_t i;
+    const json_t *r;
+
+    json_array_foreach(cli_list(answer, "receipts"), i, r)
+    {
+        cli_cell(t, "%s", cli_text(r, "id"));
+        cli_cell(t, "%s", cli_text(r, "kind"));
+        cli_cell(t, "%s/%s", cli_text(r, "class"), cli_text(r, "partition"));
+        cli_cell(t, "%s > %s", cli_text(r, "from"), cli_text(r, "to"));
+        cli_cell(t, "%s",
+                 cli_known(r, "first_write_wall_ms") || cli_int(r, "rto_ms") > 0
+                     ? cli_span(cli_int(r, "rto_ms"), span)
+                     : "");
+        cli_cell(t, "%lld rows", cli_int(r, "tail_rows"));
+        cli_cell(t, "%s", cli_true(r, "final") ? "final" : "waits for the old home");
+    }
+    cli_table_print(t, "no receipts: nothing has moved yet\n");
+}
+
+static void moment(const char *what, const json_t *r, const char *key, const char *base_key)
+{
+    long long at = cli_int(r, key), base = cli_int(r, base_key);
+    char time[40], span[32];
+
+    if (!cli_known(r, key) || at == 0) {
+        printf("  %-30s -\n", what);
+    } else if (base > 0 && at >= base) {
+        printf("  %-30s %s  (+%s)\n", what, cli_time(at, time), cli_span(at - base, span));
+    } else {
+        printf("  %-30s %s\n", what, cli_time(at, time));
+    }
+}
+
+void cli_print_receipt(const json_t *r)
+{
+    bool move = strcmp(cli_text(r, "kind"), "move") == 0;
+    const char *base = move ? "detected_wall_ms" : "fault_wall_ms";
+    char span[32], rpo[32];
+
+    printf("receipt %s: %s of %s/%s from %s to %s, epoch %lld\n", cli_text(r, "id"),
+           cli_text(r, "kind"), cli_text(r, "class"), cli_text(r, "partition"),
+           cli_text(r, "from"), cli_text(r, "to"), cli_int(r, "epoch"));
+    printf("  %-30s %s\n", move ? "asked for by" : "decided by", cli_text(r, "observers"));
+    if (!move) {
+        moment("last sign of life", r, "fault_wall_ms", "");
+    }
+    moment(move ? "asked for" : "detected", r, "detected_wall_ms", move ? "" : base);
+    if (!move) {
+        moment("lease expired", r, "expired_wall_ms", base);
+    }
+    moment(move ? "writers drained" : "old home refused by survivors", r, "fenced_wall_ms",
+           base);
+    moment("authority granted", r, "granted_wall_ms", base);
+    moment("new home open", r, "opened_wall_ms", base);
+    moment("first write", r, "first_write_wall_ms", base);
+    moment("old home's tail taken", r, "returned_wall_ms", "");
+    printf("  %-30s %s\n", move ? "pause" : "RTO", cli_span(cli_int(r, "rto_ms"), span));
+    printf("  %-30s %lld transactions, %lld rows, %s%s\n", "RPO (lost tail)",
+           cli_int(r, "tail_transactions"), cli_int(r, "tail_rows"),
+           cli_span(cli_int(r, "rpo_ms"), rpo),
+           cli_true(r, "final") ? "" : "; not final until the old home returns");
+    printf("  %-30s %s\n", "cut", cli_text(r, "cut_lsn"));
+}
+
+const json_t *cli_find_id(const json_t *answer, const char *list, const char *id)
+{
+    size_t i;
+    const json_t *v;
+    json_array_foreach(cli_list(answer, list), i, v)
+    {
+        if (strcmp(cli_text(v, "id"), id) == 0) {
+            return v;
+        }
+    }
+    return NULL;
+}
+
+static int show_receipt(const struct cli_place *place, const char *id, bool json)
+{
+    json_t *answer;
+    int rc = cli_ask(place, "/v1/receipts", NULL, &answer);
+    const json_t *r = rc == 0 ? cli_find_id(answer, "receipts", id) : NULL;
+
+    if (rc == 0 && r == NULL) {
+        rc = cli_fail("List them with: meridian receipts.", "no receipt \"%s\"", id);
+    } else if (rc == 0 && json) {
+        rc = cli_print_json(json_deep_copy(r), false);
+    } else if (rc == 0) {
+        cli_print_receipt(r);
+    }
+    json_decref(answer);
+    return rc;
+}
+
+/* ---- running a view ---- */
+
+static int show_once(const struct view *v, const struct cli_place *place, bool json,
+                     bool compact)
+{
+    json_t *answer;
+    int rc = cli_ask(place, v->path, NULL, &answer);
+    if (rc != 0) {
+        return rc;
+    }
+    if (json) {
+        return cli_print_json(answer, compact);
+    }
+    v->print(answer);
+    json_decref(answer);
+    return fflush(stdout) == 0 ? 0 : 1;
+}
+
+/** Once a second until interrupted; an agent that does not answer now may answer next time. */
+static int watch(const struct view *v, const struct cli_place *place, bool json)
+{
+    for (;;) {
+        if (!json && isatty(STDOUT_FILENO)) {
+            fputs("\033[H\033[2J", stdout);
+        }
+        if (show_once(v, place, json, true) != 0 && ferror(stdout)) {
+            return 1;
+        }
+        sleep(1);
+    }
+}
+
+static int run_view(const struct view *v, int argc, char **argv)
+{
+    const char *words[CLI_POSITIONAL_MAX];
+    int count = 0;
+    bool json = false, again = false;
+    struct cli_place place = {0};
+    const struct cli_option options[] = {
+        {"--json", NULL, &json, "the agent's answer as it is"},
+        {"--watch", NULL, &again, "every second, until interrupted"},
+        CLI_PLACE_OPTIONS(&place),
+        {NULL, NULL, NULL, NULL},
+    };
+    const struct cli_usage usage = {v->synopsis, v->text, options, 0, 0};
+    int rc = cli_parse(&usage, argc, argv, words, &count);
+
+    if (rc >= 0) {
+        return rc;
+    }
+    return again ? watch(v, &place, json) : show_once(v, &place, json, false);
+}
+
+int cli_status(int argc, char **argv)
+{
+    static const struct view v = {"status [--json] [--watch]",
+                                  "The whole deployment as one region sees it.", "/v1/status",
+                                  print_status};
+    return run_view(&v, argc, argv);
+}
+
+int cli_regions(int argc, char **argv)
+{
+    static const struct view v = {
+        "regions [--json] [--watch]",
+        "Health of each region, what it serves and what of it the answering\n"
+        "region reaches.",
+        "/v1/regions", print_regions};
+    return run_view(&v, argc, argv);
+}
+
+int cli_classes(int argc, char **argv)
+{
+    static const struct view v = {
+        "classes [--json] [--watch]",
+        "Each partition's home and epoch, and what its class promises.", "/v1/classes",
+        print_classes};
+    return run_view(&v, argc, argv);
+}
+
+int cli_links(int argc, char **argv)
+{
+    static const struct view v = {
+        "links [--json] [--watch]",
+        "Each direction of replication: round trip, lag, and why a stream "
+        "stands.",
+        "/v1/links", print_links};
+    return run_view(&v, argc, argv);
+}
+
+int cli_leases(int argc, char **argv)
+{
+    static const struct view v = {"leases [--json] [--watch]",
+                                  "Which regions may write now, and since when not.",
+                                  "/v1/leases", print_leases};
+    return run_view(&v, argc, argv);
+}
+
+int cli_moves(int argc, char **argv)
+{
+    static const struct view v = {"moves [--json] [--watch]",
+                                  "Planned moves and where they stand.", "/v1/moves",
+                                  print_moves};
+    return run_view(&v, argc, argv);
+}
+
+int cli_receipts(int argc, char **argv)
+{
+    static const struct view v = {"receipts", NULL, "/v1/receipts", print_receipts};
+    const char *words[CLI_POSITIONAL_MAX];
+    int count = 0;
+    bool json = false, again = false;
+    struct cli_place place = {0};
+    const struct cli_option options[] = {
+        {"--json", NULL, &json, "the agent's answer as it is"},
+        {"--watch", NULL, &again, "every second, until interrupted"},
+        CLI_PLACE_OPTIONS(&place),
+        {NULL, NULL, NULL, NULL},
+    };
+    const struct cli_usage usage = {
+        "receipts [show ID] [--json] [--watch]",
+        "What each failover and move took, and what became of the lost "
+        "tail.",
+        options, 0, 2};
+    int rc = cli_parse(&usage, argc, argv, words, &count);
+
+    if (rc >= 0) {
+        return rc;
+    }
+    if (count > 0) {
+        return strcmp(words[0], "show") == 0 && count == 2
+                   ? show_receipt(&place, words[1], json)
+                   : cli_misuse(&usage,
+                                count == 2 ? "no such action: \"%s\"" : "which receipt?",
+                                words[0]);
+    }
+    return again ? watch(&v, &place, json) : show_once(&v, &place, json, false);
+}

@@ -1,0 +1,12 @@
+/*
+ * Parts of views that other commands print too.
+ */
+#pragma once
+
+#include <jansson.h>
+
+/** One receipt of /v1/receipts, in full. */
+void cli_print_receipt(const json_t *receipt);
+
+/** The entry of @answer's list @list whose id is @id; borrowed; or NULL. */
+const json_t *cli_find_id(const json_t *answer, const char *list, const char *id);
