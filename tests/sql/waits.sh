@@ -1,0 +1,149 @@
+# Waiting: planned moves, drains, quorum commits, cancel; what happens while time passes.
+set -eu
+q() { psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+die() { echo "failed: $*"; exit 1; }
+expect() { [ "$2" = "$3" ] || die "$1: got \"$2\", want \"$3\""; }
+wait_for() { # DESCRIPTION SQL: until it says t, at most 5 s
+    for _ in $(seq 100); do
+        [ "$(q -c "$2")" != t ] || return 0
+        sleep 0.05
+    done
+    die "never: $1"
+}
+out=$(mktemp); trap 'rm -f "$out"' EXIT
+
+# --- a frozen partition lets a write wait, and it goes on when the move is called off
+snap events/all=state=frozen
+q -c "INSERT INTO shop.events VALUES (1, 'waited')" >"$out" 2>&1 & w=$!
+wait_for "writer waits" "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'INSERT%waited%' AND wait_event = 'Extension'"
+expect "nothing in flight while waiting" "$(q -c "SELECT x->>'in_flight' FROM jsonb_array_elements(meridian.agent_partitions()) x WHERE x->>'class' = 'events'")" 0
+snap
+wait $w || die "after the freeze: $(cat "$out")"
+
+# --- and is refused with the new home when the move succeeds
+snap events/all=state=frozen
+q -v VERBOSITY=verbose -c "INSERT INTO shop.events VALUES (2, 'too late')" >"$out" 2>&1 & w=$!
+wait_for "writer waits" "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'INSERT%too late%' AND wait_event = 'Extension'"
+snap events/all=home=ap,epoch=4
+if wait $w; then die "wrote after the move"; fi
+grep -q '25006' "$out" || die "$(cat "$out")"
+grep -q 'the home of events/all is "ap" (epoch 4)' "$out" || die "$(cat "$out")"
+
+# --- the wait can be cancelled and is bounded
+snap events/all=state=frozen
+q -c "SET statement_timeout = '100ms'" -c "INSERT INTO shop.events VALUES (3, 'x')" >"$out" 2>&1 && die "wrote while frozen"
+grep -q 'statement timeout' "$out" || die "$(cat "$out")"
+q -c "SET meridian.freeze_wait = '150ms'" -c "INSERT INTO shop.events VALUES (3, 'x')" >"$out" 2>&1 && die "wrote while frozen"
+grep -q 'moving to another home' "$out" || die "$(cat "$out")"
+
+# --- a transaction that holds up one move does not wait for another
+snap
+(echo "BEGIN; INSERT INTO shop.events VALUES (4, 'x');"; echo "\\! snap events/all=state=frozen orders/us=state=frozen"
+ echo "INSERT INTO shop.orders VALUES ('us', 4);") | q >"$out" 2>&1 && die "wrote while frozen"
+grep -q 'cannot write orders/us: the data is moving' "$out" || die "$(cat "$out")"
+
+# --- drain: an open partition is refused, an idle one is drained at once
+snap
+q -c "SELECT meridian.drain('events', 'all', 10)" >"$out" 2>&1 && die "drained an open partition"
+grep -q 'it is open for writes' "$out" || die "$(cat "$out")"
+q -c "SELECT meridian.drain('events', 'nowhere', 10)" >"$out" 2>&1 && die "drained nowhere"
+grep -q 'no such partition' "$out" || die "$(cat "$out")"
+snap events/all=state=frozen
+expect "drain of an idle partition" "$(q -c "SELECT meridian.drain('events', 'all', 0) <= pg_current_wal_flush_lsn()")" t
+
+# --- drain waits for who is in flight, who may still commit
+snap
+mkfifo "$out.in"; trap 'rm -f "$out" "$out.in"' EXIT
+q <"$out.in" >"$out" 2>&1 & w=$!
+exec 7>"$out.in"
+echo "BEGIN; INSERT INTO shop.events VALUES (5, 'drained');" >&7
+wait_for "in flight" "SELECT x->>'in_flight' = '1' FROM jsonb_array_elements(meridian.agent_partitions()) x WHERE x->>'class' = 'events'"
+snap events/all=state=frozen
+q -c "SELECT meridian.drain('events', 'all', 5000)" >"$out.lsn" & d=$!
+sleep 0.2; kill -0 $d || die "drain did not wait"
+echo "COMMIT;" >&7
+wait $d || die "drain failed"
+expect "drained after the commit" "$(q -c "SELECT '$(cat "$out.lsn")'::pg_lsn <= pg_current_wal_flush_lsn()" -c "SELECT count(*) FROM shop.events WHERE id = 5" | tr '\n' ' ')" "t 1 "
+rm -f "$out.lsn"
+
+# --- out of patience: those in flight lose their right to commit, and the move goes on
+snap
+echo "BEGIN; INSERT INTO shop.events VALUES (6, 'cut off');" >&7
+wait_for "in flight" "SELECT x->>'in_flight' = '1' FROM jsonb_array_elements(meridian.agent_partitions()) x WHERE x->>'class' = 'events'"
+snap events/all=state=frozen
+expect "drain gives up waiting" "$(q -c "SELECT meridian.drain('events', 'all', 50) IS NOT NULL")" t
+echo "COMMIT;" >&7
+exec 7>&-
+if wait $w; then die "committed after it was cut off"; fi
+grep -q 'the data is moving to another home' "$out" || die "$(cat "$out")"
+expect "cut off" "$(q -c "SELECT count(*) FROM shop.events WHERE id = 6")" 0
+
+# --- one that is past its last check is waited for, whatever the patience
+snap
+q -c "SET meridian.fault = 'before-commit:700'" -c "INSERT INTO shop.events VALUES (7, 'past the check')" >"$out" 2>&1 & w=$!
+wait_for "in flight" "SELECT x->>'in_flight' = '1' FROM jsonb_array_elements(meridian.agent_partitions()) x WHERE x->>'class' = 'events'"
+sleep 0.1
+snap events/all=state=frozen
+expect "drain while one commits" "$(q -c "SELECT coalesce(meridian.drain('events', 'all', 50)::text, 'null')")" null
+wait $w || die "$(cat "$out")"
+expect "drain afterwards" "$(q -c "SELECT meridian.drain('events', 'all', 50) IS NOT NULL")" t
+
+# --- a new move after one that was called off starts with patience again
+snap
+(echo "BEGIN; INSERT INTO shop.events VALUES (8, 'again');"; echo "\\! snap events/all=state=frozen"; echo "COMMIT;") | q || die "second freeze"
+
+# --- quorum: with nobody there it blocks, and neither cancel nor timeout lets it out
+snap
+q -c "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (meridian_eu, meridian_ap)'" -c "SELECT pg_reload_conf()" >/dev/null
+wait_for "reload" "SELECT current_setting('synchronous_standby_names') <> ''"
+sleep 0.3
+q -c "INSERT INTO shop.events VALUES (9, 'async is not held up')" || die "async class waits"
+q -c "SET synchronous_commit = on" -c "INSERT INTO shop.events VALUES (90, 'nor does the session count')" || die "async class waits"
+q -c "SET synchronous_commit = off" -c "INSERT INTO shop.accounts VALUES (1, 100)" >"$out" 2>&1 & w=$!
+wait_for "waits for standbys" "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'INSERT INTO shop.accounts%' AND wait_event = 'SyncRep'"
+pid=$(q -c "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+q -c "SELECT pg_cancel_backend($pid)" >/dev/null
+sleep 0.3
+expect "cancel does not release" "$(q -c "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid")" SyncRep
+expect "nobody sees it" "$(q -c "SELECT count(*) FROM shop.accounts")" 0
+q -c "SELECT pg_terminate_backend($pid)" >/dev/null
+if wait $w; then die "terminated session reported success"; fi
+grep -q 'INSERT' "$out" && die "success was reported: $(cat "$out")"
+
+# --- with a standby that confirms it ends; the session's own setting comes back
+w=$(mktemp -d); chown postgres "$w"
+PGAPPNAME=meridian_eu pg_receivewal -D "$w" --synchronous --no-loop >/dev/null 2>&1 & r=$!
+wait_for "standby" "SELECT count(*) = 1 FROM pg_stat_replication WHERE application_name = 'meridian_eu' AND sync_state = 'quorum'"
+expect "acknowledged" "$(q -c "SET synchronous_commit = off" -c "INSERT INTO shop.accounts VALUES (2, 100) RETURNING id" -c "SHOW synchronous_commit" | tr '\n' ' ')" "2 off "
+(echo "BEGIN; INSERT INTO shop.accounts VALUES (3, 1); COMMIT; BEGIN; INSERT INTO shop.events VALUES (91, 'mixed'); COMMIT;"
+ echo "SHOW synchronous_commit;") | q >"$out"
+expect "restored" "$(cat "$out")" local
+kill $r; wait $r 2>/dev/null || true
+rm -rf "$w"
+q -c "ALTER SYSTEM RESET synchronous_standby_names" -c "SELECT pg_reload_conf()" >/dev/null
+
+# --- first write per epoch is remembered for the receipt
+snap events/all=epoch=6
+before=$(date +%s%3N)
+q -c "INSERT INTO shop.events VALUES (60, 'first')"
+first=$(q -c "SELECT x->>'first_write_ms' FROM jsonb_array_elements(meridian.agent_partitions()) x WHERE x->>'class' = 'events'")
+[ "$first" -ge "$before" ] && [ "$first" -le "$(date +%s%3N)" ] || die "first write at $first"
+q -c "INSERT INTO shop.events VALUES (61, 'second')"
+expect "first write stays" "$(q -c "SELECT x->>'first_write_ms' FROM jsonb_array_elements(meridian.agent_partitions()) x WHERE x->>'class' = 'events'")" "$first"
+
+# --- a backend stopped between check and commit finishes under its old epoch, with its old stamp
+snap
+q -c "SET meridian.fault = 'before-commit:500'" -c "INSERT INTO shop.events VALUES (70, 'slipped through')" >"$out" 2>&1 & w=$!
+wait_for "in flight" "SELECT x->>'in_flight' = '1' FROM jsonb_array_elements(meridian.agent_partitions()) x WHERE x->>'class' = 'events'"
+sleep 0.1
+pid=$(q -c "SELECT pid FROM pg_stat_activity WHERE query LIKE '%slipped through%' AND pid <> pg_backend_pid()")
+kill -STOP "$pid"
+snap events/all=home=eu,epoch=4
+sleep 0.6
+kill -CONT "$pid"
+wait $w || die "$(cat "$out")"
+expect "it did commit: apply elsewhere must catch it by its epoch" "$(q -c "SELECT count(*) FROM shop.events WHERE id = 70")" 1
+
+# --- nothing is left in flight
+snap
+expect "in flight at the end" "$(q -c "SELECT sum((x->>'in_flight')::int) FROM jsonb_array_elements(meridian.agent_partitions()) x")" 0
