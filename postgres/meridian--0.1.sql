@@ -28,7 +28,8 @@ CREATE TABLE meridian.class_config (
     partition_by text,
     partitions text[] NOT NULL,
     replicas text[] NOT NULL,
-    position int NOT NULL
+    position int NOT NULL,
+    CONSTRAINT partitioned_has_partition_by CHECK (posture <> 'partitioned' OR partition_by IS NOT NULL)
 );
 
 CREATE TABLE meridian.table_config (
