@@ -10,9 +10,9 @@
  *     POST /accounts                    {id?, name, balance_cents?}
  *     GET  /accounts/ID                 POST /accounts/ID/deposit  {id?, amount_cents}
  *     GET  /orders?region=R&limit=N     POST /orders, /orders/R    {id?, home_region, account?,
- *     GET  /orders/R/ID                                             lines: [{product, quantity}]}
- *     GET  /events?kind=K&limit=N       POST /events               {id?, kind, payload?}
- *     GET  /events/ID
+ *     GET  /orders/R/ID                                             lines: [{product,
+ * quantity}]} GET  /events?kind=K&limit=N       POST /events               {id?, kind,
+ * payload?} GET  /events/ID
  */
 #include "shop.h"
 
@@ -108,8 +108,8 @@ static const char *need_text(const struct shop_call *call, const char *key, size
 }
 
 /* An integer as a parameter; NULL with the reply filled when it is missing or another thing. */
-static const char *need_number(const struct shop_call *call, const char *key, struct number *out,
-                               struct shop_reply *ret)
+static const char *need_number(const struct shop_call *call, const char *key,
+                               struct number *out, struct shop_reply *ret)
 {
     json_t *v = json_object_get(call->body, key);
     char message[96];
@@ -181,7 +181,8 @@ static void get_account(const struct shop_call *call, struct shop_reply *ret)
 static void post_account(const struct shop_call *call, struct shop_reply *ret)
 {
     struct number balance = {"0"};
-    const char *params[] = {text_of(call, "id"), need_text(call, "name", 200, ret), balance.text};
+    const char *params[] = {text_of(call, "id"), need_text(call, "name", 200, ret),
+                            balance.text};
 
     if (params[1] == NULL || (json_object_get(call->body, "balance_cents") != NULL &&
                               need_number(call, "balance_cents", &balance, ret) == NULL)) {
@@ -203,12 +204,13 @@ static void post_deposit(const struct shop_call *call, struct shop_reply *ret)
     if (params[1] == NULL) {
         return;
     }
-    answer_write(call,
-                 "UPDATE shop.accounts a SET balance_cents = balance_cents + $2::bigint,"
-                 " last_deposit = coalesce($3::uuid, last_deposit), updated_at = now()"
-                 " WHERE id = $1 AND ($3::uuid IS NULL OR last_deposit IS DISTINCT FROM $3::uuid)"
-                 " RETURNING row_to_json(a)",
-                 3, params, account_by_id, ret);
+    answer_write(
+        call,
+        "UPDATE shop.accounts a SET balance_cents = balance_cents + $2::bigint,"
+        " last_deposit = coalesce($3::uuid, last_deposit), updated_at = now()"
+        " WHERE id = $1 AND ($3::uuid IS NULL OR last_deposit IS DISTINCT FROM $3::uuid)"
+        " RETURNING row_to_json(a)",
+        3, params, account_by_id, ret);
 }
 
 static void get_orders(const struct shop_call *call, struct shop_reply *ret)
@@ -259,21 +261,23 @@ struct order {
     char id[64]; /* empty: the database makes one */
 };
 
-/* The order's own row. Returns false with the reply filled; @is_new: it was not there before. */
+/* The order's own row. Returns false with the reply filled; @is_new: it was not there before.
+ */
 static bool insert_order(const struct shop_call *call, struct order *o, bool *is_new,
                          struct shop_reply *ret)
 {
     const char *params[] = {o->region, o->id[0] != '\0' ? o->id : NULL, o->account, o->lines};
     PGresult *result;
 
-    if (!shop_db_run(call->shop,
-                     "INSERT INTO shop.orders (home_region, id, account, total_cents) SELECT $1,"
-                     " coalesce($2::uuid, gen_random_uuid()), $3::uuid,"
-                     " coalesce(sum(l.quantity * p.price_cents), 0)::bigint"
-                     " FROM jsonb_to_recordset($4::jsonb) AS l(product bigint, quantity int)"
-                     " JOIN shop.products p ON p.id = l.product"
-                     " ON CONFLICT DO NOTHING RETURNING id",
-                     4, params, &result, ret)) {
+    if (!shop_db_run(
+            call->shop,
+            "INSERT INTO shop.orders (home_region, id, account, total_cents) SELECT $1,"
+            " coalesce($2::uuid, gen_random_uuid()), $3::uuid,"
+            " coalesce(sum(l.quantity * p.price_cents), 0)::bigint"
+            " FROM jsonb_to_recordset($4::jsonb) AS l(product bigint, quantity int)"
+            " JOIN shop.products p ON p.id = l.product"
+            " ON CONFLICT DO NOTHING RETURNING id",
+            4, params, &result, ret)) {
         return false;
     }
     *is_new = PQntuples(result) > 0;

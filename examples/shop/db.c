@@ -52,8 +52,8 @@ static bool is_alive(PGconn *conn)
 
 static PGconn *connection(const struct shop *shop)
 {
-    static const char *const names[] = {"dbname", "connect_timeout", "application_name", "options",
-                                        NULL};
+    static const char *const names[] = {"dbname", "connect_timeout", "application_name",
+                                        "options", NULL};
     const char *values[] = {shop->conninfo, "3", "shop", "-c statement_timeout=15s", NULL};
     PGconn *conn = pthread_getspecific(connection_key);
 

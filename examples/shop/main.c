@@ -98,7 +98,8 @@ static enum MHD_Result send_reply(struct MHD_Connection *c, struct shop_reply *r
     if (reply->body == NULL) { /* out of memory */
         return MHD_NO;
     }
-    r = MHD_create_response_from_buffer(strlen(reply->body), reply->body, MHD_RESPMEM_MUST_FREE);
+    r = MHD_create_response_from_buffer(strlen(reply->body), reply->body,
+                                        MHD_RESPMEM_MUST_FREE);
     if (r == NULL) {
         free(reply->body);
         return MHD_NO;
@@ -118,8 +119,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
                                   const char *method, const char *version, const char *data,
                                   size_t *len, void **state)
 {
-    struct shop_call call = {
-        .shop = cls, .method = method, .argument = argument, .http = c};
+    struct shop_call call = {.shop = cls, .method = method, .argument = argument, .http = c};
     struct shop_reply reply = {0};
 
     (void)version;
@@ -189,8 +189,8 @@ static int serve(struct shop *shop, const struct sockaddr_in *addr, const char *
     pthread_sigmask(SIG_BLOCK, &stop, NULL); /* before there are threads, which inherit it */
     signal(SIGPIPE, SIG_IGN);
     /* Idle connections outlive those of nginx, so that it is never us who closes first. */
-    d = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL,
-                         NULL, on_request, shop, MHD_OPTION_SOCK_ADDR, addr,
+    d = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD, 0,
+                         NULL, NULL, on_request, shop, MHD_OPTION_SOCK_ADDR, addr,
                          MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
                          MHD_OPTION_CONNECTION_TIMEOUT, 60u, MHD_OPTION_NOTIFY_COMPLETED,
                          on_completed, NULL, MHD_OPTION_END);

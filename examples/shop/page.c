@@ -12,7 +12,8 @@
 
 static const char page[] =
     "<!doctype html><html lang=en><meta charset=utf-8>"
-    "<meta name=viewport content='width=device-width,initial-scale=1'><title>Shop</title><style>"
+    "<meta name=viewport "
+    "content='width=device-width,initial-scale=1'><title>Shop</title><style>"
     "body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;"
     "color:#1d2733;background:#fbfaf7}h1{font-size:1.6rem}table{border-collapse:collapse;"
     "width:100%}td,th{padding:.35rem .6rem;border-bottom:1px solid #d9d4c7;text-align:left}"
@@ -26,7 +27,8 @@ static const char page[] =
     "<h2>What happened</h2><div id=log></div><script>"
     "const $=i=>document.getElementById(i),td=(t,c)=>{const e=document.createElement('td');"
     "e.textContent=t;if(c)e.className=c;return e},money=c=>(c/100).toFixed(2);"
-    "async function call(m,u,b){const t=performance.now();let r,j;try{r=await fetch(u,{method:m,"
+    "async function call(m,u,b){const t=performance.now();let r,j;try{r=await "
+    "fetch(u,{method:m,"
     "body:b&&JSON.stringify(b)});j=await r.json()}catch(e){j={error:String(e)}}"
     "const ms=(performance.now()-t).toFixed(0),h=n=>r&&r.headers.get(n)||'';"
     "$('log').textContent=`${m} ${u}  ${r?r.status:'-'}  ${ms} ms  ${h('meridian-region')} "
@@ -35,8 +37,10 @@ static const char page[] =
     "async function products(){const p=await call('GET','/products');if(!p)return;"
     "$('products').replaceChildren(...p.map(x=>{const r=document.createElement('tr'),"
     "b=document.createElement('button');b.textContent='Order';b.onclick=()=>order(x.id);"
-    "const c=td('');c.append(b);r.append(td(x.name),td(money(x.price_cents),'n'),c);return r}))}"
-    "async function orders(){const o=await call('GET','/orders?limit=8&region='+$('home').value);"
+    "const c=td('');c.append(b);r.append(td(x.name),td(money(x.price_cents),'n'),c);return "
+    "r}))}"
+    "async function orders(){const o=await "
+    "call('GET','/orders?limit=8&region='+$('home').value);"
     "if(o)$('orders').replaceChildren(...o.map(x=>{const r=document.createElement('tr');"
     "r.append(td(x.home_region),td(x.id.slice(0,8)),td(money(x.total_cents),'n'),"
     "td(x.placed_at.slice(11,19)));return r}))}"
@@ -49,7 +53,8 @@ static const char page[] =
     "if(!known.includes(here))known.unshift(here);"
     "for(const r of known){const o=document.createElement('option');o.textContent=r;"
     "o.selected=r===here;$('home').append(o)}"
-    "$('home').onchange=()=>{document.cookie='home_region='+$('home').value+';path=/';orders()};"
+    "$('home').onchange=()=>{document.cookie='home_region='+$('home').value+';path=/"
+    "';orders()};"
     "products();orders();</script></html>";
 
 static size_t put_escaped(char *out, const char *s)

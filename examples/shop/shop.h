@@ -36,8 +36,8 @@ struct shop_call {
 
 struct shop_reply {
     unsigned status;
-    const char *type; /* static text */
-    char *body;       /* owned by the reply; free() it */
+    const char *type;       /* static text */
+    char *body;             /* owned by the reply; free() it */
     unsigned retry_after_s; /* 0: no such header */
 };
 
