@@ -21,6 +21,7 @@ static const struct cli_command commands[] = {
     {"reconcile", "writes a lost region left behind", cli_reconcile},
     {"route", "where a request would go, and why", cli_route},
     {"config", "check a configuration file; list its keys", cli_config},
+    {"agent", "run a region: hold its lease, look after its servers", cli_agent},
     {"certs", "make the deployment's certificates", cli_certs},
     {"lab-init", NULL, cli_lab_init}, /* pid 1 of a region, not for people */
     {NULL, NULL, NULL},

@@ -1,0 +1,771 @@
+/*
+ * The region's daemon: core's decisions joined to the world.
+ *
+ * Everything runs on one loop. A tick every 50 ms, and every change of the store or of what
+ * PostgreSQL said, leads to one round:
+ *
+ *   1. publish the snapshot, from the store as it is now;
+ *   2. start what is due in PostgreSQL (drain, promote), which relies on what was published;
+ *   3. step the coordinator, if this region leads the store;
+ *   4. step the region.
+ *
+ * Each role has at most one proposal on its way. It is done when the store answered and our own
+ * copy has reached that revision, so that the next step does not propose the same again; or when
+ * it failed, timed out, or the leader it went to leads no more.
+ *
+ * The lease. A renewal's time is taken in the round that sends it; the deadline moves only when
+ * our own store applies that renewal (mrd_region_observe). Three things end it early: a broken
+ * store, a full disk under the store (no more renewals), and a broken invariant, after which a
+ * last snapshot without a lease is published and the process stops.
+ *
+ * A restarted agent finds the snapshot of the one before. Until it has a session of its own it
+ * leaves that file alone as long as the lease in it runs: the promise in it is still good, and
+ * every decision that would change it waits for this region's answer or for the lease's end.
+ */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <load.h>
+
+#include "api.h"
+#include "log.h"
+
+#define MS UINT64_C(1000000)
+#define TICK_MS 50
+#define PUBLISH_NS (100 * MS)
+#define FLIGHT_MS 2000
+#define DISK_NS (500 * MS)
+#define DISK_FULL_BYTES (3u * 1024 * 1024) /* three of libraft's segments */
+#define DISK_FREE_BYTES (5u * 1024 * 1024)
+#define HANDOVER_NS (30000 * MS)
+#define HANDOVER_FIRST_NS (5000 * MS)
+#define STOP_MS 3000
+#define EVENT_FRESH_MS 30000
+
+static struct agent *running; /* for mrd_panic only */
+
+static void decide(struct agent *a, mrd_boot_ns now_ns);
+
+/* ---- proposals ---- */
+
+struct sent {
+    agent_done_fn done;
+    void *ctx;
+};
+
+static void on_remote_result(void *ctx, int code, const uint8_t *payload, size_t len)
+{
+    struct sent *s = ctx;
+    uint64_t revision = 0;
+    if (code == 0) {
+        struct mrd_buf b = mrd_buf_reader(payload, len);
+        code = (int)mrd_buf_get_u32(&b);
+        revision = mrd_buf_get_u64(&b);
+        if (!mrd_buf_done(&b) || code > 0) {
+            code = MRD_ETIMEDOUT; /* no answer that we understand: anything may have happened */
+        }
+    }
+    s->done(s->ctx, code, revision);
+    free(s);
+}
+
+static void on_local_result(void *ctx, int code, uint64_t revision)
+{
+    struct sent *s = ctx;
+    s->done(s->ctx, code, revision);
+    free(s);
+}
+
+int agent_propose(struct agent *a, const struct mrd_proposal *p, agent_done_fn done, void *ctx)
+{
+    struct mrd_buf out = mrd_buf_writer(a->encoded, MRD_TXN_MAX);
+    mrd_region leader = raft_node_leader(a->raft);
+    int rv = mrd_txn_encode(&p->txn, &out);
+    if (rv != 0) {
+        return rv;
+    }
+    if (leader == MRD_REGION_NONE) {
+        return MRD_EUNAVAILABLE;
+    }
+    struct sent *s = malloc(sizeof(*s));
+    if (s == NULL) {
+        return MRD_ENOMEM;
+    }
+    *s = (struct sent){done, ctx};
+    rv = leader == a->self
+             ? raft_node_propose(a->raft, a->encoded, out.pos, on_local_result, s)
+             : rpc_call(a->rpc, leader, RPC_PROPOSE, a->encoded, out.pos, FLIGHT_MS,
+                        on_remote_result, s);
+    if (rv != 0) {
+        free(s);
+    }
+    return rv;
+}
+
+struct flight_done {
+    struct agent *a;
+    struct flight *f;
+    uint64_t id;
+};
+
+static void flight_end(struct agent *a, struct flight *f, int code)
+{
+    f->id = 0;
+    if (f == &a->region_flight && code != 0) {
+        mrd_region_abandon(&a->region);
+    }
+    a->dirty = true;
+}
+
+static void on_flight_result(void *ctx, int code, uint64_t revision)
+{
+    struct flight_done *d = ctx;
+    if (d->f->id == d->id) {
+        if (code == 0 && mrd_store_revision(d->a->store) < revision) {
+            d->f->accepted = true;
+            d->f->revision = revision;
+        } else {
+            flight_end(d->a, d->f, code);
+        }
+    }
+    free(d);
+}
+
+/* Answers may be lost; the leader may change under way. */
+static void flight_check(struct agent *a, struct flight *f, mrd_boot_ns now_ns)
+{
+    if (f->id == 0) {
+        return;
+    }
+    if (f->accepted) {
+        if (mrd_store_revision(a->store) >= f->revision || now_ns >= f->deadline_ns) {
+            flight_end(a, f, 0);
+        }
+    } else if (now_ns >= f->deadline_ns ||
+               (raft_node_leader(a->raft) != f->to &&
+                raft_node_leader(a->raft) != MRD_REGION_NONE)) {
+        flight_end(a, f, MRD_ETIMEDOUT);
+    }
+}
+
+static void fly(struct agent *a, struct flight *f, mrd_boot_ns now_ns)
+{
+    struct flight_done *d = malloc(sizeof(*d));
+    *f = (struct flight){.id = ++a->last_flight, .to = raft_node_leader(a->raft),
+                         .deadline_ns = now_ns + FLIGHT_MS * MS};
+    int rv = MRD_ENOMEM;
+    if (d != NULL) {
+        *d = (struct flight_done){a, f, f->id};
+        rv = agent_propose(a, &a->proposal, on_flight_result, d);
+    }
+    if (rv != 0) {
+        free(d);
+        f->id = 0;
+        if (f == &a->region_flight) {
+            mrd_region_abandon(&a->region);
+        }
+        if (rv != MRD_EUNAVAILABLE) {
+            log_event("event=store.proposal_failed what=\"%s\" reason=\"%s\"", a->proposal.what,
+                      mrd_strerror(rv));
+        }
+    }
+}
+
+/* ---- what the store tells ---- */
+
+static void observe_entry(struct agent *a, const struct mrd_entry *e, mrd_boot_ns now_ns)
+{
+    char own[MRD_KEY_MAX];
+    snprintf(own, sizeof(own), "session/%s", a->config->regions[a->self].name);
+    mrd_coordinator_observe(&a->coordinator, a->config, e, now_ns);
+    if (strcmp(e->key, own) == 0) {
+        mrd_region_observe(&a->region, a->config, e, now_ns);
+    }
+    a->dirty = true;
+}
+
+/* Audit events are logged by every region, but not again when an old log is replayed. */
+static void log_audit(const struct mrd_entry *e)
+{
+    char text[512];
+    unsigned long long at_ms;
+    int head = 0;
+    if (strncmp(e->key, "event/", 6) != 0 || e->value == NULL) {
+        return;
+    }
+    snprintf(text, sizeof(text), "%.*s", (int)(e->len < sizeof(text) ? e->len : 500),
+             (const char *)e->value);
+    if (sscanf(text, "at_ms=%llu %n", &at_ms, &head) == 1 && head > 0 &&
+        clock_wall_ms() < at_ms + EVENT_FRESH_MS) {
+        log_event("%s", text + head);
+    }
+}
+
+static void on_store_change(void *ctx, const struct mrd_entry *e)
+{
+    struct agent *a = ctx;
+    observe_entry(a, e, clock_boot_ns());
+    log_audit(e);
+}
+
+static int observe_scanned(void *ctx, const struct mrd_entry *e)
+{
+    struct agent *a = ctx;
+    observe_entry(a, e, clock_boot_ns());
+    return 0;
+}
+
+static void on_restored(void *ctx)
+{
+    struct agent *a = ctx;
+    mrd_store_scan(a->store, "", observe_scanned, a);
+}
+
+static void on_leadership(void *ctx, bool leads)
+{
+    struct agent *a = ctx;
+    mrd_boot_ns now_ns = clock_boot_ns();
+    mrd_coordinator_lead(&a->coordinator, leads, now_ns);
+    a->handover_next_ns = now_ns + HANDOVER_FIRST_NS;
+    a->dirty = true;
+    log_event("event=store.%s term=%" PRIu64, leads ? "leading" : "following",
+              raft_node_term(a->raft));
+}
+
+/* ---- giving up ---- */
+
+/* The last word of an agent that cannot go on: writes stop now, not at the lease's end. */
+static void give_up_lease(struct agent *a)
+{
+    if (a->file.map != NULL && a->published_ns != 0) {
+        a->snapshot.lease_deadline_ns = 0;
+        publish_write(&a->file, &a->snapshot);
+    }
+}
+
+static void on_panic(const char *expr, const char *file, int line)
+{
+    log_event("event=agent.broken_invariant expr=\"%s\" file=%s line=%d", expr, file, line);
+    if (running != NULL) {
+        struct agent *a = running;
+        running = NULL; /* publishing may itself find something broken */
+        give_up_lease(a);
+    }
+    abort();
+}
+
+static void stop(struct agent *a, int status);
+
+static void on_broken(void *ctx, const char *reason)
+{
+    struct agent *a = ctx;
+    log_event("event=store.broken reason=\"%s\"", reason);
+    give_up_lease(a);
+    stop(a, 1);
+}
+
+/* ---- measuring ---- */
+
+static void fill_report(struct agent *a)
+{
+    struct mrd_session_record *r = &a->local.report;
+    for (unsigned i = 0; i < r->peer_count; i++) {
+        observe_fill(a->observe, (mrd_region)mrd_config_region(a->config, r->peers[i].region),
+                     &r->peers[i]);
+    }
+    r->wall_ms = clock_wall_ms();
+    r->ready |= MRD_SEES_AGENT;
+    if (a->pg == NULL) {
+        r->boot_ms = clock_boot_ns() / MS;
+    } else if (observe_own_edge(a->observe)) {
+        r->ready |= MRD_SEES_EDGE;
+    } else {
+        r->ready = (uint8_t)(r->ready & ~MRD_SEES_EDGE);
+    }
+}
+
+/* libraft waits for space without an end. A region that cannot keep its log must not go on
+ * renewing a lease on the others' word. */
+static void check_disk(struct agent *a, mrd_boot_ns now_ns)
+{
+    char path[1200];
+    struct statvfs st;
+    if (now_ns < a->disk_next_ns) {
+        return;
+    }
+    a->disk_next_ns = now_ns + DISK_NS;
+    snprintf(path, sizeof(path), "%s/raft", a->opt->state_dir);
+    if (statvfs(path, &st) != 0) {
+        return;
+    }
+    uint64_t left = (uint64_t)st.f_bavail * st.f_frsize;
+    bool full = left < (a->store_full ? DISK_FREE_BYTES : DISK_FULL_BYTES);
+    if (full != a->store_full) {
+        a->store_full = full;
+        log_event("event=store.%s free_bytes=%" PRIu64, full ? "disk_full" : "disk_free", left);
+    }
+}
+
+static bool reachable(const struct agent *a, int region)
+{
+    struct mrd_peer_report r = {0};
+    observe_fill(a->observe, (mrd_region)region, &r);
+    return (r.reachable & MRD_SEES_AGENT) != 0;
+}
+
+/* Lead from where the fewest writes are, and never from a full disk. */
+static void hand_over(struct agent *a, mrd_boot_ns now_ns)
+{
+    if (!raft_node_leads(a->raft) || now_ns < a->handover_next_ns) {
+        return;
+    }
+    int to = mrd_coordinator_preferred_leader(a->config, a->store);
+    for (int i = 0; a->store_full && (to < 0 || to == a->self) && i < a->config->region_count;
+         i++) {
+        to = i != a->self && reachable(a, i) ? i : to;
+    }
+    /* Not in the middle of a decision. */
+    if (to >= 0 && to != a->self && reachable(a, to) &&
+        now_ns - a->decided_ns > HANDOVER_FIRST_NS) {
+        a->handover_next_ns = now_ns + HANDOVER_NS;
+        raft_node_transfer(a->raft, (mrd_region)to);
+    }
+}
+
+/* ---- the round ---- */
+
+static void publish(struct agent *a, mrd_boot_ns now_ns)
+{
+    bool held = a->region.deadline_ns > now_ns;
+    if (held != a->lease_held) {
+        a->lease_held = held;
+        log_event("event=lease.%s session=%" PRIu64, held ? "held" : "ended",
+                  a->region.session);
+    }
+    if (a->hold_until_ns != 0) {
+        if (!held && now_ns < a->hold_until_ns) {
+            return;
+        }
+        a->hold_until_ns = 0;
+    }
+    mrd_region_snapshot(&a->region, a->config, a->store, &a->local, now_ns, clock_wall_ms(),
+                        &a->snapshot);
+    publish_write(&a->file, &a->snapshot);
+    a->published_ns = clock_boot_ns();
+    if (a->pg != NULL) {
+        pgwork_published(a->pg, &a->snapshot, a->published_ns);
+    }
+}
+
+static void step_coordinator(struct agent *a, mrd_boot_ns now_ns)
+{
+    if (a->coordinator_flight.id != 0 || !raft_node_leads(a->raft)) {
+        return;
+    }
+    mrd_coordinator_step(&a->coordinator, a->config, a->store, now_ns, clock_wall_ms(),
+                         &a->proposal);
+    if (a->proposal.wanted) {
+        a->decided_ns = now_ns;
+        fly(a, &a->coordinator_flight, now_ns);
+    }
+}
+
+static void step_region(struct agent *a)
+{
+    if (a->region_flight.id != 0 || a->store_full ||
+        raft_node_leader(a->raft) == MRD_REGION_NONE) {
+        return;
+    }
+    mrd_boot_ns sent_before = a->region.last_sent_ns;
+    /* Read here, so that the renewal's time is certainly before it is sent. */
+    mrd_boot_ns now_ns = clock_boot_ns();
+    mrd_region_step(&a->region, a->config, a->store, &a->local, now_ns, clock_wall_ms(),
+                    &a->proposal);
+    if (a->proposal.wanted) {
+        if (a->pg != NULL && a->region.last_sent_ns != sent_before) {
+            pgwork_canary_used(a->pg);
+        }
+        fly(a, &a->region_flight, now_ns);
+    }
+}
+
+static void decide(struct agent *a, mrd_boot_ns now_ns)
+{
+    bool changed = a->dirty;
+    a->dirty = false;
+    flight_check(a, &a->region_flight, now_ns);
+    flight_check(a, &a->coordinator_flight, now_ns);
+    fill_report(a);
+    if (changed || now_ns - a->published_ns >= PUBLISH_NS) {
+        publish(a, now_ns);
+    }
+    if (a->pg != NULL) {
+        mrd_region_duties(&a->region, a->config, a->store, &a->local, a->duties);
+        pgwork_duties(a->pg, a->duties);
+    }
+    step_coordinator(a, now_ns);
+    step_region(a);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    struct agent *a = t->data;
+    mrd_boot_ns now_ns = clock_boot_ns();
+    if (a->stopping) {
+        return;
+    }
+    rpc_tick(a->rpc, now_ns);
+    observe_tick(a->observe, now_ns);
+    supervise_tick(a->guests, now_ns);
+    if (a->pg != NULL) {
+        pgwork_tick(a->pg, now_ns, a->region.session);
+    }
+    check_disk(a, now_ns);
+    hand_over(a, now_ns);
+    raft_node_tick(a->raft);
+    if (!a->stopping) {
+        decide(a, now_ns);
+    }
+}
+
+/* Runs after each turn's input: what changed is acted upon at once. */
+static void on_check(uv_check_t *c)
+{
+    struct agent *a = c->data;
+    if (a->dirty && !a->stopping) {
+        decide(a, clock_boot_ns());
+    }
+}
+
+static void on_local_change(void *ctx)
+{
+    struct agent *a = ctx;
+    a->dirty = true;
+}
+
+/* ---- peers ---- */
+
+static void on_accept(void *ctx, struct tls_conn *c, enum tls_use use, mrd_region peer)
+{
+    struct agent *a = ctx;
+    if (a->stopping || peer == a->self) {
+        tls_close(c, a->stopping ? "stopping" : "it is ourselves");
+    } else if (use == TLS_RAFT) {
+        raft_node_accept(a->raft, c, peer);
+    } else {
+        rpc_accept(a->rpc, c, peer);
+    }
+}
+
+struct forwarded {
+    struct agent *a;
+    uint64_t token;
+};
+
+static void on_forwarded_result(void *ctx, int code, uint64_t revision)
+{
+    struct forwarded *f = ctx;
+    rpc_result(f->a->rpc, f->token, code, revision);
+    free(f);
+}
+
+static void on_peer_proposal(void *ctx, mrd_region peer, const uint8_t *data, size_t len,
+                             uint64_t token)
+{
+    struct agent *a = ctx;
+    struct forwarded *f = malloc(sizeof(*f));
+    int rv = MRD_ENOMEM;
+    (void)peer;
+    if (f != NULL) {
+        *f = (struct forwarded){a, token};
+        rv = raft_node_propose(a->raft, data, len, on_forwarded_result, f);
+    }
+    if (rv != 0) {
+        free(f);
+        rpc_result(a->rpc, token, rv, 0);
+    }
+}
+
+static uint8_t ping_flags(void *ctx)
+{
+    const struct agent *a = ctx;
+    unsigned flags = (raft_node_leads(a->raft) ? RPC_FLAG_LEADER : 0) |
+                     (a->pg != NULL && pgwork_answers(a->pg) ? RPC_FLAG_READY : 0);
+    return (uint8_t)flags;
+}
+
+/* ---- for the API ---- */
+
+uint64_t agent_lease_left_ms(const struct agent *a, mrd_boot_ns now_ns)
+{
+    return a->region.deadline_ns > now_ns ? (a->region.deadline_ns - now_ns) / MS : 0;
+}
+
+size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap)
+{
+    size_t n = 0;
+    if (a->store_full && n < cap) {
+        snprintf(out[n++], 256, "the disk under the store is full: no lease is renewed");
+    }
+    if (a->config_differs && n < cap) {
+        snprintf(out[n++], 256, "this region's configuration file is not the deployment's");
+    }
+    if (raft_node_leader(a->raft) == MRD_REGION_NONE && n < cap) {
+        snprintf(out[n++], 256, "no region leads the store: nothing can be decided");
+    }
+    n += supervise_problems(a->guests, out + n, cap - n);
+    if (a->pg != NULL) {
+        n += pgwork_problems(a->pg, out + n, cap - n);
+    }
+    return n;
+}
+
+/* ---- life ---- */
+
+static void on_walk(uv_handle_t *h, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(h)) {
+        uv_unref(h);
+    }
+}
+
+static void on_raft_stopped(void *ctx)
+{
+    struct agent *a = ctx;
+    tls_stop(a->tls);
+    uv_close((uv_handle_t *)&a->tick, NULL);
+    uv_close((uv_handle_t *)&a->check, NULL);
+    uv_close((uv_handle_t *)&a->sigterm, NULL);
+    uv_close((uv_handle_t *)&a->sigint, NULL);
+}
+
+static void on_stop_late(uv_timer_t *t)
+{
+    struct agent *a = t->data;
+    log_event("event=agent.stopped status=%d late=yes", a->exit_status);
+    _exit(a->exit_status);
+}
+
+static void stop(struct agent *a, int status)
+{
+    if (a->stopping) {
+        return;
+    }
+    a->stopping = true;
+    a->exit_status = status;
+    log_event("event=agent.stopping");
+    /* A disk that answers no more must not keep us here. */
+    uv_timer_start(&a->tick, on_stop_late, STOP_MS, 0);
+    api_stop(a->api);
+    rpc_stop(a->rpc);
+    observe_stop(a->observe);
+    supervise_stop(a->guests);
+    pgwork_free(a->pg);
+    a->pg = NULL;
+    raft_node_stop(a->raft, on_raft_stopped, a);
+}
+
+static void on_signal(uv_signal_t *s, int signum)
+{
+    (void)signum;
+    stop(s->data, 0);
+}
+
+static int complain(const struct mrd_err *err)
+{
+    fprintf(stderr, "meridian agent: %s\n", err->text);
+    if (err->hint[0] != '\0') {
+        fprintf(stderr, "hint: %s\n", err->hint);
+    }
+    return 1;
+}
+
+static int load_config(struct agent *a)
+{
+    struct mrd_conf_errors *errors = calloc(1, sizeof(*errors));
+    a->config = calloc(1, sizeof(*a->config));
+    if (errors == NULL || a->config == NULL) {
+        free(errors);
+        return MRD_ENOMEM;
+    }
+    int rv = mrd_config_load(a->opt->config_path, a->config, errors);
+    if (rv != 0) {
+        mrd_config_print_errors(stderr, a->opt->config_path, errors);
+    }
+    free(errors);
+    if (rv != 0) {
+        return rv;
+    }
+    int self = mrd_config_region(a->config, a->opt->region);
+    if (self < 0) {
+        fprintf(stderr, "meridian agent: \"%s\" has no region \"%s\"\n", a->opt->config_path,
+                a->opt->region);
+        return MRD_ENOTFOUND;
+    }
+    a->self = (mrd_region)self;
+    return 0;
+}
+
+/* With the directories above it. */
+static int make_dir(const char *path, mode_t mode)
+{
+    char part[1200];
+    for (const char *p = strchr(path + 1, '/'); p != NULL; p = strchr(p + 1, '/')) {
+        snprintf(part, sizeof(part), "%.*s", (int)(p - path), path);
+        mkdir(part, 0755); /* the last one says what is wrong */
+    }
+    if (mkdir(path, mode) != 0 && errno != EEXIST) {
+        fprintf(stderr, "meridian agent: could not create directory \"%s\": %s\n", path,
+                strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+/* One agent per state directory. The descriptor stays open, and is not inherited. */
+static int lock_state(const char *state_dir)
+{
+    char path[1200];
+    snprintf(path, sizeof(path), "%s/agent.lock", state_dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        fprintf(stderr, "meridian agent: could not lock \"%s\": %s\n", path,
+                fd >= 0 && errno == EWOULDBLOCK ? "another agent runs here" : strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+static void init_state(struct agent *a)
+{
+    struct mrd_session_record *r = &a->local.report;
+    a->started_ns = clock_boot_ns();
+    a->region.self = a->self;
+    r->agent_pid = (uint64_t)getpid();
+    for (mrd_region i = 0; i < a->config->region_count; i++) {
+        if (i != a->self) {
+            snprintf(r->peers[r->peer_count++].region, MRD_NAME_MAX, "%s",
+                     a->config->regions[i].name);
+        }
+    }
+    mrd_store_watch(a->store, on_store_change, a);
+    if (publish_last(&a->file, &a->snapshot)) {
+        a->hold_until_ns = a->snapshot.lease_deadline_ns;
+    }
+}
+
+static int open_parts(struct agent *a, struct mrd_err *err)
+{
+    const struct agent_options *o = a->opt;
+    const struct mrd_conf_region *self = &a->config->regions[a->self];
+    const struct raft_node_events raft_events = {on_restored, on_leadership, on_broken, a};
+    const struct rpc_handlers handlers = {on_peer_proposal, ping_flags, a};
+    const struct pgwork_options pg = {.socket_dir = o->socket_dir, .certs_dir = o->certs_dir,
+                                      .user = o->user,
+                                      .create = (o->guests.manage & GUEST_PG) != 0};
+    char path[1200];
+    int rv;
+
+    if (getrandom(a->coordinator.seed, sizeof(a->coordinator.seed), 0) !=
+        (ssize_t)sizeof(a->coordinator.seed)) {
+        return mrd_err_set(err, MRD_EIO, "could not get random bytes: %s", strerror(errno));
+    }
+    snprintf(path, sizeof(path), "%s/snapshot", o->run_dir);
+    if ((rv = publish_open(&a->file, path, err)) != 0 ||
+        (rv = tls_new(&a->loop, o->certs_dir, a->config, a->self, &a->tls, err)) != 0) {
+        return rv;
+    }
+    init_state(a);
+    snprintf(path, sizeof(path), "%s/raft", o->state_dir);
+    if ((rv = raft_node_new(&a->loop, a->tls, a->config, a->self, path, a->store, &raft_events,
+                            &a->raft, err)) != 0 ||
+        (rv = supervise_new(&a->loop, a->config, a->self, &o->guests, &a->guests, err)) != 0) {
+        return rv;
+    }
+    a->rpc = rpc_new(&a->loop, a->tls, a->config, a->self, &handlers);
+    if (a->rpc != NULL) {
+        a->observe = observe_new(&a->loop, a->tls, a->rpc, a->config, a->self, o->certs_dir);
+    }
+    if (a->observe == NULL ||
+        (!self->witness && pgwork_new(&a->loop, a->config, a->self, &pg, &a->local,
+                                      on_local_change, a, &a->pg) != 0)) {
+        return mrd_err_set(err, MRD_ENOMEM, "could not start: out of memory");
+    }
+    if ((rv = api_new(a, &a->api, err)) != 0 ||
+        (rv = tls_listen(a->tls, o->bind != NULL ? o->bind : self->agent_host, self->agent_port,
+                         on_accept, a, err)) != 0) {
+        return rv;
+    }
+    return raft_node_start(a->raft, err);
+}
+
+static void start_loop(struct agent *a)
+{
+    uv_timer_init(&a->loop, &a->tick);
+    uv_check_init(&a->loop, &a->check);
+    uv_signal_init(&a->loop, &a->sigterm);
+    uv_signal_init(&a->loop, &a->sigint);
+    a->tick.data = a->check.data = a->sigterm.data = a->sigint.data = a;
+    uv_timer_start(&a->tick, on_tick, 0, TICK_MS);
+    uv_check_start(&a->check, on_check);
+    uv_signal_start(&a->sigterm, on_signal, SIGTERM);
+    uv_signal_start(&a->sigint, on_signal, SIGINT);
+}
+
+int agent_run(const struct agent_options *options)
+{
+    struct agent *a = calloc(1, sizeof(*a));
+    struct mrd_err err = {0};
+
+    signal(SIGPIPE, SIG_IGN);
+    if (a == NULL) {
+        return 1;
+    }
+    a->opt = options;
+    a->store = mrd_store_new();
+    a->encoded = malloc(MRD_TXN_MAX);
+    if (a->store == NULL || a->encoded == NULL || load_config(a) != 0 ||
+        make_dir(options->state_dir, 0700) != 0 || make_dir(options->run_dir, 0755) != 0 ||
+        lock_state(options->state_dir) != 0) {
+        return 1;
+    }
+    uv_loop_init(&a->loop);
+    if (open_parts(a, &err) != 0) {
+        return complain(&err);
+    }
+    running = a;
+    mrd_panic_set(on_panic);
+    log_event("event=agent.started region=%s pid=%ld config_version=%" PRIu64, options->region,
+              (long)getpid(), a->config->version);
+    start_loop(a);
+    uv_run(&a->loop, UV_RUN_DEFAULT);
+    uv_walk(&a->loop, on_walk, NULL);
+
+    int status = a->exit_status;
+    api_free(a->api);
+    observe_free(a->observe);
+    rpc_free(a->rpc);
+    raft_node_free(a->raft);
+    supervise_free(a->guests);
+    uv_run(&a->loop, UV_RUN_DEFAULT);
+    tls_free(a->tls);
+    publish_close(&a->file);
+    mrd_store_free(a->store);
+    free(a->config);
+    free(a->encoded);
+    log_event("event=agent.stopped status=%d", status);
+    return status;
+}

@@ -1,0 +1,90 @@
+/*
+ * The agent as a whole: what its parts share. Only agent.c changes it; api.c reads it.
+ */
+#pragma once
+
+#include <uv.h>
+
+#include <mrd/control.h>
+
+#include "observe.h"
+#include "pgwork.h"
+#include "publish.h"
+#include "raft_node.h"
+#include "rpc.h"
+#include "supervise.h"
+#include "tls.h"
+
+struct agent_options {
+    const char *config_path;
+    const char *region;
+    const char *state_dir, *run_dir;
+    const char *certs_dir; /* default: STATE/certs */
+    const char *bind;      /* numeric address for the TLS port; default: the configured one */
+    const char *socket_dir; /* of PostgreSQL; default: RUN */
+    const char *user;      /* superuser role; default: the user we run as */
+    struct supervise_options guests;
+};
+
+/* One role's proposal on its way through the store. */
+struct flight {
+    uint64_t id;         /* 0: none; an answer with another id is too late */
+    bool accepted;       /* committed at @revision; waiting until our own store has it */
+    uint64_t revision;
+    mrd_region to;       /* the leader it went to */
+    mrd_boot_ns deadline_ns;
+};
+
+struct api;
+
+struct agent {
+    const struct agent_options *opt;
+    struct mrd_config *config;
+    mrd_region self;
+    uv_loop_t loop;
+    mrd_boot_ns started_ns;
+
+    struct mrd_store *store;
+    struct tls *tls;
+    struct rpc *rpc;
+    struct raft_node *raft;
+    struct observe *observe;
+    struct pgwork *pg; /* NULL for a witness */
+    struct supervise *guests;
+    struct api *api;
+    struct publish file;
+
+    struct mrd_coordinator coordinator;
+    struct mrd_region_state region;
+    struct mrd_local local;
+    struct mrd_snapshot snapshot; /* last published */
+    struct mrd_proposal proposal; /* scratch of a step */
+    uint8_t *encoded;             /* MRD_TXN_MAX bytes, scratch of a proposal */
+    struct flight region_flight, coordinator_flight;
+    uint64_t last_flight;
+
+    uv_timer_t tick;
+    uv_check_t check;
+    uv_signal_t sigterm, sigint;
+    bool dirty, stopping, store_full, lease_held, config_differs;
+    int exit_status;
+    mrd_boot_ns published_ns, hold_until_ns, disk_next_ns, handover_next_ns, decided_ns;
+    struct mrd_duty duties[MRD_PARTITIONS_MAX];
+};
+
+/** Run until told to stop; the exit status. */
+int agent_run(const struct agent_options *options);
+
+/**
+ * Send @p->txn to the leader. @done hears the store's answer (MRD_ECONFLICT and so on), or
+ * MRD_EUNAVAILABLE or MRD_ETIMEDOUT when it is unknown. Returns 0, or an error and @done is not
+ * called.
+ */
+typedef void (*agent_done_fn)(void *ctx, int code, uint64_t revision);
+int agent_propose(struct agent *a, const struct mrd_proposal *p, agent_done_fn done, void *ctx);
+
+/** Whole milliseconds of lease left; 0 when none is held. */
+uint64_t agent_lease_left_ms(const struct agent *a, mrd_boot_ns now_ns);
+
+/** Sentences for the operator, all parts together; returns how many of @cap. */
+size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap);

@@ -1,0 +1,14 @@
+/*
+ * The agent's HTTP API on RUN/agent.sock, as docs/internals/api.md describes it.
+ */
+#pragma once
+
+#include <mrd/err.h>
+
+struct agent;
+struct api;
+
+/** Listen. @a is borrowed for the life of the object. */
+int api_new(struct agent *a, struct api **ret, struct mrd_err *err);
+void api_stop(struct api *api);
+void api_free(struct api *api); /* accepts NULL */

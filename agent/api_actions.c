@@ -1,0 +1,279 @@
+/*
+ * The API's requests that need more than the agent's own state: planned moves go through the
+ * store, reconcile through the local PostgreSQL.
+ */
+#include "api_request.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <microhttpd.h>
+
+#include "agent.h"
+#include "documents.h"
+#include "log.h"
+
+#define PEOPLE_MS 30000
+
+/* Copies a text member; false when it is no text or too long. */
+static bool text_member(const json_t *o, const char *key, char *out, size_t cap)
+{
+    const json_t *v = json_object_get(o, key);
+    if (!json_is_string(v) || json_string_length(v) == 0 || json_string_length(v) >= cap ||
+        strlen(json_string_value(v)) != json_string_length(v)) {
+        return false;
+    }
+    strcpy(out, json_string_value(v));
+    return true;
+}
+
+static void no_store(struct api_request *r)
+{
+    api_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE,
+               "could not reach the region that leads the store",
+               "A majority of the regions must be up and connected; see: meridian status.");
+}
+
+/* ---- move ---- */
+
+/* The row as the store has it, or as it will be once our copy has caught up. */
+static json_t *moved(const struct agent *a, const char *class_name, const char *partition)
+{
+    json_t *o = document_new(a);
+    json_t *row = document_move(a, class_name, partition);
+    json_object_set_new(o, "move", row != NULL ? row : json_null());
+    return o;
+}
+
+static void on_moved(void *ctx, int code, uint64_t revision)
+{
+    struct api_wait *w = ctx;
+    struct api_wait copy = *w;
+    struct api_request *r = api_wait_end(w);
+    (void)revision;
+    if (r == NULL) {
+        return;
+    }
+    if (code == 0) {
+        api_answer(r, MHD_HTTP_ACCEPTED, moved(r->agent, copy.class_name, copy.partition));
+    } else if (code == MRD_ECONFLICT) {
+        api_refuse(r, MHD_HTTP_CONFLICT, "the state changed while the move was asked for",
+                   "Look at it again and repeat the request.");
+    } else if (code == MRD_ETIMEDOUT) {
+        api_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, "it is not known whether the move began",
+                   "See: meridian moves.");
+    } else {
+        no_store(r);
+    }
+}
+
+void api_move(struct api_request *r, const json_t *body)
+{
+    struct agent *a = r->agent;
+    char class_name[MRD_NAME_MAX], partition[MRD_NAME_MAX] = MRD_PARTITION_ALL;
+    char to[MRD_NAME_MAX];
+    struct mrd_err err = {0};
+    const json_t *part = json_object_get(body, "partition");
+
+    if (!text_member(body, "class", class_name, sizeof(class_name)) ||
+        !text_member(body, "to", to, sizeof(to)) ||
+        (part != NULL && !json_is_null(part) &&
+         !text_member(body, "partition", partition, sizeof(partition)))) {
+        api_refuse(r, MHD_HTTP_BAD_REQUEST, "the body needs \"class\" and \"to\" as texts", "");
+        return;
+    }
+    if (mrd_config_class(a->config, class_name) < 0 || mrd_config_region(a->config, to) < 0 ||
+        mrd_partition_index(a->config, class_name, partition) < 0) {
+        char text[300];
+        snprintf(text, sizeof(text), "no such class, partition or region: %.64s/%.64s, %.64s",
+                 class_name, partition, to);
+        api_refuse(r, MHD_HTTP_NOT_FOUND, text, "List them with: meridian classes.");
+        return;
+    }
+    if (mrd_move_request(a->config, a->store, class_name, partition, to, "operator",
+                         clock_wall_ms(), &a->proposal, &err) != 0) {
+        api_refuse(r, MHD_HTTP_CONFLICT, err.text, err.hint);
+        return;
+    }
+    struct api_wait *w = api_wait_new(r);
+    if (w == NULL) {
+        return;
+    }
+    strcpy(w->class_name, class_name);
+    strcpy(w->partition, partition);
+    if (agent_propose(a, &a->proposal, on_moved, w) != 0) {
+        api_wait_end(w);
+        no_store(r);
+    }
+}
+
+/* ---- reconcile ---- */
+
+static void no_postgres(struct api_request *r, const char *why)
+{
+    char text[300];
+    snprintf(text, sizeof(text), "could not ask the local PostgreSQL: %.200s",
+             why != NULL && *why != '\0' ? why : "not connected");
+    api_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, text, "See: meridian status.");
+}
+
+/* What PostgreSQL refused, as it put it. */
+static void refused(struct api_request *r, PGresult *res, const char *error)
+{
+    const char *hint = res != NULL ? PQresultErrorField(res, PG_DIAG_MESSAGE_HINT) : NULL;
+    if (res == NULL) {
+        no_postgres(r, error);
+    } else {
+        api_refuse(r, MHD_HTTP_CONFLICT, error, hint);
+    }
+}
+
+static struct pglink *people(struct api_request *r)
+{
+    if (r->agent->pg == NULL) {
+        api_refuse(r, MHD_HTTP_NOT_FOUND, "a witness has no PostgreSQL",
+                   "Ask a region that holds data.");
+        return NULL;
+    }
+    return pgwork_people(r->agent->pg);
+}
+
+/* One query gives the rows as JSON, so that types are PostgreSQL's to write. */
+static const char list_sql[] =
+    "SELECT count(*) OVER (), jsonb_build_object("
+    " 'id', id, 'class', class, 'partition', partition, 'epoch', epoch,"
+    " 'commit_wall_ms', (extract(epoch FROM committed_at) * 1000)::bigint,"
+    " 'relation', relation, 'operation', operation, 'before', before, 'after', after,"
+    " 'status', status, 'resolved_by', decided_by)"
+    " FROM meridian.reconcile"
+    " WHERE ($1 = 'all' OR status = $1)"
+    " AND ($2 = '' OR id = $2 OR origin || ':' || commit_lsn::text = $2)"
+    " ORDER BY origin, commit_lsn, seq LIMIT $3::bigint";
+
+static json_t *home_of(const struct agent *a, const json_t *row)
+{
+    const char *class_name = json_string_value(json_object_get(row, "class"));
+    const char *partition = json_string_value(json_object_get(row, "partition"));
+    char key[MRD_KEY_MAX];
+    struct mrd_entry e;
+    struct mrd_authority_record auth;
+    if (class_name == NULL || partition == NULL) {
+        return json_null();
+    }
+    snprintf(key, sizeof(key), "authority/%s/%s", class_name, partition);
+    if (mrd_store_get(a->store, key, &e) != 0) {
+        return json_null();
+    }
+    struct mrd_buf b = mrd_buf_reader(e.value, e.len);
+    return mrd_authority_record_decode(&b, &auth) == 0 && auth.region[0] != '\0'
+               ? json_string(auth.region)
+               : json_null();
+}
+
+static void on_listed(void *ctx, PGresult *res, const char *error)
+{
+    struct api_request *r = api_wait_end(ctx);
+    if (r == NULL) {
+        return;
+    }
+    if (error != NULL) {
+        refused(r, res, error);
+        return;
+    }
+    json_t *o = document_new(r->agent), *rows = json_array();
+    long long total = PQntuples(res) > 0 ? atoll(PQgetvalue(res, 0, 0)) : 0;
+    for (int i = 0; i < PQntuples(res); i++) {
+        json_error_t bad;
+        json_t *row = json_loads(PQgetvalue(res, i, 1), 0, &bad);
+        if (row != NULL) {
+            json_object_set_new(row, "home", home_of(r->agent, row));
+            json_array_append_new(rows, row);
+        }
+    }
+    json_object_set_new(o, "total", json_integer(total));
+    json_object_set_new(o, "rows", rows);
+    api_answer(r, MHD_HTTP_OK, o);
+}
+
+static const char *argument(struct api_request *r, const char *name, const char *fallback)
+{
+    const char *v = MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
+    return v != NULL ? v : fallback;
+}
+
+void api_reconcile_list(struct api_request *r)
+{
+    const char *status = argument(r, "status", "open"), *limit = argument(r, "limit", "100");
+    const char *params[] = {status, argument(r, "id", ""), limit};
+    size_t digits = strspn(limit, "0123456789");
+
+    if (strcmp(status, "open") != 0 && strcmp(status, "applied") != 0 &&
+        strcmp(status, "discarded") != 0 && strcmp(status, "all") != 0) {
+        api_refuse(r, MHD_HTTP_BAD_REQUEST, "no such status",
+                   "It is open, applied, discarded or all.");
+        return;
+    }
+    if (digits == 0 || digits > 4 || limit[digits] != '\0' || atoi(limit) < 1 ||
+        atoi(limit) > 1000) {
+        api_refuse(r, MHD_HTTP_BAD_REQUEST, "limit must be 1 to 1000", "");
+        return;
+    }
+    struct pglink *link = people(r);
+    struct api_wait *w = link != NULL ? api_wait_new(r) : NULL;
+    if (w != NULL && pglink_query(link, list_sql, 3, params, PEOPLE_MS, on_listed, w) != 0) {
+        api_wait_end(w);
+        no_postgres(r, pglink_error(link));
+    }
+}
+
+static void on_acted(void *ctx, PGresult *res, const char *error)
+{
+    struct api_wait *w = ctx;
+    struct api_wait copy = *w;
+    struct api_request *r = api_wait_end(w);
+    if (r == NULL) {
+        return;
+    }
+    if (error != NULL) {
+        refused(r, res, error);
+        return;
+    }
+    json_t *o = document_new(r->agent);
+    json_object_set_new(o, "action", json_string(copy.action));
+    json_object_set_new(o, "id", json_string(copy.id));
+    json_object_set_new(o, "rows", json_integer(PQntuples(res)));
+    api_answer(r, MHD_HTTP_OK, o);
+}
+
+void api_reconcile_act(struct api_request *r, const json_t *body)
+{
+    char id[192], action[16];
+    const json_t *force = json_object_get(body, "force");
+    bool known = text_member(body, "action", action, sizeof(action)) &&
+                 (strcmp(action, "apply") == 0 || strcmp(action, "discard") == 0);
+
+    if (!known || !text_member(body, "id", id, sizeof(id)) ||
+        (force != NULL && !json_is_boolean(force) && !json_is_null(force))) {
+        api_refuse(r, MHD_HTTP_BAD_REQUEST,
+                   "the body needs \"action\" (apply or discard) and \"id\"", "");
+        return;
+    }
+    bool apply = strcmp(action, "apply") == 0;
+    const char *params[] = {id, json_is_true(force) ? "true" : "false"};
+    struct pglink *link = people(r);
+    struct api_wait *w = link != NULL ? api_wait_new(r) : NULL;
+    if (w == NULL) {
+        return;
+    }
+    strcpy(w->id, id);
+    strcpy(w->action, action);
+    if (pglink_query(link,
+                     apply ? "SELECT * FROM meridian.reconcile_apply($1, $2::boolean)"
+                           : "SELECT * FROM meridian.reconcile_discard($1)",
+                     apply ? 2 : 1, params, PEOPLE_MS, on_acted, w) != 0) {
+        api_wait_end(w);
+        no_postgres(r, pglink_error(link));
+    }
+}

@@ -1,0 +1,49 @@
+/*
+ * One request to the API, between api.c (HTTP) and api_actions.c (what needs the store or
+ * PostgreSQL).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+struct agent;
+struct api;
+struct api_wait;
+struct MHD_Connection;
+
+struct api_request {
+    struct api *api;
+    struct agent *agent;
+    struct MHD_Connection *connection;
+    struct api_request *next, **link; /* while suspended */
+    char path[64];
+    char *body;
+    size_t body_len;
+    bool too_long, suspended, answered;
+    unsigned status;
+    json_t *answer;
+    struct api_wait *wait; /* what was asked on its behalf; NULL: nothing is under way */
+};
+
+/** Stands between a request and an answer under way; either may go first. */
+struct api_wait {
+    struct api_request *request; /* NULL: the client has gone */
+    char class_name[64], partition[64], id[192], action[16];
+};
+
+/** Note that an answer is under way. NULL when out of memory. */
+struct api_wait *api_wait_new(struct api_request *r);
+/** The answer is there: frees @w and returns the request, or NULL when nobody waits. */
+struct api_request *api_wait_end(struct api_wait *w);
+
+/** Answer, once. @answer is taken. */
+void api_answer(struct api_request *r, unsigned status, json_t *answer);
+void api_refuse(struct api_request *r, unsigned status, const char *error, const char *hint);
+
+/* api_actions.c; each answers or waits. @body is borrowed until the call returns. */
+void api_move(struct api_request *r, const json_t *body);
+void api_reconcile_list(struct api_request *r);
+void api_reconcile_act(struct api_request *r, const json_t *body);

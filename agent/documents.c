@@ -1,0 +1,749 @@
+/*
+ * Reading the store and the agent's state into JSON (documents.h).
+ *
+ * Every answer is made whole from the store as it is at one moment; nothing is cached. Records
+ * that do not decode are left out: the store's other replicas have the same ones, and core
+ * counts them as absent too.
+ */
+#include "documents.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mrd/verdict.h>
+
+#include "log.h"
+
+#define MS UINT64_C(1000000)
+
+/* ---- small values ---- */
+
+static void set(json_t *o, const char *key, json_t *value)
+{
+    json_object_set_new(o, key, value);
+}
+
+static json_t *number(uint64_t v)
+{
+    return json_integer((json_int_t)v);
+}
+
+static json_t *text_or_null(const char *s)
+{
+    return s != NULL && s[0] != '\0' ? json_string(s) : json_null();
+}
+
+static json_t *time_or_null(mrd_wall_ms ms)
+{
+    return ms != 0 ? number(ms) : json_null();
+}
+
+static json_t *lsn_text(mrd_lsn lsn)
+{
+    char text[24];
+    if (lsn == 0) {
+        return json_null();
+    }
+    snprintf(text, sizeof(text), "%" PRIX64 "/%" PRIX64, lsn >> 32, lsn & 0xffffffff);
+    return json_string(text);
+}
+
+static json_t *id_text(uint64_t id)
+{
+    char text[20];
+    snprintf(text, sizeof(text), "%016" PRIx64, id);
+    return json_string(text);
+}
+
+static json_t *sees(unsigned bits)
+{
+    json_t *list = json_array();
+    if ((bits & MRD_SEES_AGENT) != 0) {
+        json_array_append_new(list, json_string("agent"));
+    }
+    if ((bits & MRD_SEES_SQL) != 0) {
+        json_array_append_new(list, json_string("sql"));
+    }
+    if ((bits & MRD_SEES_EDGE) != 0) {
+        json_array_append_new(list, json_string("edge"));
+    }
+    return list;
+}
+
+static json_t *region_names(const struct mrd_config *c, mrd_regions which)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < c->region_count; i++) {
+        if ((which >> i & 1) != 0) {
+            json_array_append_new(list, json_string(c->regions[i].name));
+        }
+    }
+    return list;
+}
+
+json_t *document_new(const struct agent *a)
+{
+    return json_pack("{s:s, s:I}", "region", a->config->regions[a->self].name,
+                     "answered_wall_ms", (json_int_t)clock_wall_ms());
+}
+
+/* ---- records ---- */
+
+static bool read_session(const struct agent *a, unsigned i, struct mrd_session_record *ret)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_entry e;
+    snprintf(key, sizeof(key), "session/%s", a->config->regions[i].name);
+    if (mrd_store_get(a->store, key, &e) != 0) {
+        return false;
+    }
+    struct mrd_buf b = mrd_buf_reader(e.value, e.len);
+    return mrd_session_record_decode(&b, ret) == 0;
+}
+
+static bool read_authority(const struct agent *a, const char *class_name, const char *partition,
+                           struct mrd_authority_record *ret)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_entry e;
+    snprintf(key, sizeof(key), "authority/%s/%s", class_name, partition);
+    if (mrd_store_get(a->store, key, &e) != 0) {
+        return false;
+    }
+    struct mrd_buf b = mrd_buf_reader(e.value, e.len);
+    return mrd_authority_record_decode(&b, ret) == 0;
+}
+
+static const struct mrd_peer_report *peer_in(const struct mrd_session_record *s,
+                                             const char *region)
+{
+    for (unsigned i = 0; i < s->peer_count; i++) {
+        if (strcmp(s->peers[i].region, region) == 0) {
+            return &s->peers[i];
+        }
+    }
+    return NULL;
+}
+
+/* How long ago we applied region @i's last renewal; 0 when never. */
+static uint64_t renewed_ms_ago(const struct agent *a, unsigned i)
+{
+    mrd_boot_ns at = a->coordinator.seen[i].applied_ns, now_ns = clock_boot_ns();
+    return at != 0 && now_ns > at ? (now_ns - at) / MS : 0;
+}
+
+static bool live(const struct agent *a, unsigned i, const struct mrd_session_record *s)
+{
+    return s->session != 0 && !s->expired && a->coordinator.seen[i].applied_ns != 0 &&
+           renewed_ms_ago(a, i) <= a->config->lease_ms + a->config->lease_margin_ms;
+}
+
+/* ---- regions ---- */
+
+static json_t *addresses(const struct mrd_conf_region *r)
+{
+    json_t *list = json_array();
+    char text[64];
+    for (unsigned i = 0; i < r->v4_count; i++) {
+        inet_ntop(AF_INET, r->v4[i], text, sizeof(text));
+        json_array_append_new(list, json_string(text));
+    }
+    for (unsigned i = 0; i < r->v6_count; i++) {
+        inet_ntop(AF_INET6, r->v6[i], text, sizeof(text));
+        json_array_append_new(list, json_string(text));
+    }
+    return list;
+}
+
+static json_t *endpoint(const char *host, unsigned port, const char *db)
+{
+    char text[MRD_CONF_STR + MRD_NAME_MAX + 16];
+    if (host[0] == '\0') {
+        return json_null();
+    }
+    snprintf(text, sizeof(text), strchr(host, ':') != NULL ? "[%s]:%u%s%s" : "%s:%u%s%s", host,
+             port, db != NULL ? "/" : "", db != NULL ? db : "");
+    return json_string(text);
+}
+
+static unsigned homes(const struct agent *a, unsigned region)
+{
+    unsigned n = 0, count = mrd_partition_count(a->config);
+    for (unsigned i = 0; i < count; i++) {
+        struct mrd_authority_record auth;
+        const char *name;
+        const struct mrd_conf_class *k = mrd_partition_at(a->config, i, &name);
+        n += read_authority(a, k->name, name, &auth) &&
+             strcmp(auth.region, a->config->regions[region].name) == 0;
+    }
+    return n;
+}
+
+static json_t *region_row(const struct agent *a, unsigned i, enum mrd_health health)
+{
+    const struct mrd_conf_region *r = &a->config->regions[i];
+    struct mrd_session_record s = {0};
+    struct mrd_peer_report probe = {0};
+    bool known = read_session(a, i, &s);
+    json_t *o = json_object();
+
+    if (i != a->self) {
+        observe_fill(a->observe, (mrd_region)i, &probe);
+    }
+    set(o, "name", json_string(r->name));
+    set(o, "health", json_string(mrd_health_name(health)));
+    set(o, "alive", json_boolean(known && !s.expired));
+    set(o, "primary", json_boolean(r->primary));
+    set(o, "witness", json_boolean(r->witness));
+    set(o, "leader", json_boolean(raft_node_leader(a->raft) == i));
+    set(o, "ready", sees(i == a->self ? a->local.report.ready : s.ready));
+    set(o, "reachable", sees(i == a->self ? a->local.report.ready : probe.reachable));
+    set(o, "rtt_us", i == a->self || probe.rtt_us != 0 ? number(probe.rtt_us) : json_null());
+    set(o, "dial_percent", number(a->published_ns != 0 ? a->snapshot.regions[i].dial_percent
+                                                       : 100));
+    set(o, "weight", number(r->weight));
+    set(o, "homes", number(homes(a, i)));
+    set(o, "country", text_or_null(r->country));
+    set(o, "continent", text_or_null(r->continent));
+    set(o, "latitude", isnan(r->latitude) ? json_null() : json_real(r->latitude));
+    set(o, "longitude", isnan(r->longitude) ? json_null() : json_real(r->longitude));
+    set(o, "jurisdiction", text_or_null(r->jurisdiction));
+    set(o, "failure_domain", text_or_null(r->failure_domain));
+    set(o, "endpoint", text_or_null(r->endpoint));
+    set(o, "agent", endpoint(r->agent_host, r->agent_port, NULL));
+    set(o, "database", r->witness ? json_null() : endpoint(r->db_host, r->db_port, r->db_name));
+    set(o, "edge", r->witness ? json_null() : endpoint(r->edge_host, r->edge_port, NULL));
+    set(o, "addresses", addresses(r));
+    return o;
+}
+
+static json_t *region_rows(const struct agent *a)
+{
+    enum mrd_health health[MRD_REGIONS_MAX];
+    json_t *rows = json_array();
+    mrd_health_of(a->config, a->store, health);
+    for (unsigned i = 0; i < a->config->region_count; i++) {
+        json_array_append_new(rows, region_row(a, i, health[i]));
+    }
+    return rows;
+}
+
+json_t *document_regions(const struct agent *a)
+{
+    json_t *o = document_new(a);
+    set(o, "regions", region_rows(a));
+    return o;
+}
+
+/* ---- classes ---- */
+
+static const char *const state_names[] = {
+    [MRD_AUTH_OPEN] = "open",
+    [MRD_AUTH_FROZEN] = "frozen",
+    [MRD_AUTH_FENCING] = "fencing",
+    [MRD_AUTH_VACANT] = "vacant",
+};
+
+static json_t *history_rows(const struct mrd_authority_record *auth)
+{
+    json_t *rows = json_array();
+    for (unsigned i = 0; i < auth->history_count; i++) {
+        const struct mrd_closed_record *c = &auth->history[i];
+        json_t *o = json_object();
+        set(o, "epoch", number(c->epoch));
+        set(o, "region", text_or_null(c->region));
+        set(o, "cut_lsn", lsn_text(c->cut));
+        set(o, "reason", json_string(c->reason));
+        set(o, "at_wall_ms", time_or_null(c->at_ms));
+        json_array_append_new(rows, o);
+    }
+    return rows;
+}
+
+static json_t *partition_row(const struct agent *a, const struct mrd_conf_class *k,
+                             const char *name)
+{
+    struct mrd_authority_record auth = {.state = MRD_AUTH_VACANT};
+    json_t *o = json_object();
+    bool known = read_authority(a, k->name, name, &auth);
+    int index = mrd_partition_index(a->config, k->name, name);
+    const struct mrd_snapshot *s = a->published_ns != 0 ? &a->snapshot : NULL;
+    bool vacant = auth.state == MRD_AUTH_VACANT;
+
+    set(o, "name", json_string(name));
+    set(o, "home", vacant ? json_null() : text_or_null(auth.region));
+    set(o, "epoch", number(auth.epoch));
+    /* What the snapshot shows is finer than the record: granted but not yet open. */
+    unsigned state = s != NULL && known && index >= 0 && index < s->partition_count
+                         ? s->partitions[index].authority.state
+                         : auth.state;
+    set(o, "state", json_string(state <= MRD_AUTH_VACANT ? state_names[state] : "vacant"));
+    set(o, "why", json_string(known ? auth.why : "no home was chosen yet"));
+    set(o, "writable_here", json_boolean(mrd_guard(s, index, clock_boot_ns()).allow));
+    set(o, "history", history_rows(&auth));
+    return o;
+}
+
+static json_t *class_row(const struct agent *a, const struct mrd_conf_class *k)
+{
+    json_t *o = json_object(), *tables = json_array(), *rows = json_array();
+    bool split = k->posture == MRD_PARTITIONED;
+
+    set(o, "name", json_string(k->name));
+    set(o, "posture", json_string(mrd_posture_name(k->posture)));
+    set(o, "durability", json_string(mrd_durability_name(k->durability)));
+    set(o, "remote_acks",
+        number(k->durability == MRD_QUORUM ? mrd_config_remote_acks(k) : 0));
+    set(o, "partition_by", split ? json_string(k->partition_by) : json_null());
+    set(o, "home", split || k->home >= a->config->region_count
+                       ? json_null()
+                       : json_string(a->config->regions[k->home].name));
+    set(o, "replicas", region_names(a->config, k->replicas));
+    set(o, "allowed", region_names(a->config, k->allowed));
+    for (unsigned i = 0; i < k->table_count; i++) {
+        json_array_append_new(tables, json_string(k->tables[i]));
+    }
+    set(o, "tables", tables);
+    for (unsigned i = 0; i < (split ? k->partition_count : 1u); i++) {
+        json_array_append_new(rows,
+                              partition_row(a, k, split ? k->partitions[i] : MRD_PARTITION_ALL));
+    }
+    set(o, "partitions", rows);
+    return o;
+}
+
+static json_t *class_rows(const struct agent *a)
+{
+    json_t *rows = json_array();
+    for (unsigned i = 0; i < a->config->class_count; i++) {
+        json_array_append_new(rows, class_row(a, &a->config->classes[i]));
+    }
+    return rows;
+}
+
+json_t *document_classes(const struct agent *a)
+{
+    json_t *o = document_new(a);
+    set(o, "classes", class_rows(a));
+    return o;
+}
+
+/* ---- links ---- */
+
+static bool share_class(const struct mrd_config *c, unsigned from, unsigned to)
+{
+    for (unsigned i = 0; i < c->class_count; i++) {
+        mrd_regions r = c->classes[i].replicas;
+        if ((r >> from & 1) != 0 && (r >> to & 1) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static json_t *stream_of(const struct agent *a, unsigned from)
+{
+    static const char *const orders[] = {"none", "run", "refuse", "forward"};
+    const struct mrd_snap_region *r = &a->snapshot.regions[from];
+    const json_t *all = a->pg != NULL ? pgwork_status(a->pg) : NULL;
+    json_t *o = json_object(), *row;
+    size_t i;
+
+    set(o, "order", json_string(r->stream < 4 ? orders[r->stream] : "none"));
+    set(o, "via", r->stream == MRD_STREAM_FORWARD && r->via < a->config->region_count
+                      ? json_string(a->config->regions[r->via].name)
+                      : json_null());
+    set(o, "state", json_null());
+    set(o, "received_lsn", json_null());
+    set(o, "error", json_null());
+    set(o, "since_ms", json_null());
+    json_array_foreach(json_object_get(all, "streams"), i, row) {
+        const char *origin = json_string_value(json_object_get(row, "origin"));
+        if (origin != NULL && strcmp(origin, a->config->regions[from].name) == 0) {
+            static const char *const keys[] = {"state", "received_lsn", "error", "since_ms"};
+            for (size_t k = 0; k < 4; k++) {
+                json_t *v = json_object_get(row, keys[k]);
+                if (v != NULL) {
+                    json_object_set(o, keys[k], v);
+                }
+            }
+        }
+    }
+    return o;
+}
+
+/* How far @p's mark of @from lies behind @from's clock now, as far as can be known here. */
+static json_t *lag_of(const struct agent *a, unsigned from, const struct mrd_peer_report *p)
+{
+    struct mrd_session_record s;
+    if (p == NULL || !read_session(a, from, &s) || p->applied_session != s.session ||
+        p->applied_boot_ms == 0) {
+        return json_null();
+    }
+    uint64_t clock_ms = s.boot_ms + renewed_ms_ago(a, from);
+    return number(clock_ms > p->applied_boot_ms ? clock_ms - p->applied_boot_ms : 0);
+}
+
+static json_t *link_row(const struct agent *a, unsigned from, unsigned to)
+{
+    const struct mrd_config *c = a->config;
+    struct mrd_session_record s = {0};
+    bool known = to == a->self || read_session(a, to, &s);
+    const struct mrd_peer_report *p =
+        known ? peer_in(to == a->self ? &a->local.report : &s, c->regions[from].name) : NULL;
+    json_t *o = json_object();
+
+    set(o, "from", json_string(c->regions[from].name));
+    set(o, "to", json_string(c->regions[to].name));
+    set(o, "reachable", sees(p != NULL ? p->reachable : 0));
+    set(o, "rtt_us", p != NULL && p->rtt_us != 0 ? number(p->rtt_us) : json_null());
+    set(o, "applied_lsn", p != NULL ? lsn_text(p->applied_lsn) : json_null());
+    set(o, "lag_bytes", p != NULL ? number(p->lag_bytes) : json_null());
+    set(o, "lag_ms", lag_of(a, from, p));
+    set(o, "refused", json_boolean(p != NULL && p->refused));
+    set(o, "reported_ms_ago", p == NULL ? json_null()
+                              : to == a->self ? number(0)
+                                              : number(renewed_ms_ago(a, to)));
+    set(o, "stream", to == a->self ? stream_of(a, from) : json_null());
+    return o;
+}
+
+json_t *document_links(const struct agent *a)
+{
+    json_t *o = document_new(a), *rows = json_array();
+    for (unsigned from = 0; from < a->config->region_count; from++) {
+        for (unsigned to = 0; to < a->config->region_count; to++) {
+            if (from != to && share_class(a->config, from, to)) {
+                json_array_append_new(rows, link_row(a, from, to));
+            }
+        }
+    }
+    set(o, "links", rows);
+    return o;
+}
+
+/* ---- leases ---- */
+
+static json_t *lease_row(const struct agent *a, unsigned i)
+{
+    struct mrd_session_record s = {0};
+    bool known = read_session(a, i, &s);
+    bool seen = known && a->coordinator.seen[i].applied_ns != 0;
+    json_t *o = json_object();
+
+    set(o, "name", json_string(a->config->regions[i].name));
+    set(o, "session", number(s.session));
+    set(o, "seq", known ? number(s.seq) : json_null());
+    set(o, "live", json_boolean(known && live(a, i, &s)));
+    set(o, "expired", known ? json_boolean(s.expired) : json_null());
+    set(o, "renewed_ms_ago", seen ? number(renewed_ms_ago(a, i)) : json_null());
+    set(o, "left_ms", i == a->self ? number(agent_lease_left_ms(a, clock_boot_ns()))
+                                   : json_null());
+    set(o, "wal_lsn", lsn_text(s.wal_lsn));
+    set(o, "ready", known ? sees(s.ready) : json_null());
+    set(o, "agent_pid", known ? number(s.agent_pid) : json_null());
+    return o;
+}
+
+json_t *document_leases(const struct agent *a)
+{
+    json_t *o = document_new(a), *rows = json_array();
+    set(o, "lease_ms", number(a->config->lease_ms));
+    set(o, "lease_margin_ms", number(a->config->lease_margin_ms));
+    for (unsigned i = 0; i < a->config->region_count; i++) {
+        json_array_append_new(rows, lease_row(a, i));
+    }
+    set(o, "leases", rows);
+    return o;
+}
+
+/* ---- status ---- */
+
+static json_t *store_state(const struct agent *a)
+{
+    mrd_region leader = raft_node_leader(a->raft);
+    unsigned alive = 0;
+    for (unsigned i = 0; i < a->config->region_count; i++) {
+        struct mrd_session_record s;
+        alive += read_session(a, i, &s) && live(a, i, &s);
+    }
+    json_t *o = json_object();
+    set(o, "leader", leader != MRD_REGION_NONE ? json_string(a->config->regions[leader].name)
+                                               : json_null());
+    set(o, "term", number(raft_node_term(a->raft)));
+    set(o, "revision", number(mrd_store_revision(a->store)));
+    set(o, "voters", number(a->config->region_count));
+    set(o, "voters_alive", number(alive));
+    set(o, "quorum", json_boolean(leader != MRD_REGION_NONE));
+    return o;
+}
+
+static json_t *postgres_state(const struct agent *a)
+{
+    const json_t *last = a->pg != NULL ? pgwork_status(a->pg) : NULL;
+    json_t *size = json_object_get(last, "database_size");
+    json_t *o = json_object();
+    set(o, "answers", json_boolean(a->pg != NULL && pgwork_answers(a->pg)));
+    set(o, "wal_lsn", lsn_text(a->local.report.wal_lsn));
+    set(o, "database_size_bytes", size != NULL ? json_incref(size) : json_null());
+    return o;
+}
+
+static json_t *problem_list(const struct agent *a)
+{
+    char(*text)[256] = calloc(32, sizeof(*text));
+    json_t *list = json_array();
+    size_t n = text != NULL ? agent_problems(a, text, 32) : 0;
+    for (size_t i = 0; i < n; i++) {
+        json_array_append_new(list, json_string(text[i]));
+    }
+    free(text);
+    return list;
+}
+
+json_t *document_status(const struct agent *a)
+{
+    mrd_boot_ns now_ns = clock_boot_ns();
+    uint64_t left_ms = agent_lease_left_ms(a, now_ns);
+    json_t *o = document_new(a);
+
+    set(o, "deployment", json_string(a->config->name));
+    set(o, "config_version", number(a->config->version));
+    set(o, "version", json_string(MERIDIAN_VERSION));
+    set(o, "agent_pid", number(a->local.report.agent_pid));
+    set(o, "uptime_ms", number((now_ns - a->started_ns) / MS));
+    set(o, "store", store_state(a));
+    set(o, "lease", json_pack("{s:b, s:I, s:I, s:I}", "held", left_ms > 0, "session",
+                              (json_int_t)a->region.session, "seq", (json_int_t)a->region.seq,
+                              "left_ms", (json_int_t)left_ms));
+    set(o, "postgres", postgres_state(a));
+    set(o, "problems", problem_list(a));
+    set(o, "regions", region_rows(a));
+    set(o, "classes", class_rows(a));
+    return o;
+}
+
+/* ---- events, moves, receipts ---- */
+
+struct events {
+    json_t *rows;
+    uint64_t after, last;
+};
+
+static int add_event(void *ctx, const struct mrd_entry *e)
+{
+    struct events *ev = ctx;
+    char text[512];
+    unsigned long long at_ms = 0;
+    int head = 0;
+    uint64_t id = strtoull(e->key + strlen("event/"), NULL, 16);
+
+    ev->last = id > ev->last ? id : ev->last;
+    if (id <= ev->after || json_array_size(ev->rows) >= MRD_EVENTS_MAX) {
+        return 0;
+    }
+    snprintf(text, sizeof(text), "%.*s", (int)(e->len < sizeof(text) ? e->len : 511),
+             (const char *)e->value);
+    if (sscanf(text, "at_ms=%llu %n", &at_ms, &head) < 1) {
+        head = 0;
+    }
+    char *name = text + head;
+    if (strncmp(name, "event=", 6) != 0) {
+        return 0;
+    }
+    name += 6;
+    char *rest = name + strcspn(name, " ");
+    if (*rest == ' ') {
+        *rest++ = '\0';
+    }
+    json_t *o = json_object();
+    set(o, "id", number(id));
+    set(o, "wall_ms", number(at_ms));
+    set(o, "event", json_string(name));
+    set(o, "text", json_string(rest));
+    json_array_append_new(ev->rows, o);
+    return 0;
+}
+
+json_t *document_events(const struct agent *a, uint64_t after)
+{
+    json_t *o = document_new(a);
+    struct events ev = {json_array(), after, after};
+    mrd_store_scan(a->store, "event/", add_event, &ev);
+    set(o, "last", number(ev.last));
+    set(o, "events", ev.rows);
+    return o;
+}
+
+static json_t *move_row(const char *class_name, const char *partition, const struct mrd_entry *e)
+{
+    static const char *const states[] = {
+        [MRD_MOVE_FREEZE] = "freeze",
+        [MRD_MOVE_FROZEN] = "frozen",
+        [MRD_MOVE_DONE] = "done",
+        [MRD_MOVE_ABORTED] = "aborted",
+    };
+    struct mrd_move_record m;
+    struct mrd_buf b = mrd_buf_reader(e->value, e->len);
+    if (mrd_move_record_decode(&b, &m) != 0) {
+        return NULL;
+    }
+    json_t *o = json_object();
+    set(o, "id", id_text(m.id));
+    set(o, "class", json_string(class_name));
+    set(o, "partition", json_string(partition));
+    set(o, "from", text_or_null(m.from));
+    set(o, "to", text_or_null(m.to));
+    set(o, "epoch", number(m.epoch));
+    set(o, "state", json_string(m.state <= MRD_MOVE_ABORTED ? states[m.state] : "aborted"));
+    set(o, "why", json_string(m.why));
+    set(o, "started_wall_ms", time_or_null(m.started_ms));
+    return o;
+}
+
+json_t *document_move(const struct agent *a, const char *class_name, const char *partition)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_entry e;
+    snprintf(key, sizeof(key), "move/%s/%s", class_name, partition);
+    return mrd_store_get(a->store, key, &e) == 0 ? move_row(class_name, partition, &e) : NULL;
+}
+
+json_t *document_moves(const struct agent *a)
+{
+    json_t *o = document_new(a), *rows = json_array();
+    unsigned count = mrd_partition_count(a->config);
+    for (unsigned i = 0; i < count; i++) {
+        const char *name;
+        const struct mrd_conf_class *k = mrd_partition_at(a->config, i, &name);
+        json_t *row = document_move(a, k->name, name);
+        if (row != NULL) {
+            json_array_append_new(rows, row);
+        }
+    }
+    set(o, "moves", rows);
+    return o;
+}
+
+static int add_receipt(void *ctx, const struct mrd_entry *e)
+{
+    struct mrd_receipt_record r;
+    struct mrd_buf b = mrd_buf_reader(e->value, e->len);
+    if (mrd_receipt_record_decode(&b, &r) != 0) {
+        return 0;
+    }
+    bool move = strcmp(r.kind, "move") == 0;
+    json_t *o = json_object();
+    set(o, "id", id_text(r.id));
+    set(o, "kind", json_string(r.kind));
+    set(o, "class", json_string(r.class_name));
+    set(o, "partition", json_string(r.partition));
+    set(o, "from", text_or_null(r.from));
+    set(o, "to", text_or_null(r.to));
+    set(o, "epoch", number(r.epoch));
+    set(o, "observers", json_string(r.observers));
+    set(o, "note", json_string(r.note));
+    set(o, "cut_lsn", lsn_text(r.cut));
+    set(o, "fault_wall_ms", time_or_null(r.fault_ms));
+    set(o, "detected_wall_ms", time_or_null(r.detected_ms));
+    set(o, "expired_wall_ms", time_or_null(r.expired_ms));
+    set(o, "fenced_wall_ms", time_or_null(r.fenced_ms));
+    set(o, "granted_wall_ms", time_or_null(r.granted_ms));
+    set(o, "opened_wall_ms", time_or_null(r.opened_ms));
+    set(o, "first_write_wall_ms", time_or_null(r.first_write_ms));
+    set(o, "returned_wall_ms", time_or_null(r.returned_ms));
+    set(o, "final", json_boolean(r.returned_ms != 0 || (move && r.granted_ms != 0)));
+    set(o, "rto_ms", r.rto_ms != 0 || r.first_write_ms != 0 ? number(r.rto_ms) : json_null());
+    set(o, "rpo_ms", number(r.rpo_ms));
+    set(o, "tail_transactions", number(r.tail_transactions));
+    set(o, "tail_rows", number(r.tail_rows));
+    json_array_insert_new(ctx, 0, o); /* the store's order is oldest first */
+    return 0;
+}
+
+json_t *document_receipts(const struct agent *a)
+{
+    json_t *o = document_new(a), *rows = json_array();
+    mrd_store_scan(a->store, "receipt/", add_receipt, rows);
+    set(o, "receipts", rows);
+    return o;
+}
+
+/* ---- metrics ---- */
+
+struct text {
+    char *out;
+    size_t cap, len;
+};
+
+static void put(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void put(struct text *t, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(t->out + t->len, t->cap - t->len, fmt, ap);
+    va_end(ap);
+    if (n > 0) {
+        t->len = (size_t)n < t->cap - t->len ? t->len + (size_t)n : t->cap - 1;
+    }
+}
+
+static void gauge(struct text *t, const char *name, const char *help)
+{
+    put(t, "# HELP meridian_%s %s\n# TYPE meridian_%s gauge\n", name, help, name);
+}
+
+static void put_peers(struct text *t, const struct agent *a)
+{
+    const struct mrd_session_record *r = &a->local.report;
+    gauge(t, "peer_reachable", "Whether a probe of another region succeeds, by kind.");
+    for (unsigned i = 0; i < r->peer_count; i++) {
+        const struct mrd_peer_report *p = &r->peers[i];
+        put(t, "meridian_peer_reachable{peer=\"%s\",kind=\"agent\"} %d\n", p->region,
+            (p->reachable & MRD_SEES_AGENT) != 0);
+        put(t, "meridian_peer_reachable{peer=\"%s\",kind=\"sql\"} %d\n", p->region,
+            (p->reachable & MRD_SEES_SQL) != 0);
+        put(t, "meridian_peer_reachable{peer=\"%s\",kind=\"edge\"} %d\n", p->region,
+            (p->reachable & MRD_SEES_EDGE) != 0);
+    }
+    gauge(t, "peer_rtt_seconds", "Smoothed round-trip time to another region's agent.");
+    for (unsigned i = 0; i < r->peer_count; i++) {
+        put(t, "meridian_peer_rtt_seconds{peer=\"%s\"} %.6f\n", r->peers[i].region,
+            r->peers[i].rtt_us / 1e6);
+    }
+    gauge(t, "stream_lag_bytes", "Bytes of another region's WAL not yet applied here.");
+    for (unsigned i = 0; i < r->peer_count; i++) {
+        put(t, "meridian_stream_lag_bytes{peer=\"%s\"} %" PRIu64 "\n", r->peers[i].region,
+            r->peers[i].lag_bytes);
+    }
+}
+
+size_t document_metrics(const struct agent *a, char *out, size_t cap)
+{
+    struct text t = {out, cap, 0};
+    char(*problems)[256] = calloc(32, sizeof(*problems));
+    mrd_boot_ns now_ns = clock_boot_ns();
+
+    gauge(&t, "lease_left_seconds", "What is left of this region's lease; 0 when none is held.");
+    put(&t, "meridian_lease_left_seconds %.3f\n",
+        (double)agent_lease_left_ms(a, now_ns) / 1000.0);
+    gauge(&t, "store_has_leader", "Whether some region leads the store.");
+    put(&t, "meridian_store_has_leader %d\n", raft_node_leader(a->raft) != MRD_REGION_NONE);
+    gauge(&t, "store_leads", "Whether this region leads the store.");
+    put(&t, "meridian_store_leads %d\n", raft_node_leads(a->raft));
+    gauge(&t, "store_revision", "Newest revision of the store applied here.");
+    put(&t, "meridian_store_revision %" PRIu64 "\n", mrd_store_revision(a->store));
+    gauge(&t, "postgres_answers", "Whether the last canary write succeeded.");
+    put(&t, "meridian_postgres_answers %d\n", a->pg != NULL && pgwork_answers(a->pg));
+    gauge(&t, "problems", "How many problems /v1/status lists.");
+    put(&t, "meridian_problems %zu\n",
+        problems != NULL ? agent_problems(a, problems, 32) : (size_t)0);
+    put_peers(&t, a);
+    free(problems);
+    return t.len;
+}

@@ -1,0 +1,696 @@
+/*
+ * Calls to the extension, on a timetable (pgwork.h).
+ *
+ * Fitting out is a chain of statements that starts whenever the status link connects and ends
+ * with meridian.configure; it is idempotent and is tried again a second after it failed. The
+ * canary runs from the moment that it succeeded once, so that a region whose extension is not
+ * in place holds no lease.
+ */
+#include "pgwork.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+#define STATUS_NS (100 * UINT64_C(1000000))
+#define STATUS_MS 3000
+#define CONNECT_MS 2000
+#define FIT_MS 60000
+#define FIT_RETRY_NS (1000 * UINT64_C(1000000))
+#define DRAIN_WAIT_MS 1000
+#define PROBLEMS_MAX 16
+
+/* One call to drain or promote. */
+struct duty_call {
+    struct pgwork *w;
+    unsigned partition;
+    struct mrd_duty duty;
+    bool busy;
+};
+
+struct pgwork {
+    uv_loop_t *loop;
+    const struct mrd_config *config;
+    mrd_region self;
+    struct pgwork_options opt;
+    struct mrd_local *local;
+    void (*changed)(void *ctx);
+    void *ctx;
+
+    struct pglink *maker; /* to the database "postgres", while ours is not known to be there */
+    struct pglink *canary, *status, *work, *people;
+    bool made, fit, fitting;
+    uint64_t fit_try_ns, made_try_ns;
+
+    bool canary_busy, answers;
+    mrd_boot_ns canary_next_ns, canary_sent_ns;
+    uint64_t canary_boot_ms;
+    bool status_busy;
+    mrd_boot_ns status_next_ns, status_sent_ns;
+    mrd_boot_ns refuse_since_ns[MRD_REGIONS_MAX]; /* 0: we do not refuse it */
+    struct duty_call calls[MRD_PARTITIONS_MAX];
+    json_t *last;
+    struct log_repeat canary_log, fit_log, status_log, duty_log;
+    size_t problem_count;
+    char problems[PROBLEMS_MAX][256]; /* of meridian.configure */
+};
+
+bool pgwork_lsn(const char *text, mrd_lsn *ret)
+{
+    uint32_t hi, lo;
+    char more;
+    if (text == NULL || sscanf(text, "%8" SCNx32 "/%8" SCNx32 "%c", &hi, &lo, &more) != 2) {
+        return false;
+    }
+    *ret = (mrd_lsn)hi << 32 | lo;
+    return true;
+}
+
+static void log_failure(struct log_repeat *r, const char *what, const char *error)
+{
+    unsigned held;
+    if (log_repeat_pass(r, clock_boot_ns(), &held)) {
+        log_event("event=postgres.failed call=%s reason=\"%s\" repeated=%u", what, error, held);
+    }
+}
+
+/* ---- making the database ---- */
+
+static void quote_ident(char *out, size_t cap, const char *name)
+{
+    size_t n = 0;
+    out[n++] = '"';
+    for (const char *p = name; *p != '\0' && n + 3 < cap; p++) {
+        if (*p == '"') {
+            out[n++] = '"';
+        }
+        out[n++] = *p;
+    }
+    out[n++] = '"';
+    out[n] = '\0';
+}
+
+static void on_made(void *ctx, PGresult *res, const char *error)
+{
+    struct pgwork *w = ctx;
+    const char *state = res != NULL ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
+    /* 42P04: the database is there already. */
+    if (error != NULL && (state == NULL || strcmp(state, "42P04") != 0)) {
+        log_failure(&w->fit_log, "create_database", error);
+        return;
+    }
+    w->made = true;
+}
+
+static void on_role(void *ctx, PGresult *res, const char *error)
+{
+    struct pgwork *w = ctx;
+    (void)res;
+    if (error != NULL) {
+        log_failure(&w->fit_log, "create_role", error);
+    }
+}
+
+static void on_found(void *ctx, PGresult *res, const char *error)
+{
+    struct pgwork *w = ctx;
+    char name[2 * MRD_NAME_MAX + 3], sql[256];
+    if (error != NULL) {
+        log_failure(&w->fit_log, "find_database", error);
+    } else if (PQntuples(res) > 0) {
+        w->made = true;
+    } else {
+        quote_ident(name, sizeof(name), w->config->regions[w->self].db_name);
+        snprintf(sql, sizeof(sql), "CREATE DATABASE %s", name);
+        pglink_query(w->maker, sql, 0, NULL, FIT_MS, on_made, w);
+    }
+}
+
+static void make_database(struct pgwork *w, uint64_t now_ns)
+{
+    static const char role[] =
+        "DO $$BEGIN"
+        " IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'meridian') THEN"
+        "  CREATE ROLE meridian LOGIN REPLICATION IN ROLE pg_read_all_data;"
+        " END IF; END$$";
+    const char *name = w->config->regions[w->self].db_name;
+    pglink_tick(w->maker, now_ns);
+    if (!pglink_ready(w->maker) || now_ns < w->made_try_ns || pglink_queued(w->maker) > 0) {
+        return;
+    }
+    w->made_try_ns = now_ns + FIT_RETRY_NS;
+    pglink_query(w->maker, role, 0, NULL, FIT_MS, on_role, w);
+    pglink_query(w->maker, "SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", 1, &name,
+                 FIT_MS, on_found, w);
+}
+
+/* ---- meridian.configure ---- */
+
+/* A value of a connection string: quoted, with \ before quotes and backslashes. */
+static void put_value(char *out, size_t cap, const char *key, const char *value)
+{
+    size_t n = strlen(out);
+    n += (size_t)snprintf(out + n, cap - n, "%s%s='", n > 0 ? " " : "", key);
+    for (const char *p = value; *p != '\0' && n + 4 < cap; p++) {
+        if (*p == '\'' || *p == '\\') {
+            out[n++] = '\\';
+        }
+        out[n++] = *p;
+    }
+    if (n + 2 < cap) {
+        out[n++] = '\'';
+        out[n] = '\0';
+    }
+}
+
+static json_t *region_json(const struct pgwork *w, mrd_region i)
+{
+    const struct mrd_conf_region *r = &w->config->regions[i];
+    char info[4096] = "", path[1200], port[8];
+    snprintf(port, sizeof(port), "%u", r->db_port);
+    put_value(info, sizeof(info), "host", r->db_host);
+    put_value(info, sizeof(info), "port", port);
+    put_value(info, sizeof(info), "dbname", r->db_name);
+    put_value(info, sizeof(info), "user", "meridian");
+    put_value(info, sizeof(info), "sslmode", "verify-ca");
+    snprintf(path, sizeof(path), "%s/ca.crt", w->opt.certs_dir);
+    put_value(info, sizeof(info), "sslrootcert", path);
+    snprintf(path, sizeof(path), "%s/node.crt", w->opt.certs_dir);
+    put_value(info, sizeof(info), "sslcert", path);
+    snprintf(path, sizeof(path), "%s/node.key", w->opt.certs_dir);
+    put_value(info, sizeof(info), "sslkey", path);
+    put_value(info, sizeof(info), "gssencmode", "disable");
+    put_value(info, sizeof(info), "connect_timeout", "3");
+    put_value(info, sizeof(info), "keepalives_idle", "2");
+    put_value(info, sizeof(info), "keepalives_interval", "1");
+    put_value(info, sizeof(info), "keepalives_count", "3");
+    put_value(info, sizeof(info), "tcp_user_timeout", "5000");
+    return json_pack("{s:s, s:s}", "name", r->name, "conninfo", info);
+}
+
+static json_t *class_json(const struct mrd_config *c, const struct mrd_conf_class *k)
+{
+    json_t *partitions = json_array(), *replicas = json_array(), *tables = json_array();
+    if (k->posture == MRD_PARTITIONED) {
+        for (unsigned i = 0; i < k->partition_count; i++) {
+            json_array_append_new(partitions, json_string(k->partitions[i]));
+        }
+    } else {
+        json_array_append_new(partitions, json_string(MRD_PARTITION_ALL));
+    }
+    for (unsigned i = 0; i < c->region_count; i++) {
+        if ((k->replicas >> i & 1) != 0) {
+            json_array_append_new(replicas, json_string(c->regions[i].name));
+        }
+    }
+    for (unsigned i = 0; i < k->table_count; i++) {
+        json_array_append_new(tables, json_string(k->tables[i]));
+    }
+    json_t *by = k->posture == MRD_PARTITIONED ? json_string(k->partition_by) : json_null();
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "name", k->name, "posture",
+                     mrd_posture_name(k->posture), "durability",
+                     mrd_durability_name(k->durability), "partition_by", by, "partitions",
+                     partitions, "replicas", replicas, "tables", tables);
+}
+
+static char *configuration(const struct pgwork *w)
+{
+    const struct mrd_config *c = w->config;
+    json_t *regions = json_array(), *classes = json_array();
+    int schema = mrd_config_class(c, MRD_CLASS_SCHEMA);
+    mrd_region home = schema >= 0 ? c->classes[schema].home : MRD_REGION_NONE;
+
+    for (mrd_region i = 0; i < c->region_count; i++) {
+        if (!c->regions[i].witness) {
+            json_array_append_new(regions, region_json(w, i));
+        }
+        if (home == MRD_REGION_NONE && c->regions[i].primary) {
+            home = i;
+        }
+    }
+    for (unsigned i = 0; i < c->class_count; i++) {
+        json_array_append_new(classes, class_json(c, &c->classes[i]));
+    }
+    json_t *all = json_pack("{s:s, s:I, s:s, s:o, s:o}", "region", c->regions[w->self].name,
+                            "version", (json_int_t)c->version, "schema_home",
+                            home != MRD_REGION_NONE ? c->regions[home].name : "", "regions",
+                            regions, "classes", classes);
+    char *text = all != NULL ? json_dumps(all, JSON_COMPACT) : NULL;
+    json_decref(all);
+    return text;
+}
+
+static void on_configured(void *ctx, PGresult *res, const char *error)
+{
+    struct pgwork *w = ctx;
+    w->fitting = false;
+    if (error != NULL) {
+        log_failure(&w->fit_log, "configure", error);
+        return;
+    }
+    w->problem_count = 0;
+    for (int i = 0; i < PQntuples(res) && PQnfields(res) >= 2; i++) {
+        if (w->problem_count < PROBLEMS_MAX) {
+            snprintf(w->problems[w->problem_count++], sizeof(w->problems[0]),
+                     "table %.80s: %.150s", PQgetvalue(res, i, 0), PQgetvalue(res, i, 1));
+        }
+        log_event("event=table.unattached table=%s reason=\"%s\"", PQgetvalue(res, i, 0),
+                  PQgetvalue(res, i, 1));
+    }
+    if (!w->fit) {
+        log_event("event=postgres.configured version=%" PRIu64, w->config->version);
+    }
+    w->fit = true;
+}
+
+static void on_extension(void *ctx, PGresult *res, const char *error)
+{
+    struct pgwork *w = ctx;
+    (void)res;
+    if (error != NULL) {
+        w->fitting = false;
+        log_failure(&w->fit_log, "create_extension", error);
+        return;
+    }
+    char *text = configuration(w);
+    const char *param = text;
+    if (text == NULL || pglink_query(w->status, "SELECT * FROM meridian.configure($1::jsonb)", 1,
+                                     &param, FIT_MS, on_configured, w) != 0) {
+        w->fitting = false;
+    }
+    free(text);
+}
+
+static void fit_out(struct pgwork *w, uint64_t now_ns)
+{
+    if (w->fitting || !pglink_ready(w->status) || now_ns < w->fit_try_ns) {
+        return;
+    }
+    w->fit_try_ns = now_ns + FIT_RETRY_NS;
+    w->fitting = pglink_query(w->status, "CREATE EXTENSION IF NOT EXISTS meridian", 0, NULL,
+                              FIT_MS, on_extension, w) == 0;
+}
+
+/* ---- canary ---- */
+
+static void canary_failed(struct pgwork *w, const char *error)
+{
+    bool news = w->answers || w->local->canary_ok;
+    log_failure(&w->canary_log, "heartbeat", error);
+    w->answers = false;
+    w->local->canary_ok = false;
+    w->local->report.ready = (uint8_t)(w->local->report.ready & ~MRD_SEES_SQL);
+    if (news) {
+        w->changed(w->ctx);
+    }
+}
+
+static void on_canary(void *ctx, PGresult *res, const char *error)
+{
+    struct pgwork *w = ctx;
+    mrd_lsn lsn;
+    w->canary_busy = false;
+    if (error == NULL && (PQntuples(res) != 1 || !pgwork_lsn(PQgetvalue(res, 0, 0), &lsn))) {
+        error = "its answer is no position";
+    }
+    if (error != NULL) {
+        canary_failed(w, error);
+        return;
+    }
+    memset(&w->canary_log, 0, sizeof(w->canary_log));
+    w->answers = true;
+    w->local->canary_ok = true;
+    w->local->canary_ns = w->canary_sent_ns;
+    w->local->report.wal_lsn = lsn;
+    w->local->report.boot_ms = w->canary_boot_ms;
+    w->local->report.ready |= MRD_SEES_SQL;
+    w->changed(w->ctx);
+}
+
+static void send_canary(struct pgwork *w, mrd_session session, mrd_boot_ns now_ns)
+{
+    char session_text[24], boot_text[24];
+    const char *params[] = {session_text, boot_text};
+    w->canary_next_ns = now_ns + w->config->renew_ms * UINT64_C(1000000);
+    w->canary_sent_ns = clock_boot_ns(); /* before it is sent, whatever the tick says */
+    w->canary_boot_ms = w->canary_sent_ns / 1000000;
+    snprintf(session_text, sizeof(session_text), "%" PRIu64, session);
+    snprintf(boot_text, sizeof(boot_text), "%" PRIu64, w->canary_boot_ms);
+    unsigned limit_ms = w->config->lease_ms / 2;
+    if (pglink_query(w->canary, "SELECT meridian.heartbeat($1, $2)", 2, params, limit_ms,
+                     on_canary, w) == 0) {
+        w->canary_busy = true;
+    } else {
+        canary_failed(w, pglink_error(w->canary)[0] != '\0' ? pglink_error(w->canary)
+                                                            : "not connected");
+    }
+}
+
+void pgwork_canary_used(struct pgwork *w)
+{
+    w->local->canary_ok = false;
+}
+
+/* ---- status ---- */
+
+static uint64_t json_u64(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    return json_is_integer(v) && json_integer_value(v) > 0 ? (uint64_t)json_integer_value(v) : 0;
+}
+
+static mrd_lsn json_lsn(const json_t *o, const char *key)
+{
+    mrd_lsn lsn = 0;
+    pgwork_lsn(json_string_value(json_object_get(o, key)), &lsn);
+    return lsn;
+}
+
+static int json_region(const struct pgwork *w, const json_t *o)
+{
+    const char *name = json_string_value(json_object_get(o, "origin"));
+    return name != NULL ? mrd_config_region(w->config, name) : -1;
+}
+
+static int json_partition(const struct pgwork *w, const json_t *o)
+{
+    const char *class_name = json_string_value(json_object_get(o, "class"));
+    const char *partition = json_string_value(json_object_get(o, "partition"));
+    return class_name != NULL && partition != NULL
+               ? mrd_partition_index(w->config, class_name, partition)
+               : -1;
+}
+
+static struct mrd_peer_report *peer_of(struct pgwork *w, int region)
+{
+    struct mrd_session_record *r = &w->local->report;
+    for (unsigned i = 0; region >= 0 && i < r->peer_count; i++) {
+        if (strcmp(r->peers[i].region, w->config->regions[region].name) == 0) {
+            return &r->peers[i];
+        }
+    }
+    return NULL;
+}
+
+static void take_stream(struct pgwork *w, const json_t *s)
+{
+    int region = json_region(w, s);
+    struct mrd_peer_report *p = peer_of(w, region);
+    if (p == NULL) {
+        return;
+    }
+    p->applied_lsn = json_lsn(s, "applied_lsn");
+    p->applied_session = json_u64(s, "through_session");
+    p->applied_boot_ms = json_u64(s, "through_boot_ms");
+    p->lag_bytes = json_u64(s, "lag_bytes");
+    /* Obeyed only if it was asked after our order to refuse was there to be read. */
+    mrd_boot_ns since = w->refuse_since_ns[region];
+    p->refused = json_is_true(json_object_get(s, "refused")) && since != 0 &&
+                 w->status_sent_ns > since;
+}
+
+static void take_tail(struct pgwork *w, const json_t *t)
+{
+    int i = json_partition(w, t);
+    const struct mrd_duty *d = i >= 0 ? &w->calls[i].duty : NULL;
+    if (d == NULL || d->tail_epoch == 0 || d->tail_epoch != json_u64(t, "epoch") ||
+        json_region(w, t) != d->tail_origin) {
+        return;
+    }
+    w->local->tail[i] = (struct mrd_tail_count){json_u64(t, "transactions"),
+                                                json_u64(t, "rows"), json_u64(t, "rpo_ms")};
+}
+
+static void take_status(struct pgwork *w, const json_t *all)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(json_object_get(all, "streams"), i, row) {
+        take_stream(w, row);
+    }
+    json_array_foreach(json_object_get(all, "partitions"), i, row) {
+        int p = json_partition(w, row);
+        if (p >= 0) {
+            w->local->opened_epoch[p] = json_u64(row, "opened_epoch");
+            w->local->first_write_ms[p] = json_u64(row, "first_write_ms");
+        }
+    }
+    memset(w->local->tail, 0, sizeof(w->local->tail));
+    json_array_foreach(json_object_get(all, "tail"), i, row) {
+        take_tail(w, row);
+    }
+}
+
+static void on_status(void *ctx, PGresult *res, const char *error)
+{
+    struct pgwork *w = ctx;
+    json_error_t bad;
+    w->status_busy = false;
+    if (error == NULL && PQntuples(res) == 1) {
+        json_t *all = json_loads(PQgetvalue(res, 0, 0), 0, &bad);
+        if (json_is_object(all)) {
+            take_status(w, all);
+            json_decref(w->last);
+            w->last = all;
+            memset(&w->status_log, 0, sizeof(w->status_log));
+            w->changed(w->ctx);
+            return;
+        }
+        json_decref(all);
+        error = "its answer is no JSON object";
+    }
+    log_failure(&w->status_log, "agent_status", error != NULL ? error : "no row");
+}
+
+static void ask_status(struct pgwork *w, mrd_boot_ns now_ns)
+{
+    w->status_next_ns = now_ns + STATUS_NS;
+    w->status_sent_ns = clock_boot_ns();
+    w->status_busy = pglink_query(w->status, "SELECT meridian.agent_status()", 0, NULL, STATUS_MS,
+                                  on_status, w) == 0;
+}
+
+void pgwork_published(struct pgwork *w, const struct mrd_snapshot *s, mrd_boot_ns now_ns)
+{
+    for (unsigned i = 0; i < s->region_count; i++) {
+        if (s->regions[i].stream != MRD_STREAM_REFUSE) {
+            struct mrd_peer_report *p = peer_of(w, (int)i);
+            w->refuse_since_ns[i] = 0;
+            if (p != NULL) {
+                p->refused = false;
+            }
+        } else if (w->refuse_since_ns[i] == 0) {
+            w->refuse_since_ns[i] = now_ns;
+            w->status_next_ns = 0; /* somebody waits for the answer */
+        }
+    }
+}
+
+/* ---- duties ---- */
+
+static void on_duty(void *ctx, PGresult *res, const char *error)
+{
+    struct duty_call *c = ctx;
+    struct pgwork *w = c->w;
+    mrd_lsn lsn;
+    const char *partition;
+    const struct mrd_conf_class *k = mrd_partition_at(w->config, c->partition, &partition);
+
+    c->busy = false;
+    if (error != NULL) {
+        log_failure(&w->duty_log, c->duty.kind == MRD_DUTY_DRAIN ? "drain" : "promote", error);
+        return;
+    }
+    if (c->duty.kind == MRD_DUTY_PROMOTE) {
+        w->local->opened_epoch[c->partition] = c->duty.epoch;
+        log_event("event=partition.promoted class=%s partition=%s epoch=%" PRIu64, k->name,
+                  partition, c->duty.epoch);
+    } else if (PQntuples(res) == 1 && !PQgetisnull(res, 0, 0) &&
+               pgwork_lsn(PQgetvalue(res, 0, 0), &lsn)) {
+        w->local->drained_lsn[c->partition] = lsn;
+        w->local->drained_move[c->partition] = c->duty.move;
+        log_event("event=partition.drained class=%s partition=%s lsn=%" PRIX64 "/%" PRIX64,
+                  k->name, partition, lsn >> 32, lsn & 0xffffffff);
+    } else {
+        return; /* still writers inside: asked again while it is due */
+    }
+    w->changed(w->ctx);
+}
+
+static void start_duty(struct pgwork *w, struct duty_call *c)
+{
+    char number[24];
+    const char *partition;
+    const struct mrd_conf_class *k = mrd_partition_at(w->config, c->partition, &partition);
+    const char *params[] = {k->name, partition, number};
+    const char *sql = "SELECT meridian.promote($1, $2, $3)";
+
+    snprintf(number, sizeof(number), "%" PRIu64, c->duty.epoch);
+    if (c->duty.kind == MRD_DUTY_DRAIN) {
+        sql = "SELECT meridian.drain($1, $2, $3)";
+        snprintf(number, sizeof(number), "%u", DRAIN_WAIT_MS);
+    }
+    c->busy = pglink_query(w->work, sql, 3, params, FIT_MS, on_duty, c) == 0;
+}
+
+void pgwork_duties(struct pgwork *w, const struct mrd_duty *duties)
+{
+    unsigned count = mrd_partition_count(w->config);
+    for (unsigned i = 0; i < count; i++) {
+        struct duty_call *c = &w->calls[i];
+        if (c->busy) {
+            continue; /* its answer is for the duty as it was when it was sent */
+        }
+        c->duty = duties[i];
+        if (c->duty.kind != MRD_DUTY_NONE && w->fit && pglink_ready(w->work)) {
+            start_duty(w, c);
+        }
+    }
+}
+
+/* ---- the round ---- */
+
+void pgwork_tick(struct pgwork *w, mrd_boot_ns now_ns, mrd_session session)
+{
+    if (w->opt.create && !w->made) {
+        make_database(w, now_ns);
+        return;
+    }
+    if (w->maker != NULL) {
+        pglink_free(w->maker);
+        w->maker = NULL;
+    }
+    pglink_tick(w->canary, now_ns);
+    pglink_tick(w->status, now_ns);
+    pglink_tick(w->work, now_ns);
+    pglink_tick(w->people, now_ns);
+    if (!w->fit) {
+        fit_out(w, now_ns);
+        return;
+    }
+    if (!w->canary_busy && now_ns >= w->canary_next_ns) {
+        send_canary(w, session, now_ns);
+    }
+    if (!w->status_busy && now_ns >= w->status_next_ns && pglink_ready(w->status)) {
+        ask_status(w, now_ns);
+    }
+}
+
+/* ---- for the API ---- */
+
+bool pgwork_answers(const struct pgwork *w)
+{
+    return w->answers;
+}
+
+const json_t *pgwork_status(const struct pgwork *w)
+{
+    return w->last;
+}
+
+struct pglink *pgwork_people(struct pgwork *w)
+{
+    return w->people;
+}
+
+size_t pgwork_problems(const struct pgwork *w, char (*out)[256], size_t cap)
+{
+    size_t n = 0, i;
+    json_t *row;
+    if (!w->answers && n < cap) {
+        snprintf(out[n++], 256, "PostgreSQL does not answer: %.200s",
+                 pglink_error(w->canary)[0] != '\0' ? pglink_error(w->canary)
+                 : w->fit                           ? "the canary failed"
+                                                    : "it is not set up yet");
+    }
+    for (size_t k = 0; k < w->problem_count && n < cap; k++) {
+        memcpy(out[n++], w->problems[k], sizeof(w->problems[k]));
+    }
+    json_array_foreach(json_object_get(w->last, "problems"), i, row) {
+        if (n < cap && json_is_string(row)) {
+            snprintf(out[n++], 256, "%s", json_string_value(row));
+        }
+    }
+    return n;
+}
+
+/* ---- life ---- */
+
+static void on_status_connected(void *ctx)
+{
+    struct pgwork *w = ctx;
+    /* A new server may have older tables than our configuration: configure again. The canary
+     * goes on meanwhile if it was going. */
+    w->fit_try_ns = 0;
+    w->fitting = false;
+    fit_out(w, clock_boot_ns());
+}
+
+static struct pglink *link_new(struct pgwork *w, const char *name, const char *dbname,
+                               unsigned statement_ms, void (*connected)(void *ctx))
+{
+    const struct pglink_target t = {.name = name, .host = w->opt.socket_dir,
+                                    .port = w->config->regions[w->self].db_port,
+                                    .dbname = dbname, .user = w->opt.user,
+                                    .connect_ms = CONNECT_MS, .statement_ms = statement_ms};
+    return pglink_new(w->loop, &t, connected, w);
+}
+
+int pgwork_new(uv_loop_t *loop, const struct mrd_config *config, mrd_region self,
+               const struct pgwork_options *options, struct mrd_local *local,
+               void (*changed)(void *ctx), void *ctx, struct pgwork **ret)
+{
+    struct pgwork *w = calloc(1, sizeof(*w));
+    const char *db = config->regions[self].db_name;
+    if (w == NULL) {
+        return MRD_ENOMEM;
+    }
+    w->loop = loop;
+    w->config = config;
+    w->self = self;
+    w->opt = *options;
+    w->local = local;
+    w->changed = changed;
+    w->ctx = ctx;
+    w->canary = link_new(w, "canary", db, config->lease_ms, NULL);
+    w->status = link_new(w, "status", db, 0, on_status_connected);
+    w->work = link_new(w, "work", db, FIT_MS, NULL);
+    w->people = link_new(w, NULL, db, FIT_MS, NULL);
+    if (options->create) {
+        w->maker = link_new(w, "setup", "postgres", FIT_MS, NULL);
+    }
+    for (unsigned i = 0; i < MRD_PARTITIONS_MAX; i++) {
+        w->calls[i].w = w;
+        w->calls[i].partition = i;
+    }
+    if (w->canary == NULL || w->status == NULL || w->work == NULL || w->people == NULL ||
+        (options->create && w->maker == NULL)) {
+        pgwork_free(w);
+        return MRD_ENOMEM;
+    }
+    *ret = w;
+    return 0;
+}
+
+static void ignore(void *ctx)
+{
+    (void)ctx;
+}
+
+void pgwork_free(struct pgwork *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    w->changed = ignore;
+    pglink_free(w->maker);
+    pglink_free(w->canary);
+    pglink_free(w->status);
+    pglink_free(w->work);
+    pglink_free(w->people);
+    json_decref(w->last);
+    free(w);
+}
