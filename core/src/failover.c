@@ -4,7 +4,8 @@
  *   verdict --> FENCE: survivors close the lost region's stream for good and say how far they
  *               got; nobody is granted anything yet
  *           --> per partition: grant to a successor, or leave vacant with the reason
- *           --> DONE: streams run again, so that the tail can be collected when it returns
+ *           --> DONE: once the region returns with a session that knows this, its stream runs
+ *               again, and its tail is collected
  *
  * Why a grant is safe. Quorum class: an acknowledged commit is held by remote_acks replicas;
  * with (others - remote_acks + 1) refusals at least one refusing replica holds it, so it lies
@@ -540,7 +541,7 @@ static bool resume(struct mrdi_step *s, unsigned t)
 {
     unsigned count = mrd_partition_count(s->config);
 
-    if (!mrdi_lives_since_verdict(&s->v, t) || mrdi_fencing(&s->v, t)) {
+    if (!mrdi_returned(&s->v, t) || mrdi_fencing(&s->v, t)) {
         return false;
     }
     for (unsigned i = 0; i < count && mrdi_room(s->p, 2); i++) {

@@ -214,9 +214,15 @@ static bool refusal_recorded(const struct mrdi_view *v, unsigned self, unsigned 
     return ok && f.failover_id == v->regions[origin].failover.id;
 }
 
+/*
+ * Fenced, or gone and not yet back with the knowledge of how that ended: closed. What we lack
+ * before a cut comes from others then, but not before our own refusal is on record. Otherwise
+ * the stream runs, from a dead origin as well: it costs nothing to try.
+ */
 static void order_stream(const struct mrdi_view *v, unsigned self, unsigned origin,
                          struct mrd_snap_region *ret)
 {
+    bool fencing = mrdi_fencing(v, origin), closed = fencing || !mrdi_returned(v, origin);
     mrd_lsn cut;
     int home, via;
 
@@ -225,11 +231,10 @@ static void order_stream(const struct mrdi_view *v, unsigned self, unsigned orig
     if (origin == self || !share_class(v->config, self, origin)) {
         return;
     }
-    ret->stream = mrdi_fencing(v, origin) ? MRD_STREAM_REFUSE : MRD_STREAM_RUN;
-    if (mrdi_fencing(v, origin) ? !refusal_recorded(v, self, origin) : mrdi_live(v, origin)) {
+    ret->stream = fencing || mrdi_shut_out(v, origin) ? MRD_STREAM_REFUSE : MRD_STREAM_RUN;
+    if (!closed || (fencing && !refusal_recorded(v, self, origin))) {
         return;
     }
-    /* The origin is dead, or shut out for good: what we lack before a cut comes from others. */
     cut = furthest_cut(v, self, origin, &home);
     via = ret->applied_lsn < cut ? rescuer(v, self, origin, cut, home) : -1;
     if (via >= 0) {

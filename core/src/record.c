@@ -106,6 +106,7 @@ int mrd_session_record_encode(const struct mrd_session_record *r, struct mrd_buf
     mrd_buf_put_u8(out, r->expired);
     mrd_buf_put_u64(out, r->expired_ms);
     mrd_buf_put_u64(out, r->opened_lsn);
+    mrd_buf_put_u64(out, r->after_failover);
     mrd_buf_put_u8(out, r->ready);
     mrd_buf_put_u64(out, r->wal_lsn);
     mrd_buf_put_u64(out, r->boot_ms);
@@ -131,6 +132,7 @@ int mrd_session_record_decode(struct mrd_buf *in, struct mrd_session_record *ret
     r.expired = get_bool(in);
     r.expired_ms = mrd_buf_get_u64(in);
     r.opened_lsn = mrd_buf_get_u64(in);
+    r.after_failover = mrd_buf_get_u64(in);
     r.ready = mrd_buf_get_u8(in);
     r.wal_lsn = mrd_buf_get_u64(in);
     r.boot_ms = mrd_buf_get_u64(in);

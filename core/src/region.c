@@ -134,13 +134,11 @@ static void fill_catch_up(const struct step *s, struct mrd_session_record *rec, 
     }
 }
 
+/* Our failover is over, and the session that we have does not say that we know. */
 static bool lived_through_failover(const struct step *s)
 {
-    const struct mrdi_region_view *own = &s->v.regions[s->r->self];
-
-    return own->has_failover && own->failover.state == MRD_FAILOVER_DONE &&
-           own->failover.session == s->r->session && s->r->session != 0 &&
-           strcmp(own->failover.reason, "cancelled") != 0;
+    return s->r->session != 0 && !mrdi_fencing(&s->v, s->r->self) &&
+           mrdi_live(&s->v, s->r->self) && !mrdi_returned(&s->v, s->r->self);
 }
 
 /*
@@ -167,6 +165,9 @@ static bool open_session(struct step *s)
     rec.expired = false;
     rec.expired_ms = 0;
     rec.opened_lsn = rec.wal_lsn;
+    rec.after_failover = own->has_failover && !mrdi_fencing(&s->v, s->r->self)
+                             ? own->failover.id
+                             : 0;
     fill_catch_up(s, &rec, true);
     mrdi_compare(s->p, own->session_revision, "session/%s", s->name);
     mrdi_compare(s->p, own->failover_revision, "failover/%s", s->name);
@@ -223,6 +224,7 @@ static bool renew(struct step *s)
     rec.expired = false;
     rec.expired_ms = 0;
     rec.opened_lsn = own->session.opened_lsn;
+    rec.after_failover = own->session.after_failover;
     fill_catch_up(s, &rec, false);
     mrdi_compare(s->p, own->session_revision, "session/%s", s->name);
     mrdi_put_session(s->p, s->name, &rec);
@@ -356,6 +358,10 @@ static void report_frozen(struct step *s, const struct mrdi_partition *p,
         mrdi_compare(s->p, receipt, "receipt/%016llx", (unsigned long long)m->id);
         mrdi_put_receipt(s->p, &r);
     }
+    mrd_proposal_event(s->p, s->v.store, s->wall_ms,
+                       "event=move.frozen class=%s partition=%s from=%s final=%X/%X",
+                       p->class->name, p->name, m->from, (unsigned)(m->final_lsn >> 32),
+                       (unsigned)m->final_lsn);
 }
 
 static void take_over(struct step *s, const struct mrdi_partition *p, struct mrd_move_record *m,
@@ -447,7 +453,8 @@ static bool note_opened(const struct step *s, const struct mrdi_partition *p,
         return false;
     }
     if (r->opened_ms == 0) {
-        r->opened_ms = s->wall_ms;
+        mrd_wall_ms first_ms = s->local->first_write_ms[p->index];
+        r->opened_ms = first_ms != 0 && first_ms < s->wall_ms ? first_ms : s->wall_ms;
         if (!failover_receipt(r)) {
             r->rto_ms = (uint32_t)(r->opened_ms - r->detected_ms);
         }
@@ -472,8 +479,7 @@ static bool note_returned(const struct step *s, const struct mrdi_partition *p,
     const struct mrd_peer_report *mine = mrdi_peer(&s->local->report, r->from);
 
     if (r->returned_ms != 0 || !failover_receipt(r) || home == NULL || mine == NULL ||
-        !mrdi_live(&s->v, (unsigned)t) || mrdi_fencing(&s->v, (unsigned)t) ||
-        !home->has_failover || home->session.session <= home->failover.session ||
+        !mrdi_returned(&s->v, (unsigned)t) || mrdi_fencing(&s->v, (unsigned)t) ||
         mine->applied_lsn < home->session.opened_lsn) {
         return false;
     }

@@ -74,6 +74,24 @@ bool mrdi_lives_since_verdict(const struct mrdi_view *v, unsigned region)
            (r->session.session == r->failover.session && r->session.seq > r->failover.seq);
 }
 
+static bool took_place(const struct mrdi_region_view *r)
+{
+    return r->has_failover && strcmp(r->failover.reason, "cancelled") != 0;
+}
+
+bool mrdi_returned(const struct mrdi_view *v, unsigned region)
+{
+    const struct mrdi_region_view *r = &v->regions[region];
+
+    return mrdi_live(v, region) &&
+           (!took_place(r) || r->session.after_failover == r->failover.id);
+}
+
+bool mrdi_shut_out(const struct mrdi_view *v, unsigned region)
+{
+    return took_place(&v->regions[region]) && !mrdi_returned(v, region);
+}
+
 const struct mrd_peer_report *mrdi_peer(const struct mrd_session_record *s, const char *region)
 {
     for (unsigned i = 0; i < s->peer_count && i < MRD_REGIONS_MAX; i++) {

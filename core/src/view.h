@@ -38,6 +38,15 @@ bool mrdi_live(const struct mrdi_view *v, unsigned region);
 bool mrdi_fencing(const struct mrdi_view *v, unsigned region);
 /** It renewed, or opened a session, after the verdict of its latest failover. */
 bool mrdi_lives_since_verdict(const struct mrdi_view *v, unsigned region);
+/**
+ * It is live, and knows how its latest failover ended: its session was opened after that. Only
+ * then may others take its stream again. A commit of the closed epoch may still wait there for
+ * acknowledgements, and what others flush, even as lost tail, ends that wait; the region must
+ * be able to tell its client that the commit did not count.
+ */
+bool mrdi_returned(const struct mrdi_view *v, unsigned region);
+/** A failover of it took place, and it has not returned since. */
+bool mrdi_shut_out(const struct mrdi_view *v, unsigned region);
 /** What @by last reported about @about, or NULL. */
 const struct mrd_peer_report *mrdi_report(const struct mrdi_view *v, unsigned by,
                                           unsigned about);

@@ -122,8 +122,11 @@ struct mrd_local {
 };
 
 /*
- * Two contracts that the protocol's safety rests on, kept by the agent when it fills
- * struct mrd_local:
+ * Three contracts that the protocol's safety rests on, kept by the agent:
+ *
+ *  - It publishes the snapshot of a store state before it proposes anything based on it: a
+ *    session that says "I know that my partitions were taken" comes after the snapshot that
+ *    says so to our own PostgreSQL.
  *
  *  - report.peers[].refused is set only from a meridian.agent_status() call that was sent after
  *    a snapshot with MRD_STREAM_REFUSE for that origin was published, and cleared as soon as

@@ -50,6 +50,8 @@ struct mrd_session_record {
     mrd_wall_ms expired_ms; /* when that was decided; 0: not */
     mrd_lsn opened_lsn;  /* wal_lsn when this session was opened: everything that earlier
                             sessions committed lies before it */
+    uint64_t after_failover; /* id of the region's latest failover if that was over, and known
+                                here, when this session was opened; 0: there was none */
     uint8_t ready;       /* bits: MRD_SEES_* of itself */
     mrd_lsn wal_lsn;     /* own flushed WAL position at the canary */
     uint64_t boot_ms;    /* own CLOCK_BOOTTIME at the canary */
