@@ -277,18 +277,28 @@ put_class(StringInfo out, const struct mrd_snapshot *s, int i)
 	put_regions(out, s, "allowed", c->allowed);
 }
 
+/* Name of the home, or NULL while nobody is. */
+static const char *
+home_name(const struct mrd_snapshot *s, const struct mrd_authority *a)
+{
+	if (a->state == MRD_AUTH_VACANT || a->region >= s->region_count)
+		return NULL;
+	return s->regions[a->region].name;
+}
+
 static void
 put_partition(StringInfo out, const struct mrd_snapshot *s, int i)
 {
 	const struct mrd_snap_partition *p = &s->partitions[i];
 	struct mrd_verdict v = mrd_guard(s, i, meridian_boot_ns());
+	const char *home = home_name(s, &p->authority);
 
 	put_text(out, "class", s->classes[p->class_index].name);
 	appendStringInfoChar(out, ',');
 	put_text(out, "partition", p->name);
 	appendStringInfoString(out, ",\"home\":");
-	if (p->authority.region < s->region_count)
-		escape_json(out, s->regions[p->authority.region].name);
+	if (home != NULL)
+		escape_json(out, home);
 	else
 		appendStringInfoString(out, "null");
 	appendStringInfo(out, ",\"epoch\":" UINT64_FORMAT ",", (uint64) p->authority.epoch);
@@ -340,7 +350,7 @@ meridian_home_of(PG_FUNCTION_ARGS)
 	char	   *class_name;
 	const char *partition = MRD_PARTITION_ALL;
 	const struct mrd_snapshot *s = meridian_snapshot();
-	const struct mrd_authority *a;
+	const char *home;
 	int			p;
 
 	if (PG_ARGISNULL(0))
@@ -349,8 +359,8 @@ meridian_home_of(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1))
 		partition = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	p = known_partition(s, class_name, partition);
-	a = &s->partitions[p].authority;
-	if (a->region >= s->region_count)
+	home = home_name(s, &s->partitions[p].authority);
+	if (home == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(s->regions[a->region].name));
+	PG_RETURN_TEXT_P(cstring_to_text(home));
 }

@@ -232,7 +232,8 @@ refuse(const struct mrd_snapshot *s, const char *class_name, const char *partiti
 	   struct mrd_verdict v)
 {
 	const char *hint = mrd_reason_hint(v.why);
-	bool		has_home = s != NULL && v.home < s->region_count;
+	bool		has_home = s != NULL && v.why != MRD_WHY_VACANT &&
+		v.home < s->region_count;
 
 	ereport(ERROR,
 			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),

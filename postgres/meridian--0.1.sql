@@ -312,7 +312,7 @@ BEGIN
     SELECT string_agg(format('t.%1$s = r.%1$s', k), ' AND ') INTO matches
         FROM unnest(string_to_array(keys, ', ')) AS k;
 
-    EXECUTE format('SELECT to_jsonb(t) FROM ONLY %s t JOIN jsonb_populate_record(NULL::%s, $1) r ON %s FOR UPDATE OF t',
+    EXECUTE format('SELECT to_jsonb(t.*) FROM ONLY %s t JOIN jsonb_populate_record(NULL::%s, $1) r ON %s FOR UPDATE OF t',
                    rel, rel, matches) INTO present USING image;
     IF (e).before IS NOT NULL THEN
         EXECUTE format('SELECT to_jsonb(jsonb_populate_record(NULL::%s, $1))', rel)
