@@ -93,6 +93,24 @@ CREATE TABLE meridian.conflict_count (
 -- Streams: tables and functions of the stream side
 --
 
+-- Part of meridian.agent_status(): slots and tail.
+CREATE FUNCTION meridian.stream_status() RETURNS jsonb
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object(
+        'slots', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', slot_name,
+                'active', active, 'confirmed_lsn', confirmed_flush_lsn,
+                'retained_bytes', pg_current_wal_lsn() - restart_lsn)), '[]')
+            FROM pg_replication_slots
+            WHERE plugin = 'meridian' AND database = current_database()),
+        'tail', (SELECT coalesce(jsonb_agg(jsonb_build_object('origin', origin,
+                'transactions', transactions, 'rows', rows, 'rpo_ms', rpo_ms, 'open', open)), '[]')
+            FROM (SELECT e.origin, count(DISTINCT e.commit_lsn) AS transactions,
+                    count(*) AS rows, count(*) FILTER (WHERE e.status = 'open') AS open,
+                    coalesce(extract(epoch FROM max(e.committed_at) - min(e.committed_at)) * 1000,
+                             0)::bigint AS rpo_ms
+                  FROM meridian.reconcile_entry e GROUP BY e.origin) t))
+$$;
+
 -- (end of the stream side)
 
 --
@@ -240,6 +258,24 @@ CREATE FUNCTION meridian.agent_partitions() RETURNS jsonb
     AS 'MODULE_PATHNAME', 'meridian_agent_partitions' LANGUAGE C STRICT;
 CREATE FUNCTION meridian.database_size() RETURNS bigint
     AS 'MODULE_PATHNAME', 'meridian_database_size' LANGUAGE C STRICT;
+
+CREATE FUNCTION meridian.agent_status() RETURNS jsonb
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object(
+        'wal_lsn', pg_current_wal_insert_lsn(),
+        'flush_lsn', pg_current_wal_flush_lsn(),
+        'database_size', meridian.database_size(),
+        'partitions', (SELECT coalesce(jsonb_agg(x || jsonb_build_object('opened_epoch',
+                coalesce(p.opened_epoch, 0))), '[]')
+            FROM jsonb_array_elements(meridian.agent_partitions()) AS x
+            LEFT JOIN meridian.promotion p
+                ON p.class = x->>'class' AND p.partition = x->>'partition'),
+        'problems', (SELECT coalesce(jsonb_agg(format('table "%s.%s" is not attached: %s',
+                t.schema_name, t.table_name, t.problem)
+                ORDER BY t.schema_name, t.table_name), '[]')
+            FROM meridian.table_config t WHERE t.problem IS NOT NULL))
+        || meridian.stream_status()
+$$;
 
 --
 -- Reconciliation of the lost tail
