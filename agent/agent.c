@@ -46,6 +46,7 @@
 #define TICK_MS 50
 #define PUBLISH_NS (100 * MS)
 #define FLIGHT_MS 2000
+#define AGAIN_NS (100 * MS)
 #define DISK_NS (500 * MS)
 #define DISK_FULL_BYTES (3u * 1024 * 1024) /* three of libraft's segments */
 #define DISK_FREE_BYTES (5u * 1024 * 1024)
@@ -120,13 +121,25 @@ struct flight_done {
     uint64_t id;
 };
 
+/* A lost race is tried again at once, from the store as it is then; everything else waits a
+ * little, because what refused may refuse as fast as we ask. */
 static void flight_end(struct agent *a, struct flight *f, int code)
 {
+    mrd_boot_ns now_ns = clock_boot_ns();
+    unsigned held;
     f->id = 0;
     if (f == &a->region_flight && code != 0) {
         mrd_region_abandon(&a->region);
     }
-    a->dirty = true;
+    if (code == 0 || code == MRD_ECONFLICT) {
+        a->dirty = true;
+        return;
+    }
+    f->again_ns = now_ns + AGAIN_NS;
+    if (log_repeat_pass(&f->failed, now_ns, &held)) {
+        log_event("event=store.proposal_failed role=%s reason=\"%s\" repeated=%u",
+                  f == &a->region_flight ? "region" : "coordinator", mrd_strerror(code), held);
+    }
 }
 
 static void on_flight_result(void *ctx, int code, uint64_t revision)
@@ -163,23 +176,19 @@ static void flight_check(struct agent *a, struct flight *f, mrd_boot_ns now_ns)
 static void fly(struct agent *a, struct flight *f, mrd_boot_ns now_ns)
 {
     struct flight_done *d = malloc(sizeof(*d));
-    *f = (struct flight){.id = ++a->last_flight, .to = raft_node_leader(a->raft),
-                         .deadline_ns = now_ns + FLIGHT_MS * MS};
     int rv = MRD_ENOMEM;
+
+    f->id = ++a->last_flight;
+    f->accepted = false;
+    f->to = raft_node_leader(a->raft);
+    f->deadline_ns = now_ns + FLIGHT_MS * MS;
     if (d != NULL) {
         *d = (struct flight_done){a, f, f->id};
         rv = agent_propose(a, &a->proposal, on_flight_result, d);
     }
     if (rv != 0) {
         free(d);
-        f->id = 0;
-        if (f == &a->region_flight) {
-            mrd_region_abandon(&a->region);
-        }
-        if (rv != MRD_EUNAVAILABLE) {
-            log_event("event=store.proposal_failed what=\"%s\" reason=\"%s\"", a->proposal.what,
-                      mrd_strerror(rv));
-        }
+        flight_end(a, f, rv);
     }
 }
 
@@ -371,7 +380,8 @@ static void publish(struct agent *a, mrd_boot_ns now_ns)
 
 static void step_coordinator(struct agent *a, mrd_boot_ns now_ns)
 {
-    if (a->coordinator_flight.id != 0 || !raft_node_leads(a->raft)) {
+    if (a->coordinator_flight.id != 0 || now_ns < a->coordinator_flight.again_ns ||
+        !raft_node_leads(a->raft)) {
         return;
     }
     mrd_coordinator_step(&a->coordinator, a->config, a->store, now_ns, clock_wall_ms(),
@@ -384,13 +394,13 @@ static void step_coordinator(struct agent *a, mrd_boot_ns now_ns)
 
 static void step_region(struct agent *a)
 {
-    if (a->region_flight.id != 0 || a->store_full ||
-        raft_node_leader(a->raft) == MRD_REGION_NONE) {
-        return;
-    }
     mrd_boot_ns sent_before = a->region.last_sent_ns;
     /* Read here, so that the renewal's time is certainly before it is sent. */
     mrd_boot_ns now_ns = clock_boot_ns();
+    if (a->region_flight.id != 0 || now_ns < a->region_flight.again_ns || a->store_full ||
+        raft_node_leader(a->raft) == MRD_REGION_NONE) {
+        return;
+    }
     mrd_region_step(&a->region, a->config, a->store, &a->local, now_ns, clock_wall_ms(),
                     &a->proposal);
     if (a->proposal.wanted) {

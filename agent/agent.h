@@ -7,6 +7,7 @@
 
 #include <mrd/control.h>
 
+#include "log.h"
 #include "observe.h"
 #include "pgwork.h"
 #include "publish.h"
@@ -33,6 +34,8 @@ struct flight {
     uint64_t revision;
     mrd_region to;       /* the leader it went to */
     mrd_boot_ns deadline_ns;
+    mrd_boot_ns again_ns; /* after a failure: not before this */
+    struct log_repeat failed;
 };
 
 struct api;

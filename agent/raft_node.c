@@ -33,6 +33,7 @@
 #include "raft_wire.h"
 
 #define SEGMENT_BYTES (1024u * 1024)
+#define CAPACITY_KIB 512
 #define SNAPSHOT_THRESHOLD 1024
 #define SNAPSHOT_TRAILING 2048
 #define INFLIGHT_ENTRIES 256
@@ -64,6 +65,7 @@ struct raft_node {
     raft_uv_transport_close_cb closed;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
+    struct log_repeat refused;
     uint8_t scratch[64 * 1024];
 };
 
@@ -472,6 +474,9 @@ static void set_timing(struct raft_node *n)
     raft_set_snapshot_threshold(&n->raft, SNAPSHOT_THRESHOLD);
     raft_set_snapshot_trailing(&n->raft, SNAPSHOT_TRAILING);
     raft_set_install_snapshot_timeout(&n->raft, 30000);
+    /* A leader refuses entries while a majority has less than this allocated ahead. The default
+     * is measured in segments of 8 MiB, which ours never reach. */
+    raft_set_capacity_threshold(&n->raft, CAPACITY_KIB);
 }
 
 static int init_io(struct raft_node *n, const char *dir, struct mrd_err *err)
@@ -645,7 +650,13 @@ int raft_node_propose(struct raft_node *n, const uint8_t *data, size_t len,
         return MRD_ENOMEM;
     }
     mrd_buf_put_bytes(&out, data, len);
-    if (raft_apply(&n->raft, &p->req, &buf, 1, on_applied) != 0) {
+    rv = raft_apply(&n->raft, &p->req, &buf, 1, on_applied);
+    if (rv != 0) {
+        unsigned held;
+        if (log_repeat_pass(&n->refused, clock_boot_ns(), &held)) {
+            log_event("event=store.refused reason=\"%s\" detail=\"%s\" repeated=%u",
+                      raft_strerror(rv), raft_errmsg(&n->raft), held);
+        }
         raft_free(buf.base);
         free(p);
         return MRD_EUNAVAILABLE;
