@@ -8,15 +8,8 @@
  * Core decides (mrd_guard, mrd_guard_commit); this file makes sure the question
  * is asked, and that nobody can answer around it.
  *
- * In flight.  A planned move must know that no commit of the old epoch is left.
- * So a transaction first counts itself in, in shared memory, and only then
- * reads the snapshot: whoever reads "open" was counted before the agent's
- * "frozen" could be followed by a count of zero.  The same order holds once
- * more around the commit, with a second counter: a drain that ran out of
- * patience takes the right to commit from those in flight (drains is the
- * number of times that happened; a transaction remembers the number it started
- * with) and then has to wait only for those that are past their last check.
- * Both increments are full barriers.
+ * The first check counts the transaction in before it reads the snapshot; see
+ * guard_shared.c for why a planned move can rely on that.
  *
  * Stamps.  The first touch writes a transactional logical message that names
  * the partition and the epoch; whoever decodes the transaction learns it before
@@ -39,53 +32,23 @@
 #include <signal.h>
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
-#include "commands/trigger.h"
-#include "executor/spi.h"
-#include "fmgr.h"
-#include "libpq/pqsignal.h"
 #include "miscadmin.h"
-#include "port/atomics.h"
 #include "replication/message.h"
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include <mrd/buf.h>
 
 #include "compat.h"
+#include "guard.h"
 #include "meridian.h"
 
-#define GUARD_SLOTS_MAX (2 * MRD_PARTITIONS_MAX)	/* room for renamed ones */
 #define FREEZE_POLL_MS 10
-#define DRAIN_POLL_MS 2
-
-/* One partition, in shared memory; names never change once set. */
-typedef struct GuardSlot
-{
-	char		class_name[MRD_NAME_MAX];
-	char		partition[MRD_NAME_MAX];
-	pg_atomic_uint32 in_flight;
-	pg_atomic_uint32 committing;
-	pg_atomic_uint32 drains;
-	pg_atomic_uint64 first_write_epoch;
-	pg_atomic_uint64 first_write_ms;
-} GuardSlot;
-
-typedef struct GuardShared
-{
-	LWLock	   *lock;			/* protects adding slots and the first write */
-	pg_atomic_uint32 count;
-	GuardSlot	slots[GUARD_SLOTS_MAX];
-} GuardShared;
 
 /* One partition that this transaction touched. */
 typedef struct Touch
@@ -102,95 +65,11 @@ typedef struct Touch
 
 bool		meridian_applying = false;
 
-static GuardShared *shared;
 static Touch *touches;			/* in TopTransactionContext */
 static int	touch_count;
 static int	touch_max;
 static int	saved_synchronous_commit = -1;	/* -1: not changed */
 static bool sigint_blocked;
-
-PG_FUNCTION_INFO_V1(meridian_guard);
-PG_FUNCTION_INFO_V1(meridian_guard_row);
-
-/*
- * Shared memory
- */
-
-Size
-meridian_guard_shmem_size(void)
-{
-	return sizeof(GuardShared);
-}
-
-void
-meridian_guard_shmem_startup(void)
-{
-	bool		found;
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("meridian guard", sizeof(GuardShared), &found);
-	if (!found)
-	{
-		memset(shared, 0, sizeof(GuardShared));
-		shared->lock = &GetNamedLWLockTranche("meridian")->lock;
-		pg_atomic_init_u32(&shared->count, 0);
-		for (int i = 0; i < GUARD_SLOTS_MAX; i++)
-		{
-			pg_atomic_init_u32(&shared->slots[i].in_flight, 0);
-			pg_atomic_init_u32(&shared->slots[i].committing, 0);
-			pg_atomic_init_u32(&shared->slots[i].drains, 0);
-			pg_atomic_init_u64(&shared->slots[i].first_write_epoch, 0);
-			pg_atomic_init_u64(&shared->slots[i].first_write_ms, 0);
-		}
-	}
-	LWLockRelease(AddinShmemInitLock);
-}
-
-static GuardSlot *
-slot_find(const char *class_name, const char *partition)
-{
-	uint32		count = pg_atomic_read_u32(&shared->count);
-
-	pg_read_barrier();
-	for (uint32 i = 0; i < count; i++)
-	{
-		GuardSlot  *slot = &shared->slots[i];
-
-		if (strcmp(slot->class_name, class_name) == 0 &&
-			strcmp(slot->partition, partition) == 0)
-			return slot;
-	}
-	return NULL;
-}
-
-static GuardSlot *
-slot_get(const char *class_name, const char *partition)
-{
-	GuardSlot  *slot = slot_find(class_name, partition);
-	uint32		count;
-
-	if (slot != NULL)
-		return slot;
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = slot_find(class_name, partition);
-	count = pg_atomic_read_u32(&shared->count);
-	if (slot == NULL && count < GUARD_SLOTS_MAX)
-	{
-		slot = &shared->slots[count];
-		strlcpy(slot->class_name, class_name, MRD_NAME_MAX);
-		strlcpy(slot->partition, partition, MRD_NAME_MAX);
-		pg_write_barrier();
-		pg_atomic_write_u32(&shared->count, count + 1);
-	}
-	LWLockRelease(shared->lock);
-	if (slot == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("cannot guard more than %d partitions since the server started",
-						GUARD_SLOTS_MAX),
-				 errhint("Restart the server to forget partitions that are no longer configured.")));
-	return slot;
-}
 
 /*
  * Asking
@@ -292,7 +171,7 @@ touch_find(const char *class_name, const char *partition)
 static Touch *
 touch_add(const char *class_name, const char *partition)
 {
-	GuardSlot  *slot = slot_get(class_name, partition);
+	GuardSlot  *slot = meridian_guard_slot(class_name, partition);
 	Touch	   *t;
 
 	if (touches == NULL)
@@ -393,7 +272,7 @@ meridian_touch(const char *class_name, const char *partition)
 	struct mrd_verdict v;
 	Touch	   *t;
 
-	if (meridian_applying || meridian_region[0] == '\0')
+	if (meridian_guard_idle())
 		return;
 	if (partition == NULL)
 		partition = MRD_PARTITION_ALL;
@@ -412,9 +291,15 @@ meridian_touch(const char *class_name, const char *partition)
 	t->subid = GetCurrentSubTransactionId();
 }
 
+bool
+meridian_guard_idle(void)
+{
+	return meridian_applying || meridian_region[0] == '\0';
+}
+
 /* TRUNCATE takes the rows of every partition, so it needs all of them. */
-static void
-touch_class(const char *class_name)
+void
+meridian_touch_class(const char *class_name)
 {
 	const struct mrd_snapshot *s = guard_snapshot();
 	int			c = s == NULL ? -1 : mrd_snapshot_class(s, class_name);
@@ -432,6 +317,28 @@ touch_class(const char *class_name)
 				MRD_NAME_MAX);
 	for (int i = 0; i < count; i++)
 		meridian_touch(class_name, names[i]);
+}
+
+void
+meridian_touch_value(const char *class_name, const char *data, size_t len)
+{
+	char		name[MRD_NAME_MAX + 1];
+
+	/* most rows of a statement are of the partition before */
+	if (touch_count > 0)
+	{
+		const Touch *t = &touches[touch_count - 1];
+
+		if (t->subid != InvalidSubTransactionId && len < MRD_NAME_MAX &&
+			memcmp(t->slot->partition, data, len) == 0 &&
+			t->slot->partition[len] == '\0' &&
+			strcmp(t->slot->class_name, class_name) == 0)
+			return;
+	}
+	len = Min(len, MRD_NAME_MAX);	/* too long is unknown */
+	memcpy(name, data, len);
+	name[len] = '\0';
+	meridian_touch(class_name, name);
 }
 
 /*
@@ -557,22 +464,6 @@ guard_before_commit(void)
 	meridian_fault("before-commit");
 }
 
-static void
-note_first_write(const Touch *t, uint64 wall_ms)
-{
-	GuardSlot  *slot = t->slot;
-
-	if (likely(pg_atomic_read_u64(&slot->first_write_epoch) >= t->epoch))
-		return;
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	if (pg_atomic_read_u64(&slot->first_write_epoch) < t->epoch)
-	{
-		pg_atomic_write_u64(&slot->first_write_ms, wall_ms);
-		pg_atomic_write_u64(&slot->first_write_epoch, t->epoch);
-	}
-	LWLockRelease(shared->lock);
-}
-
 static uint64
 wall_ms_now(void)
 {
@@ -589,7 +480,7 @@ guard_at_end(bool committed)
 	for (int i = 0; i < touch_count; i++)
 	{
 		if (committed && touches[i].subid != InvalidSubTransactionId)
-			note_first_write(&touches[i], wall_ms);
+			meridian_guard_first_write(touches[i].slot, touches[i].epoch, wall_ms);
 		leave(&touches[i]);
 	}
 	touches = NULL;
@@ -642,185 +533,4 @@ meridian_guard_init(void)
 {
 	RegisterXactCallback(guard_xact, NULL);
 	RegisterSubXactCallback(guard_subxact, NULL);
-}
-
-/*
- * Triggers.  The arguments were written at attachment: the class and, for the
- * row trigger, the partition column.
- */
-
-static void
-check_called_as_trigger(FunctionCallInfo fcinfo, int nargs)
-{
-	if (!CALLED_AS_TRIGGER(fcinfo) ||
-		((TriggerData *) fcinfo->context)->tg_trigger->tgnargs < nargs)
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("the guard can only be called by the triggers of an attached table")));
-}
-
-Datum
-meridian_guard(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger;
-
-	check_called_as_trigger(fcinfo, 1);
-	trigger = (TriggerData *) fcinfo->context;
-	if (meridian_applying || meridian_region[0] == '\0')
-		return PointerGetDatum(NULL);
-	/* a second argument is the partition column: rows are asked one by one */
-	if (trigger->tg_trigger->tgnargs < 2)
-		meridian_touch(trigger->tg_trigger->tgargs[0], NULL);
-	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-		touch_class(trigger->tg_trigger->tgargs[0]);
-	return PointerGetDatum(NULL);
-}
-
-/* Attribute number of the partition column, looked up once per statement. */
-static AttrNumber
-partition_attno(FunctionCallInfo fcinfo, TriggerData *trigger)
-{
-	AttrNumber *cached = fcinfo->flinfo->fn_extra;
-
-	if (cached == NULL)
-	{
-		int			attno = SPI_fnumber(RelationGetDescr(trigger->tg_relation),
-										trigger->tg_trigger->tgargs[1]);
-
-		if (attno <= 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("partition column \"%s\" of table \"%s\" does not exist",
-							trigger->tg_trigger->tgargs[1],
-							RelationGetRelationName(trigger->tg_relation))));
-		cached = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(AttrNumber));
-		*cached = (AttrNumber) attno;
-		fcinfo->flinfo->fn_extra = cached;
-	}
-	return *cached;
-}
-
-static text *
-partition_value(HeapTuple tuple, TriggerData *trigger, AttrNumber attno)
-{
-	bool		isnull;
-	Datum		d = heap_getattr(tuple, attno, RelationGetDescr(trigger->tg_relation),
-								 &isnull);
-
-	if (isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_NOT_NULL_VIOLATION),
-				 errmsg("partition column \"%s\" of table \"%s\" is null",
-						trigger->tg_trigger->tgargs[1],
-						RelationGetRelationName(trigger->tg_relation)),
-				 errhint("Its value names the home of the row.")));
-	return DatumGetTextPP(d);
-}
-
-static void
-refuse_rehome(TriggerData *trigger)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot update partition column \"%s\" of table \"%s\"",
-					trigger->tg_trigger->tgargs[1],
-					RelationGetRelationName(trigger->tg_relation)),
-			 errdetail("It would move the row to another home."),
-			 errhint("Moving a row is what meridian.rehome() is for, which this version does not have yet; delete the row at its home and insert it at the new one.")));
-}
-
-static void
-touch_row(const char *class_name, text *value)
-{
-	const char *data = VARDATA_ANY(value);
-	size_t		len = VARSIZE_ANY_EXHDR(value);
-	char		name[MRD_NAME_MAX + 1];
-
-	/* most rows of a statement are of the partition before */
-	if (touch_count > 0)
-	{
-		const Touch *t = &touches[touch_count - 1];
-
-		if (t->subid != InvalidSubTransactionId && len < MRD_NAME_MAX &&
-			memcmp(t->slot->partition, data, len) == 0 &&
-			t->slot->partition[len] == '\0' &&
-			strcmp(t->slot->class_name, class_name) == 0)
-			return;
-	}
-	len = Min(len, MRD_NAME_MAX);	/* too long is unknown */
-	memcpy(name, data, len);
-	name[len] = '\0';
-	meridian_touch(class_name, name);
-}
-
-Datum
-meridian_guard_row(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger;
-	HeapTuple	result;
-	AttrNumber	attno;
-	text	   *value;
-
-	check_called_as_trigger(fcinfo, 2);
-	trigger = (TriggerData *) fcinfo->context;
-	result = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
-		trigger->tg_newtuple : trigger->tg_trigtuple;
-	if (meridian_applying || meridian_region[0] == '\0')
-		return PointerGetDatum(result);
-
-	attno = partition_attno(fcinfo, trigger);
-	value = partition_value(trigger->tg_trigtuple, trigger, attno);
-	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-	{
-		text	   *newvalue = partition_value(trigger->tg_newtuple, trigger, attno);
-
-		if (VARSIZE_ANY_EXHDR(value) != VARSIZE_ANY_EXHDR(newvalue) ||
-			memcmp(VARDATA_ANY(value), VARDATA_ANY(newvalue),
-				   VARSIZE_ANY_EXHDR(value)) != 0)
-			refuse_rehome(trigger);
-	}
-	touch_row(trigger->tg_trigger->tgargs[0], value);
-	return PointerGetDatum(result);
-}
-
-/*
- * For the agent
- */
-
-void
-meridian_guard_state(const char *class_name, const char *partition,
-					 MeridianGuardState *ret)
-{
-	GuardSlot  *slot = slot_find(class_name, partition);
-
-	memset(ret, 0, sizeof(*ret));
-	if (slot == NULL)
-		return;
-	ret->in_flight = pg_atomic_read_u32(&slot->in_flight);
-	LWLockAcquire(shared->lock, LW_SHARED);
-	ret->first_write_epoch = pg_atomic_read_u64(&slot->first_write_epoch);
-	ret->first_write_ms = pg_atomic_read_u64(&slot->first_write_ms);
-	LWLockRelease(shared->lock);
-}
-
-bool
-meridian_guard_drain(const char *class_name, const char *partition, int wait_ms)
-{
-	GuardSlot  *slot = slot_get(class_name, partition);
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms);
-
-	for (;;)
-	{
-		pg_memory_barrier();
-		if (pg_atomic_read_u32(&slot->in_flight) == 0)
-			return true;
-		if (GetCurrentTimestamp() >= until)
-			break;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 DRAIN_POLL_MS, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
-	pg_atomic_fetch_add_u32(&slot->drains, 1);
-	return pg_atomic_read_u32(&slot->committing) == 0;
 }
