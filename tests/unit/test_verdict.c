@@ -101,6 +101,51 @@ static void test_no_snapshot(void **state)
     assert_int_equal(v.home, MRD_REGION_NONE);
 }
 
+/* What a transaction that was allowed at epoch 7 may still do at its commit. */
+static void test_guard_commit(void **state)
+{
+    static const struct {
+        const char *name;
+        uint8_t home;
+        enum mrd_authority_state state;
+        mrd_epoch epoch;
+        uint64_t now_ms;
+        bool allow;
+        enum mrd_reason want;
+    } at[] = {
+        {"as before", US, MRD_AUTH_OPEN, 7, 5000, true, MRD_WHY_ALLOWED},
+        {"lease within the margin", US, MRD_AUTH_OPEN, 7, 9700, false, MRD_WHY_LEASE_ENDED},
+        {"went elsewhere", EU, MRD_AUTH_OPEN, 8, 5000, false, MRD_WHY_EPOCH_CHANGED},
+        {"went and came back", US, MRD_AUTH_OPEN, 9, 5000, false, MRD_WHY_EPOCH_CHANGED},
+        {"frozen under another epoch", US, MRD_AUTH_FROZEN, 9, 5000, false,
+         MRD_WHY_EPOCH_CHANGED},
+        {"vacant", MRD_REGION_NONE, MRD_AUTH_VACANT, 7, 5000, false, MRD_WHY_VACANT},
+        {"vacant after another epoch", MRD_REGION_NONE, MRD_AUTH_VACANT, 8, 5000, false,
+         MRD_WHY_EPOCH_CHANGED},
+        {"fenced", US, MRD_AUTH_FENCING, 7, 5000, false, MRD_WHY_FENCING},
+        {"frozen: the move waits for it", US, MRD_AUTH_FROZEN, 7, 5000, true, MRD_WHY_FROZEN},
+        {"frozen, last moment of the lease", US, MRD_AUTH_FROZEN, 7, 9699, true,
+         MRD_WHY_FROZEN},
+        {"frozen, lease ended", US, MRD_AUTH_FROZEN, 7, 9700, false, MRD_WHY_LEASE_ENDED},
+    };
+    (void)state;
+    assert_int_equal(mrd_guard_commit(NULL, 0, 7, 0).why, MRD_WHY_NO_SNAPSHOT);
+    assert_int_equal(mrd_guard_commit(us(), 1, 7, 0).why, MRD_WHY_UNKNOWN_PARTITION);
+    for (size_t i = 0; i < ROWS(at); i++) {
+        struct mrd_snapshot *s = us();
+        struct mrd_verdict v;
+
+        ROW(at[i].name);
+        s->partitions[0].authority.region = at[i].home;
+        s->partitions[0].authority.state = at[i].state;
+        s->partitions[0].authority.epoch = at[i].epoch;
+        v = mrd_guard_commit(s, 0, 7, at[i].now_ms * MS);
+        assert_int_equal(v.why, at[i].want);
+        assert_int_equal(v.allow, at[i].allow);
+        assert_int_equal(v.home, at[i].home);
+    }
+}
+
 static void test_may_apply(void **state)
 {
     static const struct {
@@ -160,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_guard),
         cmocka_unit_test(test_no_snapshot),
+        cmocka_unit_test(test_guard_commit),
         cmocka_unit_test(test_may_apply),
         cmocka_unit_test(test_reasons),
     };
