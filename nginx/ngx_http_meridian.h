@@ -82,14 +82,16 @@ typedef struct {
     mrd_region                  region;     /* MRD_REGION_NONE: no snapshot */
     struct sockaddr_in          sin;
     ngx_str_t                   name;       /* of the region */
-    ngx_str_t                   addr;       /* text for the log */
-    u_char                      text[MRD_NAME_MAX + NGX_INET_ADDRSTRLEN + 6];
+    ngx_str_t                   addr;       /* for the log; made when used */
+    u_char                      text[MRD_NAME_MAX];
+    u_char                      addr_text[NGX_INET_ADDRSTRLEN + 6];
 } ngx_http_meridian_target_t;
 
 
 typedef struct {
     ngx_http_meridian_outcome_e  outcome;
     uint64_t                     generation;  /* that was decided on */
+    ngx_msec_t                   decided;
     ngx_str_t                    why;
     ngx_str_t                    home;
     u_char                       home_text[MRD_NAME_MAX];
@@ -123,6 +125,7 @@ typedef struct {
 
 ngx_int_t ngx_http_meridian_snapshot_init(ngx_cycle_t *cycle);
 struct mrd_snapshot *ngx_http_meridian_snapshot(void);
+struct mrd_snapshot *ngx_http_meridian_last_snapshot(void);
 mrd_boot_ns ngx_http_meridian_boot_ns(void);
 
 /* _route.c */

@@ -226,10 +226,10 @@ static ngx_http_variable_t  ngx_http_meridian_vars[] = {
       offsetof(ngx_http_meridian_ctx_t, home), NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("meridian_hop"), NULL, ngx_http_meridian_hop_variable,
-      0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+      0, 0, 0 },
 
     { ngx_string("meridian_token"), NULL, ngx_http_meridian_token_variable,
-      0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+      0, 0, 0 },
 
       ngx_http_null_variable
 };
@@ -439,7 +439,7 @@ ngx_http_meridian_hop_variable(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    s = ngx_http_meridian_snapshot();
+    s = ngx_http_meridian_last_snapshot();
     hop = (s && !ctx->forwarded) ? ngx_http_meridian_hop(s, s->self) : NULL;
 
     ngx_str_null(&none);

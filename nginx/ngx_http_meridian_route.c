@@ -97,6 +97,7 @@ ngx_http_meridian_decide(ngx_http_request_t *r, ngx_http_meridian_ctx_t *ctx)
     s = ngx_http_meridian_snapshot();
 
     ctx->conf = mlcf;
+    ctx->decided = ngx_current_msec;
     ctx->outcome = NGX_HTTP_MERIDIAN_PASS;
     ctx->write = ngx_http_meridian_is_write(r, mlcf);
     ctx->home_here = 0;
@@ -466,7 +467,7 @@ static ngx_int_t
 ngx_http_meridian_add_target(ngx_http_meridian_ctx_t *ctx,
     struct mrd_snapshot *s, mrd_region region)
 {
-    u_char                      *p, *last;
+    u_char                      *p;
     struct mrd_snap_region      *reg;
     ngx_http_meridian_target_t  *t;
 
@@ -485,30 +486,16 @@ ngx_http_meridian_add_target(ngx_http_meridian_ctx_t *ctx,
     t->region = region;
     t->local = (region == s->self);
 
-    last = t->text + sizeof(t->text);
-
     p = ngx_cpystrn(t->text, (u_char *) reg->name, MRD_NAME_MAX);
 
     t->name.data = t->text;
     t->name.len = p - t->text;
 
-    if (t->local) {
-        return NGX_OK;
+    if (!t->local) {
+        t->sin.sin_family = AF_INET;
+        t->sin.sin_port = htons(reg->edge_port);
+        ngx_memcpy(&t->sin.sin_addr, reg->edge_v4, 4);
     }
-
-    ngx_memzero(&t->sin, sizeof(struct sockaddr_in));
-    t->sin.sin_family = AF_INET;
-    t->sin.sin_port = htons(reg->edge_port);
-    ngx_memcpy(&t->sin.sin_addr, reg->edge_v4, 4);
-
-    t->addr.data = p + 1;
-    t->addr.len = ngx_slprintf(t->addr.data, last, "%ui.%ui.%ui.%ui:%ui",
-                               (ngx_uint_t) reg->edge_v4[0],
-                               (ngx_uint_t) reg->edge_v4[1],
-                               (ngx_uint_t) reg->edge_v4[2],
-                               (ngx_uint_t) reg->edge_v4[3],
-                               (ngx_uint_t) reg->edge_port)
-                  - t->addr.data;
 
     return NGX_OK;
 }

@@ -126,6 +126,19 @@ ngx_http_meridian_snapshot(void)
 }
 
 
+/* the same without a look at the file: for what belongs to a decision made */
+
+struct mrd_snapshot *
+ngx_http_meridian_last_snapshot(void)
+{
+    ngx_http_meridian_view_t  *view;
+
+    view = &ngx_http_meridian_view;
+
+    return view->valid ? &view->copies[view->current] : NULL;
+}
+
+
 static void
 ngx_http_meridian_reopen(ngx_http_meridian_main_conf_t *mcf)
 {

@@ -34,6 +34,18 @@ typedef struct {
 } ngx_http_meridian_reader_t;
 
 
+/* a token that was verified here before: a session's reads bring it each time */
+
+typedef struct {
+    size_t                         len;    /* 0: empty */
+    struct mrd_token               value;
+    u_char                         text[MRD_TOKEN_MAX];
+} ngx_http_meridian_known_t;
+
+
+static ngx_uint_t ngx_http_meridian_key_changed(struct mrd_snapshot *s);
+static ngx_int_t ngx_http_meridian_verify(struct mrd_snapshot *s, u_char *text,
+    size_t len, struct mrd_token *value);
 static void ngx_http_meridian_make_hop(struct mrd_snapshot *s,
     mrd_region region, ngx_str_t *hop);
 static void ngx_http_meridian_read_header(ngx_http_meridian_reader_t *rd,
@@ -53,12 +65,31 @@ static u_char ngx_http_meridian_cookie_char(u_char ch);
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 
+static ngx_http_meridian_known_t  ngx_http_meridian_known[256];
+
 
 static ngx_str_t  ngx_http_meridian_hop_name = ngx_string("Meridian-Hop");
 static ngx_str_t  ngx_http_meridian_token_name = ngx_string("Meridian-Token");
 static ngx_str_t  ngx_http_meridian_cookie_name =
     ngx_string("Meridian-Token-");
 static ngx_str_t  ngx_http_meridian_possible = ngx_string("possible");
+
+
+/* what was made or verified with another key is worth nothing */
+
+static ngx_uint_t
+ngx_http_meridian_key_changed(struct mrd_snapshot *s)
+{
+    static uint8_t  key[sizeof(s->token_key)];
+
+    if (ngx_memcmp(key, s->token_key, sizeof(key)) == 0) {
+        return 0;
+    }
+
+    ngx_memcpy(key, s->token_key, sizeof(key));
+
+    return 1;
+}
 
 
 /* before the first secret has been published, nothing is signed or believed */
@@ -79,16 +110,15 @@ ngx_http_meridian_hop(struct mrd_snapshot *s, mrd_region region)
 {
     static u_char     texts[MRD_REGIONS_MAX][NGX_HTTP_MERIDIAN_HOP];
     static char       names[MRD_REGIONS_MAX][MRD_NAME_MAX];
-    static uint8_t    key[sizeof(s->token_key)];
     static ngx_str_t  hops[MRD_REGIONS_MAX];
 
     if (region >= s->region_count || !ngx_http_meridian_has_key(s)) {
         return NULL;
     }
 
-    if (ngx_memcmp(key, s->token_key, sizeof(key)) != 0) {
-        ngx_memcpy(key, s->token_key, sizeof(key));
+    if (ngx_http_meridian_key_changed(s)) {
         ngx_memzero(hops, sizeof(hops));
+        ngx_memzero(ngx_http_meridian_known, sizeof(ngx_http_meridian_known));
     }
 
     if (hops[region].len == 0
@@ -334,9 +364,9 @@ ngx_http_meridian_read_token(ngx_http_meridian_reader_t *rd, u_char *start,
 
     token = &rd->ctx->tokens[rd->ctx->ntokens];
 
-    if (mrd_token_parse((char *) start, last - start, rd->snapshot->token_key,
-                        &token->value)
-        != 0)
+    if (ngx_http_meridian_verify(rd->snapshot, start, last - start,
+                                 &token->value)
+        != NGX_OK)
     {
         return;
     }
@@ -346,6 +376,34 @@ ngx_http_meridian_read_token(ngx_http_meridian_reader_t *rd, u_char *start,
     token->partition = *partition;
 
     rd->ctx->ntokens++;
+}
+
+
+static ngx_int_t
+ngx_http_meridian_verify(struct mrd_snapshot *s, u_char *text, size_t len,
+    struct mrd_token *value)
+{
+    ngx_http_meridian_known_t  *known;
+
+    /* forget tokens of an older key before believing in one of them */
+    (void) ngx_http_meridian_hop(s, s->self);
+
+    known = &ngx_http_meridian_known[ngx_murmur_hash2(text, len) & 255];
+
+    if (known->len == len && len && mrd_equal_ct(known->text, text, len)) {
+        *value = known->value;
+        return NGX_OK;
+    }
+
+    if (mrd_token_parse((char *) text, len, s->token_key, value) != 0) {
+        return NGX_ERROR;
+    }
+
+    known->len = len;
+    known->value = *value;
+    ngx_memcpy(known->text, text, len);
+
+    return NGX_OK;
 }
 
 

@@ -181,6 +181,10 @@ ngx_http_meridian_refresh(ngx_http_request_t *r, ngx_http_meridian_ctx_t *ctx)
     struct mrd_snapshot      *s;
     ngx_http_meridian_ctx_t   before;
 
+    if (ctx->decided == ngx_current_msec) {
+        return;
+    }
+
     s = ngx_http_meridian_snapshot();
 
     if (s == NULL || s->generation == ctx->generation) {
@@ -256,6 +260,11 @@ ngx_http_meridian_get_peer(ngx_peer_connection_t *pc, void *data)
     /* proxy_pass with "http": the way to other edges is secured by others */
     u->ssl = (u->conf->ssl != NULL);
 #endif
+
+    t->addr.data = t->addr_text;
+    t->addr.len = ngx_sock_ntop((struct sockaddr *) &t->sin,
+                                sizeof(struct sockaddr_in), t->addr_text,
+                                sizeof(t->addr_text), 1);
 
     pc->cached = 0;
     pc->connection = NULL;

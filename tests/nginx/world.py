@@ -13,6 +13,7 @@ import http.server
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -25,6 +26,22 @@ BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
 REGIONS = ["us-east-1", "eu-west-1", "ap-northeast-1"]
 US, EU, AP = REGIONS
 KEY = "5d" * 32
+
+
+# What the shop has no use for, but the module can do.
+MORE_LOCATIONS = """
+location /strong { meridian_class accounts; meridian_read home; proxy_pass https://shop; }
+location /search { meridian_class accounts; meridian_write off; proxy_pass https://shop; }
+location /legacy { meridian_class accounts; meridian_write on; proxy_pass https://shop; }
+location /narrow { meridian_class accounts; meridian_write PUT; proxy_pass https://shop; }
+location /silent { meridian_class accounts; meridian_token off; proxy_pass https://shop; }
+location /nowhere { meridian_class nothing; proxy_pass https://shop; }
+location /stream {
+    meridian_class accounts;
+    proxy_request_buffering off;
+    proxy_pass https://shop;
+}
+"""
 
 
 class Application:
@@ -132,6 +149,8 @@ class Region:
                 "listen 8443": "listen 127.0.0.1:%d" % self.peer,
                 "127.0.0.1:9000": "127.0.0.1:%d" % self.app_port}.items():
             text = text.replace(key, value)
+        if file == "nginx-shop.conf":
+            text += MORE_LOCATIONS
         with open(os.path.join(self.dir, "state/nginx", file), "w") as f:
             f.write(text)
 
@@ -158,10 +177,20 @@ class Region:
         with open(self.dir + "/log/nginx-error.log") as f:
             return f.read()
 
+    def reload(self):
+        """New workers with the same configuration; the old one ends when it is idle."""
+        old = self.worker()
+        self.nginx.send_signal(signal.SIGHUP)
+        for _ in range(200):
+            if self.worker() != old:
+                return
+            time.sleep(0.02)
+        raise RuntimeError("nginx of %s does not reload" % self.name)
+
     def worker(self):
         """Pid of nginx's worker."""
         with open("/proc/%d/task/%d/children" % (self.nginx.pid, self.nginx.pid)) as f:
-            return int(f.read().split()[0])
+            return max(int(pid) for pid in f.read().split())
 
     def publish(self, **changes):
         """Write a snapshot as this region sees the world, with changes for it alone."""
