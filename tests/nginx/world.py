@@ -57,7 +57,7 @@ class Application:
         app = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+            protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
 
             def setup(self):
                 super().setup()
