@@ -144,9 +144,8 @@ static bool expire(struct mrdi_step *s)
     for (unsigned i = 0; i < s->config->region_count; i++) {
         struct mrdi_region_view *r = &s->v.regions[i];
         struct mrd_session_record rec = r->session;
-        if (!mrdi_live(&s->v, i) ||
-            mrdi_age_ns(&s->c->seen[i], r->session_revision, s->now_ns) <
-                mrdi_lease_over_ns(s->config)) {
+        if (!mrdi_live(&s->v, i) || mrdi_age_ns(&s->c->seen[i], r->session_revision,
+                                                s->now_ns) < mrdi_lease_over_ns(s->config)) {
             continue;
         }
         rec.expired = true;
@@ -154,10 +153,9 @@ static bool expire(struct mrdi_step *s)
         /* The revision stands for the sequence: a renewal in between makes this fail. */
         mrdi_compare(s->p, r->session_revision, "session/%s", mrdi_name(&s->v, i));
         mrdi_put_session(s->p, mrdi_name(&s->v, i), &rec);
-        mrd_proposal_event(s->p, s->store, s->wall_ms,
-                           "event=session.expired region=%s session=%llu seq=%llu",
-                           mrdi_name(&s->v, i), (unsigned long long)rec.session,
-                           (unsigned long long)rec.seq);
+        mrd_proposal_event(
+            s->p, s->store, s->wall_ms, "event=session.expired region=%s session=%llu seq=%llu",
+            mrdi_name(&s->v, i), (unsigned long long)rec.session, (unsigned long long)rec.seq);
         return true;
     }
     return false;
@@ -193,8 +191,8 @@ static bool prune(struct mrdi_step *s, const char *prefix, size_t max)
 }
 
 void mrd_coordinator_step(struct mrd_coordinator *c, const struct mrd_config *config,
-                          const struct mrd_store *store, mrd_boot_ns now_ns, mrd_wall_ms wall_ms,
-                          struct mrd_proposal *ret)
+                          const struct mrd_store *store, mrd_boot_ns now_ns,
+                          mrd_wall_ms wall_ms, struct mrd_proposal *ret)
 {
     struct mrdi_step s = {c, config, store, {0}, now_ns, wall_ms, ret};
 

@@ -20,7 +20,8 @@ struct mrdi_step {
     struct mrd_proposal *p;
 };
 
-/** How long ago we applied @revision of a record; one we had not noted counts as applied now. */
+/** How long ago we applied @revision of a record; one we had not noted counts as applied now.
+ */
 mrd_boot_ns mrdi_age_ns(struct mrd_seen *seen, uint64_t revision, mrd_boot_ns now_ns);
 
 /** After this much silence on our own clock the holder of a lease has stopped by itself. */

@@ -31,12 +31,12 @@ enum outcome { WAIT, GRANT, VACATE };
 
 struct judgement {
     enum outcome outcome;
-    mrd_regions fenced, dead;   /* other replicas: refused; neither refused nor live */
-    bool home_expired;          /* the grant rests on the old home's expiry */
-    unsigned to;                /* GRANT: the successor */
+    mrd_regions fenced, dead;    /* other replicas: refused; neither refused nor live */
+    bool home_expired;           /* the grant rests on the old home's expiry */
+    unsigned to;                 /* GRANT: the successor */
     struct mrd_fence_record cut; /* GRANT: the refusal that reached furthest */
-    mrd_wall_ms fenced_ms;      /* GRANT: the last refusal */
-    char why[128];              /* VACATE: the sentence an operator reads */
+    mrd_wall_ms fenced_ms;       /* GRANT: the last refusal */
+    char why[128];               /* VACATE: the sentence an operator reads */
 };
 
 static bool has(mrd_regions set, unsigned region)
@@ -55,8 +55,7 @@ static bool fence_of(const struct mrdi_view *v, unsigned t, unsigned by,
     bool ok;
 
     *ret_revision = mrdi_fence(v->store, mrdi_name(v, t), mrdi_name(v, by), ret, &ok);
-    return ok && v->regions[t].has_failover &&
-           ret->failover_id == v->regions[t].failover.id;
+    return ok && v->regions[t].has_failover && ret->failover_id == v->regions[t].failover.id;
 }
 
 /* Has @b a copy of what @t wrote? By its refusal if there is one, else by its last report. */
@@ -208,8 +207,8 @@ static void names_of(const struct mrdi_view *v, mrd_regions set, char *out, size
     out[0] = '\0';
     for (unsigned i = 0; i < v->config->region_count; i++) {
         if (has(set, i) && used < cap) {
-            int n = snprintf(out + used, cap - used, "%s%s", used > 0 ? "," : "",
-                             mrdi_name(v, i));
+            int n =
+                snprintf(out + used, cap - used, "%s%s", used > 0 ? "," : "", mrdi_name(v, i));
             used += n > 0 ? (size_t)n : 0;
         }
     }
@@ -255,7 +254,8 @@ static bool concerns(const struct mrdi_view *v, const struct mrdi_partition *p, 
     if (!ok) {
         return false;
     }
-    return strcmp(a->state == MRD_AUTH_VACANT ? a->last_region : a->region, mrdi_name(v, t)) == 0;
+    return strcmp(a->state == MRD_AUTH_VACANT ? a->last_region : a->region, mrdi_name(v, t)) ==
+           0;
 }
 
 /* ---- starting ---- */
@@ -395,8 +395,8 @@ static bool cancel(struct mrdi_step *s, unsigned t)
 
 /* ---- granting and vacating ---- */
 
-static void compare_evidence(struct mrdi_step *s, const struct mrd_conf_class *class, unsigned t,
-                             const struct judgement *j)
+static void compare_evidence(struct mrdi_step *s, const struct mrd_conf_class *class,
+                             unsigned t, const struct judgement *j)
 {
     struct mrdi_region_view *r = &s->v.regions[t];
 

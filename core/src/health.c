@@ -32,8 +32,8 @@ static mrd_regions who_misses(struct mrdi_step *s, unsigned t)
     const struct mrd_config *c = s->config;
     mrd_boot_ns fresh_ns =
         (2ull * c->renew_ms + (mrd_boot_ns)c->probe_interval_ms * c->probe_threshold) * MRDI_MS;
-    mrd_boot_ns silent_ns = mrdi_age_ns(&s->c->seen[t], s->v.regions[t].session_revision,
-                                        s->now_ns);
+    mrd_boot_ns silent_ns =
+        mrdi_age_ns(&s->c->seen[t], s->v.regions[t].session_revision, s->now_ns);
     mrd_regions who = 0;
 
     for (unsigned o = 0; o < c->region_count; o++) {
@@ -233,7 +233,8 @@ int mrd_coordinator_preferred_leader(const struct mrd_config *config,
             continue;
         }
         if (best < 0 || homes[i] < homes[best] ||
-            (homes[i] == homes[best] && total_rtt_us(&v, i) < total_rtt_us(&v, (unsigned)best))) {
+            (homes[i] == homes[best] &&
+             total_rtt_us(&v, i) < total_rtt_us(&v, (unsigned)best))) {
             best = (int)i;
         }
     }

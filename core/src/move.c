@@ -49,21 +49,25 @@ void mrdi_move_abort(struct mrd_proposal *p, const struct mrd_store *store,
 
 /* ---- the coordinator's part ---- */
 
-static bool live_by_name(const struct mrdi_view *v, const char *name)
+/* Live, and no verdict stands against it: clients of a frozen partition wait meanwhile. */
+static bool well(struct mrdi_step *s, const char *name)
 {
-    int i = mrd_config_region(v->config, name);
+    int i = mrd_config_region(s->config, name);
+    mrd_regions observers;
+    const char *reason;
 
-    return i >= 0 && mrdi_live(v, (unsigned)i) && !mrdi_fencing(v, (unsigned)i);
+    return i >= 0 && mrdi_live(&s->v, (unsigned)i) && !mrdi_fencing(&s->v, (unsigned)i) &&
+           !mrdi_verdict(s, (unsigned)i, &observers, &reason);
 }
 
 /* Why this move cannot go on, or NULL. */
 static const char *stuck(struct mrdi_step *s, const struct mrd_move_record *m, unsigned index,
                          uint64_t revision)
 {
-    if (!live_by_name(&s->v, m->to)) {
+    if (!well(s, m->to)) {
         return "the target is down";
     }
-    if (!live_by_name(&s->v, m->from)) {
+    if (!well(s, m->from)) {
         return "the home is down";
     }
     /* Counted from the move's last change: each of its steps gets the whole bound. */
@@ -201,8 +205,8 @@ static int check_home(struct request *q, const char *to, struct mrd_err *err)
         return MRD_EUNAVAILABLE;
     }
     if (strcmp(a->region, to) == 0) {
-        mrd_err_set(err, MRD_ECONFLICT, "%s/%s already has its home in \"%s\"", class_name, name,
-                    to);
+        mrd_err_set(err, MRD_ECONFLICT, "%s/%s already has its home in \"%s\"", class_name,
+                    name, to);
         mrd_err_hint(err, "There is nothing to do.");
         return MRD_ECONFLICT;
     }

@@ -140,7 +140,8 @@ static void rank(const struct mrdi_view *v, unsigned from, uint8_t ret[MRD_REGIO
 static bool share_class(const struct mrd_config *c, unsigned a, unsigned b)
 {
     for (unsigned i = 0; i < c->class_count; i++) {
-        if ((c->classes[i].replicas >> a & 1u) != 0 && (c->classes[i].replicas >> b & 1u) != 0) {
+        if ((c->classes[i].replicas >> a & 1u) != 0 &&
+            (c->classes[i].replicas >> b & 1u) != 0) {
             return true;
         }
     }
@@ -268,8 +269,8 @@ static void fill_region(const struct mrdi_view *v, const struct mrd_local *local
     order_stream(v, self, i, ret);
 }
 
-static void fill_regions(const struct mrdi_view *v, const struct mrd_local *local, unsigned self,
-                         struct mrd_snapshot *ret)
+static void fill_regions(const struct mrdi_view *v, const struct mrd_local *local,
+                         unsigned self, struct mrd_snapshot *ret)
 {
     enum mrd_health health[MRD_REGIONS_MAX];
     bool edge_lost[MRD_REGIONS_MAX];
@@ -279,8 +280,7 @@ static void fill_regions(const struct mrdi_view *v, const struct mrd_local *loca
     for (unsigned i = 0; i < ret->region_count; i++) {
         fill_region(v, local, self, i, &ret->regions[i]);
         ret->regions[i].health = (uint8_t)health[i];
-        ret->regions[i].dial_percent =
-            v->config->regions[i].witness || edge_lost[i] ? 0 : 100;
+        ret->regions[i].dial_percent = v->config->regions[i].witness || edge_lost[i] ? 0 : 100;
     }
 }
 

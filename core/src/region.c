@@ -126,8 +126,7 @@ static void fill_catch_up(const struct step *s, struct mrd_session_record *rec, 
         }
         p->catch_up_lsn = 0;
         if (opening) {
-            p->catch_up_lsn =
-                s->v.regions[i].has_session ? s->v.regions[i].session.wal_lsn : 0;
+            p->catch_up_lsn = s->v.regions[i].has_session ? s->v.regions[i].session.wal_lsn : 0;
         } else if (before != NULL) {
             p->catch_up_lsn = before->catch_up_lsn;
         }
@@ -165,9 +164,8 @@ static bool open_session(struct step *s)
     rec.expired = false;
     rec.expired_ms = 0;
     rec.opened_lsn = rec.wal_lsn;
-    rec.after_failover = own->has_failover && !mrdi_fencing(&s->v, s->r->self)
-                             ? own->failover.id
-                             : 0;
+    rec.after_failover =
+        own->has_failover && !mrdi_fencing(&s->v, s->r->self) ? own->failover.id : 0;
     fill_catch_up(s, &rec, true);
     mrdi_compare(s->p, own->session_revision, "session/%s", s->name);
     mrdi_compare(s->p, own->failover_revision, "failover/%s", s->name);
@@ -240,8 +238,7 @@ static bool confirm_fence(struct step *s)
 {
     for (unsigned t = 0; t < s->v.config->region_count; t++) {
         const struct mrdi_region_view *home = &s->v.regions[t];
-        const struct mrd_peer_report *mine =
-            mrdi_peer(&s->local->report, mrdi_name(&s->v, t));
+        const struct mrd_peer_report *mine = mrdi_peer(&s->local->report, mrdi_name(&s->v, t));
         struct mrd_fence_record f;
         uint64_t revision;
         bool ok;
@@ -534,9 +531,8 @@ static bool write_receipts(struct step *s, const struct mrdi_partition *p)
             newest_tail = (int)i;
         }
     }
-    if (a.history_count > 0 &&
-        update_receipt(s, p, &a, a.history_count - 1u,
-                       newest_tail == (int)a.history_count - 1)) {
+    if (a.history_count > 0 && update_receipt(s, p, &a, a.history_count - 1u,
+                                              newest_tail == (int)a.history_count - 1)) {
         return true;
     }
     return newest_tail >= 0 && newest_tail != (int)a.history_count - 1 &&
@@ -590,7 +586,8 @@ void mrd_region_step(struct mrd_region_state *r, const struct mrd_config *config
 
     mrdi_begin(ret);
     mrdi_view_load(&s.v, config, store);
-    filled = open_session(&s) || (lease_presses(&s) && renew(&s)) || step_duties(&s) || renew(&s);
+    filled =
+        open_session(&s) || (lease_presses(&s) && renew(&s)) || step_duties(&s) || renew(&s);
     if (filled) {
         mrdi_end(ret);
     }

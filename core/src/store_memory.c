@@ -43,7 +43,7 @@ struct replica {
     struct mrd_store *store;
     size_t applied; /* log entries */
     bool up, believes;
-    unsigned leader;        /* as it knows; NOBODY */
+    unsigned leader; /* as it knows; NOBODY */
     uint64_t up_since_ns;
     uint64_t alone_since_ns; /* believes to lead, but has no majority; 0: it has one */
 };
@@ -211,16 +211,6 @@ static void lead(struct mrd_memory *m, unsigned i, uint64_t now_ns)
     m->replicas[i].alone_since_ns = 0;
 }
 
-void mrd_memory_transfer(struct mrd_memory *m, unsigned replica, uint64_t now_ns)
-{
-    if (m->replicas[replica].up && has_majority(m, replica) && m->leader != replica) {
-        if (m->leader != NOBODY) {
-            m->replicas[m->leader].believes = false;
-        }
-        lead(m, replica, now_ns);
-    }
-}
-
 /* What a lost leader had not finished: a random part of it was committed, the rest is gone. */
 static void commit_request(struct mrd_memory *m, struct request *q, uint64_t at_ns);
 
@@ -230,9 +220,9 @@ static struct request *oldest_at_leader(struct mrd_memory *m)
 
     for (size_t i = 0; i < REQUESTS_MAX; i++) {
         struct request *q = &m->requests[i];
-        if (q->stage == AT_LEADER && (oldest == NULL || q->due_ns < oldest->due_ns ||
-                                      (q->due_ns == oldest->due_ns &&
-                                       q->ticket < oldest->ticket))) {
+        if (q->stage == AT_LEADER &&
+            (oldest == NULL || q->due_ns < oldest->due_ns ||
+             (q->due_ns == oldest->due_ns && q->ticket < oldest->ticket))) {
             oldest = q;
         }
     }
@@ -256,6 +246,17 @@ static void settle_unfinished(struct mrd_memory *m, uint64_t now_ns)
         }
         release(q); /* the answer never comes */
         survive = survive && next_random(m) % 2 == 0;
+    }
+}
+
+void mrd_memory_transfer(struct mrd_memory *m, unsigned replica, uint64_t now_ns)
+{
+    if (m->replicas[replica].up && has_majority(m, replica) && m->leader != replica) {
+        if (m->leader != NOBODY) {
+            m->replicas[m->leader].believes = false;
+        }
+        settle_unfinished(m, now_ns);
+        lead(m, replica, now_ns);
     }
 }
 
@@ -313,6 +314,13 @@ static void update_beliefs(struct mrd_memory *m, uint64_t now_ns)
             r->believes = false;
         }
     }
+}
+
+int mrd_memory_leader(const struct mrd_memory *m, unsigned replica)
+{
+    unsigned leader = m->replicas[replica].leader;
+
+    return leader == NOBODY ? -1 : (int)leader;
 }
 
 bool mrd_memory_leads(const struct mrd_memory *m, unsigned replica)

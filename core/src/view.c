@@ -26,7 +26,8 @@ static void load_region(struct mrdi_view *v, unsigned i)
 
     snprintf(key, sizeof(key), "session/%s", mrdi_name(v, i));
     r->session_revision = lookup(v->store, key, &b);
-    r->has_session = r->session_revision != 0 && mrd_session_record_decode(&b, &r->session) == 0;
+    r->has_session =
+        r->session_revision != 0 && mrd_session_record_decode(&b, &r->session) == 0;
 
     snprintf(key, sizeof(key), "failover/%s", mrdi_name(v, i));
     r->failover_revision = lookup(v->store, key, &b);
@@ -102,7 +103,8 @@ const struct mrd_peer_report *mrdi_peer(const struct mrd_session_record *s, cons
     return NULL;
 }
 
-const struct mrd_peer_report *mrdi_report(const struct mrdi_view *v, unsigned by, unsigned about)
+const struct mrd_peer_report *mrdi_report(const struct mrdi_view *v, unsigned by,
+                                          unsigned about)
 {
     const struct mrdi_region_view *r = &v->regions[by];
 
@@ -234,12 +236,11 @@ bool mrdi_move_active(const struct mrd_move_record *m)
     return m->state == MRD_MOVE_FREEZE || m->state == MRD_MOVE_FROZEN;
 }
 
-void mrdi_authority_close(struct mrd_authority_record *a, const struct mrd_closed_record *closed,
-                          const char *to)
+void mrdi_authority_close(struct mrd_authority_record *a,
+                          const struct mrd_closed_record *closed, const char *to)
 {
     if (a->history_count == MRD_HISTORY_MAX) {
-        memmove(&a->history[0], &a->history[1],
-                (MRD_HISTORY_MAX - 1) * sizeof(a->history[0]));
+        memmove(&a->history[0], &a->history[1], (MRD_HISTORY_MAX - 1) * sizeof(a->history[0]));
         a->history_count--;
     }
     a->history[a->history_count] = *closed;

@@ -34,17 +34,18 @@ struct world_commit {
 };
 
 struct world_region {
-    bool up;              /* false: killed or paused */
+    bool up; /* false: killed or paused */
     bool paused;
-    int64_t rate_ppm;     /* its clock against true time */
-    uint64_t stopped_ms;  /* how long its clock stood still (a suspended machine) */
-    bool stop_clock;      /* it stands still during the present pause */
+    int64_t rate_ppm;    /* its clock against true time */
+    uint64_t stopped_ms; /* how long its clock stood still (a suspended machine) */
+    bool stop_clock;     /* it stands still during the present pause */
 
     struct mrd_region_state region;
     struct mrd_coordinator coordinator;
     struct mrd_local local;
     struct mrd_snapshot *snapshot; /* as published; survives the agent */
     struct mrd_proposal *region_proposal, *coordinator_proposal;
+    int sent_to; /* the store's leader when something was last sent */
     uint64_t region_ticket, coordinator_ticket, region_sent_ms, coordinator_sent_ms;
     uint64_t next_canary_ms, next_status_ms, next_probe_ms, next_step_ms;
     bool changed; /* its store changed since its last step */
@@ -118,7 +119,7 @@ void world_tell(struct world *w);
 /** The story so far must be exactly @expected. */
 void world_expect(struct world *w, const char *expected);
 /**
- * After healing: every acknowledged commit is at every replica or in the tail at the present
- * home, and all replicas of a partition hold the same commits.
+ * After healing: each commit that anybody ever made is applied at every replica if it counts,
+ * and in the lost tail at every other replica if it does not.
  */
 void world_expect_converged(struct world *w);

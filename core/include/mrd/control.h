@@ -36,7 +36,8 @@ struct mrd_proposal {
 /*
  * The host proposes one transaction at a time for each role, and steps that role again when the
  * outcome is known or was given up. Two outstanding proposals of one role are safe (they race,
- * and compare-and-swap lets one win) but useless.
+ * and compare-and-swap lets one win) but useless. It gives one up at once when the store's leader
+ * changed, else after a second: a renewal that hangs on a dead leader must not cost the lease.
  */
 
 /* ---- coordinator ---- */

@@ -51,6 +51,8 @@ bool mrd_memory_outcome(struct mrd_memory *m, uint64_t ticket, int *ret_rc);
 /** Let everything happen that is due by @now_ns. */
 void mrd_memory_run(struct mrd_memory *m, uint64_t now_ns);
 
+/** The leader as @replica knows it, or -1. */
+int mrd_memory_leader(const struct mrd_memory *m, unsigned replica);
 /** Does @replica believe that it leads? At most one is right. */
 bool mrd_memory_leads(const struct mrd_memory *m, unsigned replica);
 /** Hand leadership to @replica if it is up and connected to a majority. */
