@@ -23,6 +23,7 @@
 #include "daemon.h"
 #include "link.h"
 #include "up.h"
+#include "workload.h"
 
 static const char usage_text[] =
     "usage: meridian lab COMMAND [--dir DIR] ...\n"
@@ -40,6 +41,7 @@ static const char usage_text[] =
     "  pause REGION [--part P]       SIGSTOP; resume REGION [--part P]: SIGCONT\n"
     "  isolate REGION                cut every link of the region\n"
     "  heal [A B | REGION]           join cut links: one, a region's, all\n"
+    "  load [...]                    workload that keeps receipts; see: meridian lab load --help\n"
     "  down [--purge]                stop everything; --purge removes the data too\n"
     "DIR is $MERIDIAN_LAB or " LAB_DIR_DEFAULT ".\n";
 
@@ -500,6 +502,7 @@ static const struct {
     {"resume", run_region_command},
     {"isolate", run_region_command},
     {"heal", run_heal},
+    {"load", lab_load},
     {"down", run_down},
 };
 

@@ -1,0 +1,29 @@
+/*
+ * Holding a ledger against the databases: what was acknowledged must be somewhere.
+ *
+ * Reads every running region, again and again until all agree with the ledger or time is up.
+ * An acknowledged write is *present* when every running region has it, *in reconcile* when
+ * some region's reconcile queue holds it, and *missing* when it is neither.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "ledger.h"
+
+struct lab_counts {
+    unsigned long acknowledged, present, in_reconcile, missing;
+    unsigned long partial;    /* of the missing: some running region has it */
+    unsigned long duplicated; /* acknowledged or not: more than one row in a region */
+    unsigned long unknown, unknown_present, refused, refused_present;
+};
+
+/**
+ * @status     what `lab status --json` prints
+ * @settle_ms  how long to wait for everything to arrive everywhere
+ * @ret_json   out: the verdict with the regions read and skipped, and a sample of what is missing
+ *
+ * Returns 0 (read @ret to judge), or MRD_EUNAVAILABLE when a running region cannot be read.
+ */
+int lab_verify(struct lab_ledger *l, json_t *status, unsigned settle_ms, struct lab_counts *ret,
+               json_t **ret_json, struct mrd_err *err);
