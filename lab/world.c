@@ -363,7 +363,7 @@ static const struct {
     {"postgres/meridian.control", "pg-ext", 0644},
     {"postgres/meridian--0.1.sql", "pg-ext", 0644},
     {"nginx/ngx_http_meridian_module.so", "modules", 0644},
-    {"knot/meridian.so", "modules", 0644},
+    {"knot/mod-mrd.so", "modules", 0644},
 };
 
 static int stage(const struct lab_world *w, unsigned region, struct mrd_err *err)
@@ -537,6 +537,19 @@ static int write_hosts(const struct lab_world *w, unsigned region, struct mrd_er
     return code;
 }
 
+/* The doors arrive at loopback as somebody from the same host; in a lab they may be anyone. */
+static int write_hba(const struct lab_world *w, unsigned region, struct mrd_err *err)
+{
+    static const char text[] = "host all all 127.0.0.1/32 trust\n";
+    char path[LAB_PATH];
+
+    lab_world_path(w, region, "state/pg_hba.local", path);
+    if (lab_write_file(path, text, sizeof(text) - 1, 0644) != 0) {
+        return failed(err, "write", path);
+    }
+    return 0;
+}
+
 static int make_dirs(const struct lab_world *w, unsigned region, struct mrd_err *err)
 {
     static const struct {
@@ -558,6 +571,10 @@ static int make_dirs(const struct lab_world *w, unsigned region, struct mrd_err 
     if (code == 0) {
         snprintf(path, sizeof(path), "%s/%s", w->run_root, w->config->regions[region].name);
         remove_tree(path);
+        code = make_dir(path, 0755, w->uid, w->gid, err);
+    }
+    if (code == 0) { /* knotd wants its own, and does not make it */
+        strcat(path, "/knot");
         code = make_dir(path, 0755, w->uid, w->gid, err);
     }
     return code;
@@ -582,6 +599,9 @@ int lab_world_prepare(const struct lab_world *w, unsigned region, struct mrd_err
     }
     if (code == 0) {
         code = give_certs(w, region, err);
+    }
+    if (code == 0) {
+        code = write_hba(w, region, err);
     }
     return code == 0 ? render_all(w, region, err) : code;
 }
