@@ -53,9 +53,9 @@ static uint32_t draw(struct load *l)
 static bool make_query(struct load *l, const char *name)
 {
     static const uint8_t head[12] = {0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1};
-    static const uint8_t tail[] = {0,    0, 1, 0, 1,                    /* root, A, IN */
-                                   0,    0, 41, 0x04, 0xd0, 0, 0, 0, 0, /* OPT, 1232 bytes */
-                                   0,    11, 0, 8, 0, 7, 0, 1, 24, 0, 10, 0, 0};
+    static const uint8_t tail[] = {0, 0,  1,  0,    1,                /* root, A, IN */
+                                   0, 0,  41, 0x04, 0xd0, 0, 0, 0, 0, /* OPT, 1232 bytes */
+                                   0, 11, 0,  8,    0,    7, 0, 1, 24, 0, 10, 0, 0};
     uint8_t *at = l->query + sizeof(head);
 
     memcpy(l->query, head, sizeof(head));

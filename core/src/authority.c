@@ -43,7 +43,8 @@ enum mrd_accept mrd_authority_accepts(const struct mrd_authority *a, mrd_region 
     return past->region == origin && lsn <= past->cut ? MRD_ACCEPT : MRD_ACCEPT_TAIL;
 }
 
-void mrd_authority_grant(struct mrd_authority *a, mrd_region region, struct mrd_closed_epoch cut)
+void mrd_authority_grant(struct mrd_authority *a, mrd_region region,
+                         struct mrd_closed_epoch cut)
 {
     mrd_assert(a->history_count <= MRD_HISTORY_MAX);
     if (a->epoch > 0) {

@@ -43,9 +43,9 @@ const char *mrd_route_why_name(enum mrd_route_why why)
 /* ---- what the request is about ---- */
 
 struct subject {
-    const struct mrd_snap_class *class;      /* NULL: no data */
-    const struct mrd_authority *authority;   /* NULL: the partition is not known */
-    mrd_region home;                         /* or MRD_REGION_NONE */
+    const struct mrd_snap_class *class;    /* NULL: no data */
+    const struct mrd_authority *authority; /* NULL: the partition is not known */
+    mrd_region home;                       /* or MRD_REGION_NONE */
 };
 
 static struct subject subject_of(const struct mrd_snapshot *s, const struct mrd_request *r)
@@ -72,8 +72,9 @@ static struct subject subject_of(const struct mrd_snapshot *s, const struct mrd_
 
 /* ---- who comes in which order ---- */
 
-/* All regions, each once: the nearest, then its ranking, then whoever a broken ranking left. */
-static void order_from(const struct mrd_snapshot *s, mrd_region near, mrd_region ret[])
+/* All regions, each once, and how many: the nearest, then its ranking, then whoever a broken ranking left. */
+static unsigned order_from(const struct mrd_snapshot *s, mrd_region near,
+                           mrd_region ret[MRD_REGIONS_MAX])
 {
     mrd_regions seen = 0;
     unsigned n = 0;
@@ -82,15 +83,16 @@ static void order_from(const struct mrd_snapshot *s, mrd_region near, mrd_region
         near = s->self;
     }
     for (unsigned i = 0; i < 1u + 2u * s->region_count; i++) {
-        unsigned next = i == 0                  ? near
+        unsigned next = i == 0                 ? near
                         : i <= s->region_count ? s->regions[near].rank[i - 1]
-                                                : i - 1u - s->region_count;
+                                               : i - 1u - s->region_count;
 
         if (next < s->region_count && !has_region(seen, (mrd_region)next)) {
             seen |= (mrd_regions)(1u << next);
             ret[n++] = (mrd_region)next;
         }
     }
+    return n;
 }
 
 /* ---- who may serve ---- */
@@ -164,7 +166,7 @@ static void drop(struct mrd_route *ret, mrd_region r, const char *reason)
 /* Degraded regions go last, everybody else keeps the order. */
 static void degraded_last(const struct mrd_snapshot *s, struct mrd_route *ret)
 {
-    mrd_region sorted[MRD_REGIONS_MAX];
+    mrd_region sorted[MRD_REGIONS_MAX] = {0};
     uint8_t n = 0;
 
     for (unsigned pass = 0; pass < 2; pass++) {
@@ -184,10 +186,10 @@ static void nearest(const struct mrd_snapshot *s, const struct mrd_request *r,
                     const struct subject *of, struct mrd_route *ret)
 {
     mrd_region order[MRD_REGIONS_MAX];
+    unsigned count = order_from(s, r->near, order);
 
     ret->why = MRD_ROUTE_NEAREST;
-    order_from(s, r->near, order);
-    for (unsigned k = 0; k < s->region_count; k++) {
+    for (unsigned k = 0; k < count; k++) {
         const char *no = cannot(s, of, order[k]);
 
         if (no == NULL) {
@@ -204,7 +206,7 @@ static void nearest(const struct mrd_snapshot *s, const struct mrd_request *r,
         return;
     }
     ret->why = MRD_ROUTE_FAIL_OPEN;
-    for (unsigned k = 0; k < s->region_count; k++) {
+    for (unsigned k = 0; k < count; k++) {
         if (cannot(s, of, order[k]) == NULL) {
             ret->regions[ret->count++] = order[k];
         }

@@ -13,14 +13,16 @@
 
 /* The first 32 bits of the fractions of the cube roots of the first 64 primes (4.2.2). */
 static const uint32_t round_constants[64] = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
+    0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe,
+    0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f,
+    0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7,
+    0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc,
+    0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b,
+    0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116,
+    0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
+    0xc67178f2,
 };
 
 static uint32_t rotr(uint32_t x, unsigned n)
@@ -44,10 +46,10 @@ static void store_be(uint8_t *at, uint32_t v)
 /* The message schedule (6.2.2, step 1). */
 static void schedule(uint32_t w[64], const uint8_t block[64])
 {
-    for (unsigned t = 0; t < 16; t++) {
+    for (size_t t = 0; t < 16; t++) {
         w[t] = load_be(block + 4 * t);
     }
-    for (unsigned t = 16; t < 64; t++) {
+    for (size_t t = 16; t < 64; t++) {
         uint32_t a = w[t - 15], b = w[t - 2];
         uint32_t s0 = rotr(a, 7) ^ rotr(a, 18) ^ a >> 3;
         uint32_t s1 = rotr(b, 17) ^ rotr(b, 19) ^ b >> 10;
@@ -83,7 +85,8 @@ void mrdi_sha256_init(struct mrdi_sha256 *x)
 {
     /* Likewise of the square roots of the first eight (5.3.3). */
     static const uint32_t start[8] = {
-        0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+        0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+        0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
     };
     memcpy(x->h, start, sizeof(start));
     x->bytes = 0;
@@ -117,7 +120,7 @@ void mrdi_sha256_end(struct mrdi_sha256 *x, uint8_t ret[32])
     store_be(length + 4, (uint32_t)bits);
     mrdi_sha256_add(x, padding, 1 + (119 - x->bytes % 64) % 64);
     mrdi_sha256_add(x, length, sizeof(length));
-    for (unsigned i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++) {
         store_be(ret + 4 * i, x->h[i]);
     }
 }

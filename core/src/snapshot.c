@@ -114,7 +114,8 @@ int mrd_snapshot_check(const void *map, size_t size)
 /* ---- checksum ---- */
 
 /* One step of FNV-1a on words instead of bytes, with a shift added so that high bits spread
- * downwards too. Every step is a bijection of both inputs: a single changed word always shows. */
+ * downwards too. Every step is a bijection of both inputs: a single changed word always shows.
+ */
 static uint64_t fold(uint64_t h, uint64_t word)
 {
     h = (h ^ word) * 0x100000001b3u;
@@ -275,10 +276,8 @@ static bool intact(const struct mrd_snapshot *ret, uint64_t generation, uint64_t
                    uint64_t sum)
 {
     return checksum(generation, length, ret) == sum && ret->generation == generation &&
-           generation <= INT64_MAX &&
-           ret->partition_count <= MRD_PARTITIONS_MAX &&
-           length == used_length(ret->partition_count) &&
-           mrd_snapshot_validate(ret, NULL) == 0;
+           generation <= INT64_MAX && ret->partition_count <= MRD_PARTITIONS_MAX &&
+           length == used_length(ret->partition_count) && mrd_snapshot_validate(ret, NULL) == 0;
 }
 
 /*
@@ -291,6 +290,8 @@ static enum taken take(const struct slot *slot, uint64_t generation, struct mrd_
     uint64_t sum = __atomic_load_n(&slot->checksum, __ATOMIC_RELAXED);
     bool fits = length >= MRDI_HEAD && length <= sizeof(*ret) && length % 8 == 0;
 
+    ret->generation = 0;
+    ret->partition_count = 0;
     if (fits) {
         copy_out(ret, slot->body, length);
     }

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define PREFIX "v1."
-#define MAC_BYTES 16u
+#define MAC_BYTES ((size_t)16)
 #define MAC_TEXT (2 * MAC_BYTES)
 
 static const char hex_digits[] = "0123456789abcdef";
@@ -68,7 +68,7 @@ static void mac_text(const uint8_t key[32], const char *signed_text, size_t len,
     uint8_t mac[32];
 
     mrd_hmac_sha256(key, 32, signed_text, len, mac);
-    for (unsigned i = 0; i < MAC_BYTES; i++) {
+    for (size_t i = 0; i < MAC_BYTES; i++) {
         ret[2 * i] = hex_digits[mac[i] >> 4];
         ret[2 * i + 1] = hex_digits[mac[i] & 15];
     }

@@ -48,7 +48,8 @@ static void make_sound(struct mrd_snapshot *s)
     s->classes[1].replicas = 0xffff;
 }
 
-static void use_route(const struct mrd_snapshot *s, int class_index, int partition, unsigned how)
+static void use_route(const struct mrd_snapshot *s, int class_index, int partition,
+                      unsigned how)
 {
     struct mrd_token token = {.home = "a", .epoch = 1, .session = 1, .boot_ms = 1};
     struct mrd_request r = {.class_index = class_index,

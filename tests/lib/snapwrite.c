@@ -267,8 +267,8 @@ static void class_line(const struct line *l)
         wrong("class NAME POSTURE DURABILITY, or too many", l->words[0]);
     }
     name(c->name, sizeof(c->name), l->words[1]);
-    c->posture = CHOICE(l->words[2], "single-region", "active-passive", "read-local",
-                        "partitioned");
+    c->posture =
+        CHOICE(l->words[2], "single-region", "active-passive", "read-local", "partitioned");
     c->durability = CHOICE(l->words[3], "async", "quorum");
     c->replicas = (mrd_regions)((1u << snap.region_count) - 1);
     c->allowed = c->replicas;
@@ -313,7 +313,7 @@ static void partition_line(const struct line *l)
         snap.partition_count == MRD_PARTITIONS_MAX) {
         wrong("partition LAST-CLASS NAME, or too many", l->words[0]);
     }
-    p->class_index = (uint8_t)class;
+    p->class_index = (uint8_t) class;
     name(p->name, sizeof(p->name), l->words[2]);
     a->region = MRD_REGION_NONE;
     a->epoch = 1;
@@ -323,7 +323,8 @@ static void partition_line(const struct line *l)
         } else if ((v = value(l->words[i], "epoch")) != NULL) {
             a->epoch = number(v, UINT64_MAX);
         } else if ((v = value(l->words[i], "state")) != NULL) {
-            a->state = (enum mrd_authority_state)CHOICE(v, "open", "frozen", "fencing", "vacant");
+            a->state =
+                (enum mrd_authority_state)CHOICE(v, "open", "frozen", "fencing", "vacant");
         } else if ((v = value(l->words[i], "closed")) != NULL) {
             closed_epoch(a, v);
         } else {

@@ -88,9 +88,10 @@ static void test_grant_closes_the_present_epoch(void **state)
 
     (void)state;
     a.state = MRD_AUTH_FENCING;
-    mrd_authority_grant(&a, EU,
-                        (struct mrd_closed_epoch){.epoch = 77, .region = AP, .cut = 500,
-                                                  .cut_session = 3, .cut_boot_ms = 42});
+    mrd_authority_grant(
+        &a, EU,
+        (struct mrd_closed_epoch){
+            .epoch = 77, .region = AP, .cut = 500, .cut_session = 3, .cut_boot_ms = 42});
     assert_int_equal(a.epoch, 2);
     assert_int_equal(a.region, EU);
     assert_int_equal(a.state, MRD_AUTH_OPEN);

@@ -3,8 +3,9 @@
  * the words an operator reads: "why: regions; dropped".
  *
  * The world: us (self), eu, ap, and a witness w. Class 0 "catalog" is everywhere with its home
- * in us; class 1 "ledger" lives in eu and ap only, home eu; class 2 "orders" has a partition per
- * region. Region us was home of catalog in epoch 3 and eu in epoch 4, cut at session 5, 1000 ms.
+ * in us; class 1 "ledger" lives in eu and ap only, home eu; class 2 "orders" has a partition
+ * per region. Region us was home of catalog in epoch 3 and eu in epoch 4, cut at session 5,
+ * 1000 ms.
  */
 #include "unit.h"
 
@@ -104,6 +105,9 @@ static const char *answer(const struct mrd_request *r)
 /* ---- where, by state ---- */
 
 enum { H = MRD_HEALTHY, S = MRD_SUSPECT, D = MRD_DEGRADED, X = MRD_DOWN, R = MRD_RECOVERING };
+
+/* Rows stay rows. */
+/* clang-format off */
 
 static void test_no_data(void **state)
 {
@@ -307,6 +311,8 @@ static void test_token(void **state)
     }
 }
 
+/* clang-format on */
+
 /* ---- dial ---- */
 
 static unsigned stays(uint8_t dial, uint64_t client)
@@ -507,8 +513,8 @@ static void test_near_country(void **state)
     make_world();
     for (size_t i = 0; i < ROWS(rows); i++) {
         ROW(rows[i].name);
-        assert_int_equal(
-            mrd_route_near_country(&world, rows[i].country, rows[i].continent), rows[i].want);
+        assert_int_equal(mrd_route_near_country(&world, rows[i].country, rows[i].continent),
+                         rows[i].want);
     }
     world.regions[US].country[0] = world.regions[US].continent[0] = '\0';
     assert_int_equal(mrd_route_near_country(&world, "", ""), MRD_REGION_NONE);
@@ -517,16 +523,11 @@ static void test_near_country(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_data),
-        cmocka_unit_test(test_reads),
-        cmocka_unit_test(test_home),
-        cmocka_unit_test(test_token),
-        cmocka_unit_test(test_dial),
-        cmocka_unit_test(test_dial_is_drawn_per_region),
-        cmocka_unit_test(test_broken_ranking),
-        cmocka_unit_test(test_most_regions),
-        cmocka_unit_test(test_near),
-        cmocka_unit_test(test_scope_is_honest),
+        cmocka_unit_test(test_no_data),        cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_home),           cmocka_unit_test(test_token),
+        cmocka_unit_test(test_dial),           cmocka_unit_test(test_dial_is_drawn_per_region),
+        cmocka_unit_test(test_broken_ranking), cmocka_unit_test(test_most_regions),
+        cmocka_unit_test(test_near),           cmocka_unit_test(test_scope_is_honest),
         cmocka_unit_test(test_near_country),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

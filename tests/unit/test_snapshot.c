@@ -144,9 +144,9 @@ static void test_check(void **state)
         if (rows[i].at != SIZE_MAX) {
             map[rows[i].at] ^= 0x55;
         }
-        assert_int_equal(
-            mrd_snapshot_check(map, rows[i].size != 0 ? rows[i].size : mrd_snapshot_file_size()),
-            rows[i].want);
+        assert_int_equal(mrd_snapshot_check(map, rows[i].size != 0 ? rows[i].size
+                                                                   : mrd_snapshot_file_size()),
+                         rows[i].want);
         assert_int_equal(mrd_snapshot_check(map, mrd_snapshot_file_size() - 1) < 0, true);
         free(map);
     }
@@ -329,8 +329,10 @@ static void test_garbage(void **state)
 }
 
 /* Rightly signed and wrong inside: refused by name, and never handed out. */
-#define BAD(field, value) {#field " = " #value, offsetof(struct mrd_snapshot, field), \
-                           sizeof(given.field), value}
+#define BAD(field, value)                                                                      \
+    {                                                                                          \
+#field " = " #value, offsetof(struct mrd_snapshot, field), sizeof(given.field), value  \
+    }
 static void test_out_of_range(void **state)
 {
     static const struct {

@@ -92,9 +92,9 @@ static void test_hmac(void **state)
         ROW(rows[i].name);
         memset(long_key, rows[i].key_byte, sizeof(long_key));
         memset(long_data, rows[i].data_byte, sizeof(long_data));
-        mrd_hmac_sha256(rows[i].key != NULL ? (const uint8_t *)rows[i].key : long_key,
-                        rows[i].key_len, rows[i].data != NULL ? rows[i].data : (void *)long_data,
-                        rows[i].data_len, mac);
+        mrd_hmac_sha256(
+            rows[i].key != NULL ? (const uint8_t *)rows[i].key : long_key, rows[i].key_len,
+            rows[i].data != NULL ? rows[i].data : (void *)long_data, rows[i].data_len, mac);
         to_hex(mac, strlen(rows[i].mac) / 2, text);
         assert_string_equal(text, rows[i].mac);
     }
@@ -169,7 +169,8 @@ static void test_refused(void **state)
     } rows[] = {
         {"empty", "", false, MRD_EFORMAT},
         {"one byte", "v", false, MRD_EFORMAT},
-        {"another version", "v2.eu.1.2.3.00112233445566778899aabbccddeeff", false, MRD_EVERSION},
+        {"another version", "v2.eu.1.2.3.00112233445566778899aabbccddeeff", false,
+         MRD_EVERSION},
         {"version of two digits", "v10.", false, MRD_EVERSION},
         {"no version", "vx.eu.1.2.3.00112233445566778899aabbccddeeff", false, MRD_EFORMAT},
         {"a cookie of somebody else", "session=abcdef", false, MRD_EFORMAT},
@@ -245,12 +246,9 @@ static void test_other_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sha256),
-        cmocka_unit_test(test_hmac),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_tamper),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_names_that_cannot_be_written),
+        cmocka_unit_test(test_sha256),     cmocka_unit_test(test_hmac),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_tamper),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_names_that_cannot_be_written),
         cmocka_unit_test(test_other_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -154,10 +154,8 @@ static void test_may_apply(void **state)
         uint64_t deadline_ms, now_ms;
         bool want;
     } apply[] = {
-        {"lease live", 1, 10, 9, true},
-        {"at the deadline", 1, 10, 10, false},
-        {"past it", 1, 10, 11, false},
-        {"none", 1, 0, 0, false},
+        {"lease live", 1, 10, 9, true},  {"at the deadline", 1, 10, 10, false},
+        {"past it", 1, 10, 11, false},   {"none", 1, 0, 0, false},
         {"no session", 0, 10, 5, false},
     };
     (void)state;
@@ -193,8 +191,8 @@ static void test_reasons(void **state)
         }
         assert_true(islower((unsigned char)sentence[0]));
         assert_true(sentence[strlen(sentence) - 1] != '.');
-        assert_true(*hint == '\0' || (isupper((unsigned char)hint[0]) &&
-                                      hint[strlen(hint) - 1] == '.'));
+        assert_true(*hint == '\0' ||
+                    (isupper((unsigned char)hint[0]) && hint[strlen(hint) - 1] == '.'));
     }
     assert_string_equal(mrd_reason_name((enum mrd_reason)ROWS(names)), "unknown");
     assert_string_equal(mrd_reason_hint((enum mrd_reason)ROWS(names)), "");
