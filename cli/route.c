@@ -150,6 +150,21 @@ static int print_as_json(const struct mrd_snapshot *s, const struct mrd_request 
                           false);
 }
 
+/** What the authority's state means for a write that arrives now; "" when all is well. */
+static const char *state_words(const struct mrd_authority *a)
+{
+    switch (a->state) {
+    case MRD_AUTH_FROZEN:
+        return ", frozen: writes wait for a planned move";
+    case MRD_AUTH_FENCING:
+        return ", fencing: its home is being replaced";
+    case MRD_AUTH_VACANT:
+        return ", vacant: nobody may write it";
+    default:
+        return "";
+    }
+}
+
 static void explain_data(const struct mrd_snapshot *s, const struct mrd_request *r)
 {
     if (r->class_index < 0) {
@@ -162,13 +177,13 @@ static void explain_data(const struct mrd_snapshot *s, const struct mrd_request 
     if (r->partition >= 0) {
         const struct mrd_snap_partition *p = &s->partitions[r->partition];
         const struct mrd_authority *a = &p->authority;
-        printf("partition: %s, home %s, epoch %llu\n", p->name,
-               a->region < s->region_count ? s->regions[a->region].name : "none (vacant)",
-               (unsigned long long)a->epoch);
+        printf("partition: %s, home %s, epoch %llu%s\n", p->name,
+               a->region < s->region_count ? s->regions[a->region].name : "none",
+               (unsigned long long)a->epoch, state_words(a));
     }
 }
 
-static void explain(const struct mrd_snapshot *s, const struct mrd_request *r,
+static void explain(const struct mrd_snapshot *s, const struct mrd_request *r, bool given,
                     const struct mrd_route *route, uint64_t age_ms)
 {
     char span[32];
@@ -178,8 +193,8 @@ static void explain(const struct mrd_snapshot *s, const struct mrd_request *r,
     if (r->near < s->region_count) {
         printf("client:    nearest to %s by its network\n", s->regions[r->near].name);
     } else {
-        printf("client:    in no known network; taken as nearest to %s\n",
-               s->regions[s->self].name);
+        printf("client:    %s; taken as nearest to %s\n",
+               given ? "in no known network" : "not given", s->regions[s->self].name);
     }
     explain_data(s, r);
     for (unsigned i = 0; i < route->count; i++) {
@@ -208,7 +223,7 @@ static int answer(const struct mrd_snapshot *s, const struct question *q,
         return print_as_json(s, r, &route, age_ms);
     }
     if (q->explain) {
-        explain(s, r, &route, age_ms);
+        explain(s, r, q->client != NULL, &route, age_ms);
         return 0;
     }
     if (route.count == 0) {

@@ -69,10 +69,13 @@ bool conf_has(const struct conf_node *map, const char *key);
 
 void conf_error(struct conf_doc *doc, int line, int column, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/** At the value of @node; marks it bad. */
+/**
+ * At the value of @node; marks it bad. NULL says nothing: conf_get gives it for an entry that
+ * was reported already.
+ */
 void conf_error_at(struct conf_doc *doc, const struct conf_node *node, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/** At the key of @node. */
+/** At the key of @node; NULL as above. */
 void conf_error_key(struct conf_doc *doc, const struct conf_node *node, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /** "LINE:COLUMN: text" into the configuration's notes. */

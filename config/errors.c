@@ -62,6 +62,9 @@ void conf_error(struct conf_doc *doc, int line, int column, const char *fmt, ...
 void conf_error_at(struct conf_doc *doc, const struct conf_node *node, const char *fmt, ...)
 {
     va_list ap;
+    if (node == NULL) {
+        return;
+    }
     va_start(ap, fmt);
     add(doc, node->line, node->column, fmt, ap);
     va_end(ap);
@@ -72,6 +75,9 @@ void conf_error_at(struct conf_doc *doc, const struct conf_node *node, const cha
 void conf_error_key(struct conf_doc *doc, const struct conf_node *node, const char *fmt, ...)
 {
     va_list ap;
+    if (node == NULL) {
+        return;
+    }
     va_start(ap, fmt);
     add(doc, node->key_line, node->key_column, fmt, ap);
     va_end(ap);
@@ -80,7 +86,7 @@ void conf_error_key(struct conf_doc *doc, const struct conf_node *node, const ch
 void conf_note(struct conf_doc *doc, const struct conf_node *node, const char *fmt, ...)
 {
     struct mrd_config *c = &doc->config;
-    if (c->note_count == MRD_CONF_ERRORS_MAX) {
+    if (c->note_count == MRD_CONF_ERRORS_MAX || node == NULL) {
         return;
     }
     char *out = c->notes[c->note_count++];
