@@ -11,7 +11,7 @@ SQL
 cat >"$work/slow" <<'SQL'
 BEGIN;
 INSERT INTO shop.events (body) VALUES ('slow');
-SELECT pg_sleep(0.15);
+SELECT pg_sleep(0.3);
 SAVEPOINT s;
 INSERT INTO shop.events (body) VALUES ('slow, rolled back');
 ROLLBACK TO s;
@@ -24,21 +24,20 @@ client() { # FILE
 }
 for f in quick quick slow slow; do client "$work/$f" & done
 
-cut=0
-for epoch in $(seq 10 22); do
+counts="SELECT count(*) || '+' || count(*) FILTER (WHERE body = 'slow, rolled back') FROM shop.events"
+for epoch in $(seq 10 19); do
     snap events/all=epoch=$epoch
-    sleep 0.1
+    sleep 0.15
     snap events/all=state=frozen,epoch=$epoch
-    lsn=
     for _ in $(seq 200); do
-        lsn=$(q -c "SELECT meridian.drain('events', 'all', $((epoch % 3)))")
-        [ -z "$lsn" ] || break
-        cut=$((cut + 1))
+        # in one session, so that no writer finishes between the two
+        answer=$(q -c "SELECT coalesce(meridian.drain('events', 'all', $((epoch % 2 * 400)))::text, 'null')" -c "$counts" | tr '\n' ' ')
+        [ "${answer%% *}" = null ] || break
     done
-    [ -n "$lsn" ] || die "epoch $epoch never drained"
-    before=$(q -c "SELECT count(*) FROM shop.events" -c "SELECT count(*) FROM shop.events WHERE body = 'slow, rolled back'" | tr '\n' ' ')
-    sleep 0.2
-    after=$(q -c "SELECT count(*) FROM shop.events" -c "SELECT count(*) FROM shop.events WHERE body = 'slow, rolled back'" | tr '\n' ' ')
+    [ "${answer%% *}" != null ] || die "epoch $epoch never drained"
+    before=${answer#* }
+    sleep 0.35
+    after=$(q -c "$counts" | tr '\n' ' ')
     [ "$before" = "$after" ] || die "epoch $epoch: $before rows when drained, $after later"
 done
 touch "$work/stop"
