@@ -6,13 +6,15 @@
  * instead of 201.
  *
  *     GET  /whoami
- *     GET  /products                    PUT  /products/ID          {price_cents}
- *     POST /accounts                    {id?, name, balance_cents?}
- *     GET  /accounts/ID                 POST /accounts/ID/deposit  {id?, amount_cents}
- *     GET  /orders?region=R&limit=N     POST /orders, /orders/R    {id?, home_region, account?,
- *     GET  /orders/R/ID                                             lines: [{product,
- * quantity}]} GET  /events?kind=K&limit=N       POST /events               {id?, kind,
- * payload?} GET  /events/ID
+ *     GET  /products
+ *     PUT  /products/ID           {price_cents}
+ *     POST /accounts              {id?, name, balance_cents?}
+ *     GET  /accounts/ID
+ *     POST /accounts/ID/deposit   {id?, amount_cents}
+ *     GET  /orders?region=R&limit=N, /orders/R, /orders/R/ID
+ *     POST /orders, /orders/R     {id?, home_region, account?, lines: [{product, quantity}]}
+ *     GET  /events?kind=K&limit=N, /events/ID
+ *     POST /events                {id?, kind, payload?}
  */
 #include "shop.h"
 
@@ -348,7 +350,7 @@ static void run_order(const struct shop_call *call, struct order *o, struct shop
             *ret = commit;
         }
     }
-    shop_db_abandon();
+    shop_db_abandon(call->shop);
 }
 
 static void post_order(const struct shop_call *call, struct shop_reply *ret)

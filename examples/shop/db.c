@@ -4,14 +4,22 @@
  * A connection that the server closed while it was idle is noticed before it is used again, so
  * a restart of PostgreSQL costs no request more than the time it takes. One that breaks in the
  * middle of a statement is reported, not repeated: the statement may have been committed, and
- * only the client, with its id, can ask again safely.
+ * only the client, with its id, can ask again safely. The same goes for a statement that is not
+ * answered in time: the connection is given up, so that a database that hangs does not take the
+ * shop's threads with it.
  */
 #include "shop.h"
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+/* The server gives up a statement first; a commit that waits for other regions it cannot. */
+#define GRACE_MS 2000
 
 static pthread_key_t connection_key;
 
@@ -52,11 +60,13 @@ static bool is_alive(PGconn *conn)
 
 static PGconn *connection(const struct shop *shop)
 {
+    char timeout[64];
     static const char *const names[] = {"dbname", "connect_timeout", "application_name",
                                         "options", NULL};
-    const char *values[] = {shop->conninfo, "3", "shop", "-c statement_timeout=15s", NULL};
+    const char *values[] = {shop->conninfo, "3", "shop", timeout, NULL};
     PGconn *conn = pthread_getspecific(connection_key);
 
+    snprintf(timeout, sizeof(timeout), "-c statement_timeout=%u", shop->patience_ms);
     if (conn != NULL && !is_alive(conn)) {
         drop(conn);
         conn = NULL;
@@ -66,18 +76,6 @@ static PGconn *connection(const struct shop *shop)
         pthread_setspecific(connection_key, conn);
     }
     return conn;
-}
-
-void shop_db_abandon(void)
-{
-    PGconn *conn = pthread_getspecific(connection_key);
-
-    if (conn != NULL && PQtransactionStatus(conn) != PQTRANS_IDLE) {
-        PQclear(PQexec(conn, "ROLLBACK"));
-        if (PQtransactionStatus(conn) != PQTRANS_IDLE) {
-            drop(conn);
-        }
-    }
 }
 
 /* ---- errors ---- */
@@ -133,6 +131,66 @@ static void explain(struct shop_reply *reply, const PGresult *result, PGconn *co
     json_decref(o);
 }
 
+/* ---- statements ---- */
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Wait until a whole result has arrived. False when time is up or the connection broke. */
+static bool await(const struct shop *shop, PGconn *conn)
+{
+    int64_t until_ms = now_ms() + shop->patience_ms + GRACE_MS;
+
+    while (PQisBusy(conn)) {
+        struct pollfd p = {.fd = PQsocket(conn), .events = POLLIN};
+        int64_t left_ms = until_ms - now_ms();
+
+        if (left_ms <= 0) {
+            return false;
+        }
+        if (poll(&p, 1, (int)left_ms) > 0 && PQconsumeInput(conn) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The result of one statement, or NULL when none came; the connection is then of no use. */
+static PGresult *execute(const struct shop *shop, PGconn *conn, const char *sql, int count,
+                         const char *const params[])
+{
+    PGresult *last = NULL;
+
+    if (PQsendQueryParams(conn, sql, count, NULL, params, NULL, NULL, 0) == 0) {
+        return NULL;
+    }
+    for (;;) {
+        PGresult *next;
+
+        if (!await(shop, conn)) {
+            PQclear(last);
+            return NULL;
+        }
+        next = PQgetResult(conn);
+        if (next == NULL) {
+            return last;
+        }
+        PQclear(last);
+        last = next;
+    }
+}
+
+static void no_answer(struct shop_reply *reply)
+{
+    shop_fail(reply, 503, "the database did not answer; whether it did the work is not known");
+    reply->retry_after_s = 2;
+}
+
 bool shop_db_run(const struct shop *shop, const char *sql, int count,
                  const char *const params[], PGresult **ret, struct shop_reply *reply)
 {
@@ -145,7 +203,12 @@ bool shop_db_run(const struct shop *shop, const char *sql, int count,
         explain(reply, NULL, conn);
         return false;
     }
-    result = PQexecParams(conn, sql, count, NULL, params, NULL, NULL, 0);
+    result = execute(shop, conn, sql, count, params);
+    if (result == NULL) {
+        no_answer(reply);
+        drop(conn);
+        return false;
+    }
     status = PQresultStatus(result);
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
         *ret = result;
@@ -154,4 +217,16 @@ bool shop_db_run(const struct shop *shop, const char *sql, int count,
     explain(reply, result, conn);
     PQclear(result);
     return false;
+}
+
+void shop_db_abandon(const struct shop *shop)
+{
+    PGconn *conn = pthread_getspecific(connection_key);
+
+    if (conn != NULL && PQtransactionStatus(conn) != PQTRANS_IDLE) {
+        PQclear(execute(shop, conn, "ROLLBACK", 0, NULL));
+        if (PQtransactionStatus(conn) != PQTRANS_IDLE) {
+            drop(conn);
+        }
+    }
 }

@@ -1,5 +1,5 @@
 /*
- * shop --listen ADDRESS:PORT --db CONNINFO --region NAME
+ * shop --listen ADDRESS:PORT --db CONNINFO --region NAME [--patience SECONDS]
  *
  * The HTTP side of the shop: libmicrohttpd with a thread per connection, a request's body
  * gathered up to a limit and parsed as JSON, and the answer sent as api.c gave it.
@@ -154,7 +154,8 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **state,
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: shop --listen ADDRESS:PORT --db CONNINFO --region NAME\n");
+    fprintf(stderr, "usage: shop --listen ADDRESS:PORT --db CONNINFO --region NAME"
+                    " [--patience SECONDS]\n");
     return 2;
 }
 
@@ -208,8 +209,10 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
                                             {"db", required_argument, NULL, 'd'},
                                             {"region", required_argument, NULL, 'r'},
+                                            {"patience", required_argument, NULL, 'p'},
                                             {NULL, 0, NULL, 0}};
-    static struct shop shop = {.conninfo = "", .region = "here"};
+    static struct shop shop = {.conninfo = "", .region = "here", .patience_ms = 10000};
+    unsigned long patience_s;
     struct sockaddr_in addr;
     const char *listen = "127.0.0.1:9000";
     int c;
@@ -224,6 +227,13 @@ int main(int argc, char **argv)
             break;
         case 'r':
             shop.region = optarg;
+            break;
+        case 'p':
+            patience_s = strtoul(optarg, NULL, 10);
+            if (patience_s < 1 || patience_s > 3600) {
+                return usage();
+            }
+            shop.patience_ms = (unsigned)patience_s * 1000;
             break;
         default:
             return usage();

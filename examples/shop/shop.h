@@ -21,6 +21,7 @@
 struct shop {
     const char *conninfo; /* of libpq */
     const char *region;   /* shown on the page and in /whoami */
+    unsigned patience_ms; /* how long a statement may take */
 };
 
 /** One request being answered. */
@@ -68,4 +69,4 @@ bool shop_db_run(const struct shop *shop, const char *sql, int count,
                  const char *const params[], PGresult **ret, struct shop_reply *reply);
 
 /** Leave a transaction that failed in the middle, so that the connection can be used again. */
-void shop_db_abandon(void);
+void shop_db_abandon(const struct shop *shop);
