@@ -36,6 +36,15 @@
 /* a region that could not be reached is avoided by reads for so long, in ms */
 #define NGX_HTTP_MERIDIAN_AVOID       2000
 
+/*
+ * Sent bytes that another edge has not acknowledged for so long, in ms, mean
+ * that the link is cut: some retransmissions over the longest round trip.
+ * A connection that broke after this long silence tells more than one that
+ * broke at once, which may just have been idle for too long.
+ */
+#define NGX_HTTP_MERIDIAN_UNACKED     3000
+#define NGX_HTTP_MERIDIAN_SILENCE     1000
+
 /* meridian_write off */
 #define NGX_HTTP_MERIDIAN_NO_WRITES   0x40000000
 

@@ -367,16 +367,31 @@ static void
 ngx_http_meridian_read_failed(ngx_peer_connection_t *pc,
     ngx_http_meridian_peer_data_t *mp)
 {
+    ngx_uint_t                unreachable;
+    ngx_http_upstream_t      *u;
     ngx_http_meridian_ctx_t  *ctx;
 
     ctx = mp->ctx;
+    u = mp->request->upstream;
+
+    /* no connection, or one over which nothing came back for long */
+
+    unreachable = !mp->local && u->headers_in.status_n == 0
+                  && (!u->request_sent
+                      || ngx_current_msec - u->start_time
+                         >= NGX_HTTP_MERIDIAN_SILENCE);
+
+    if (unreachable) {
+        pc->cached = 0;
+        ngx_http_meridian_avoid(ctx->targets[ctx->current].region);
+    }
 
     /*
      * An idle connection may just have been closed: nginx then tries once
      * more on its own, and that is to be here again.
      */
 
-    if (pc->cached && mp->request->upstream->headers_in.status_n == 0
+    if (pc->cached && u->headers_in.status_n == 0
         && pc->connection && !pc->connection->read->timedout
         && !pc->connection->write->timedout)
     {
@@ -387,13 +402,8 @@ ngx_http_meridian_read_failed(ngx_peer_connection_t *pc,
         return;
     }
 
-    if (mp->local) {
-        if (mp->local_tries) {
-            return;
-        }
-
-    } else if (!mp->request->upstream->request_sent) {
-        ngx_http_meridian_avoid(ctx->targets[ctx->current].region);
+    if (mp->local && mp->local_tries) {
+        return;
     }
 
     if (ctx->current + 1 < ctx->ntargets) {
@@ -514,14 +524,31 @@ ngx_http_meridian_reinit_request(ngx_http_request_t *r)
 
 #if (NGX_HTTP_SSL)
 
-/* one TLS session per region and worker */
+/*
+ * One TLS session per region and worker.  nginx asks for it when a connection
+ * to another edge has just been made, which is also the moment to say how long
+ * that edge may leave our bytes without an acknowledgement: when a link is
+ * cut, requests on connections kept alive must not wait for
+ * proxy_read_timeout.
+ */
 
 static ngx_int_t
 ngx_http_meridian_set_session(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_meridian_peer_data_t  *mp = data;
 
+    int         timeout;
     mrd_region  region;
+
+    timeout = NGX_HTTP_MERIDIAN_UNACKED;
+
+    if (setsockopt(pc->connection->fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+                   (const void *) &timeout, sizeof(int))
+        == -1)
+    {
+        ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,
+                      "setsockopt(TCP_USER_TIMEOUT) failed, ignored");
+    }
 
     region = mp->ctx->targets[mp->ctx->current].region;
 
