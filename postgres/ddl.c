@@ -15,8 +15,8 @@
  * Refused before they run: what cannot be repeated elsewhere with the same
  * outcome, namely CREATE TABLE AS and SELECT INTO (the rows would be computed
  * twice), the CONCURRENTLY forms (they cannot run inside a replicated
- * transaction), and a new column whose default would give each region other
- * values.
+ * transaction), and new columns or conversions whose expression would give each
+ * region other values.
  *
  * Maintenance that changes no definition (REINDEX, CLUSTER, REFRESH) is every
  * region's own affair.
@@ -36,6 +36,8 @@
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/optimizer.h"
+#include "parser/parse_expr.h"
+#include "parser/parse_relation.h"
 #include "replication/message.h"
 #include "rewrite/rewriteHandler.h"
 #include "tcop/utility.h"
@@ -167,6 +169,50 @@ drops_class_relation(DropStmt *stmt)
 	return false;
 }
 
+static bool
+has_rows(Relation rel)
+{
+	Question	q = {NULL, false};
+
+	q.sql = psprintf("SELECT EXISTS (SELECT FROM ONLY %s)",
+					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+												RelationGetRelationName(rel)));
+	meridian_as_superuser(ask_question, &q);
+	return q.answer;
+}
+
+/* USING may name any column of the table, as it was before. */
+static void
+check_using(RangeVar *rv, const char *column, Node *raw)
+{
+	Oid			relid = RangeVarGetRelid(rv, AccessShareLock, true);
+	Relation	rel;
+	MeridianAttachment att;
+
+	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_RELATION)
+		return;
+	rel = table_open(relid, NoLock);
+	if (meridian_attachment(rel, &att))
+	{
+		ParseState *pstate = make_parsestate(NULL);
+		Node	   *expr;
+
+		addNSItemToQuery(pstate,
+						 addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL,
+													   false, true),
+						 false, true, true);
+		expr = transformExpr(pstate, copyObject(raw), EXPR_KIND_ALTER_COL_TRANSFORM);
+		if (contain_mutable_functions(expr) && has_rows(rel))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot convert column \"%s\" by an expression that each region would compute for itself",
+							column),
+					 errhint("Add a new column, UPDATE the rows, then drop the old one.")));
+		free_parsestate(pstate);
+	}
+	table_close(rel, NoLock);
+}
+
 static void
 check_alter_table(AlterTableStmt *stmt)
 {
@@ -179,6 +225,8 @@ check_alter_table(AlterTableStmt *stmt)
 		if (cmd->subtype == AT_DetachPartition &&
 			((PartitionCmd *) cmd->def)->concurrent && is_class_relation(stmt->relation))
 			refuse_form("DETACH PARTITION CONCURRENTLY", "Leave out CONCURRENTLY.");
+		if (cmd->subtype == AT_AlterColumnType && ((ColumnDef *) cmd->def)->raw_default != NULL)
+			check_using(stmt->relation, cmd->name, ((ColumnDef *) cmd->def)->raw_default);
 	}
 }
 
@@ -383,15 +431,8 @@ check_new_column(Relation rel, const char *column)
 {
 	AttrNumber	attno = get_attnum(RelationGetRelid(rel), column);
 	Node	   *expr = attno > 0 ? build_column_default(rel, attno) : NULL;
-	Question	q = {NULL, false};
 
-	if (expr == NULL || !contain_mutable_functions(expr))
-		return;
-	q.sql = psprintf("SELECT EXISTS (SELECT FROM ONLY %s)",
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												RelationGetRelationName(rel)));
-	meridian_as_superuser(ask_question, &q);
-	if (q.answer)
+	if (expr != NULL && contain_mutable_functions(expr) && has_rows(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot add column \"%s\" with a default that each region would compute for itself",

@@ -138,6 +138,8 @@ SELECT test.fails('ALTER TABLE shop.events ADD COLUMN g int GENERATED ALWAYS AS 
 ALTER TABLE shop.events ADD COLUMN k int DEFAULT 1 + 2, ADD COLUMN w int GENERATED ALWAYS AS (id * 2) STORED;
 ALTER TABLE shop.events ADD COLUMN at timestamptz;
 ALTER TABLE shop.events ALTER COLUMN at SET DEFAULT now();
+SELECT test.fails('ALTER TABLE shop.events ALTER COLUMN body TYPE text USING body || id || clock_timestamp()', '0A000', 'column "body"', 'UPDATE');
+ALTER TABLE shop.events ALTER COLUMN body TYPE varchar(100) USING upper(body);
 TRUNCATE shop.events;
 ALTER TABLE shop.events ADD COLUMN u uuid DEFAULT gen_random_uuid();
 
