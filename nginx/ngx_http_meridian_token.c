@@ -477,7 +477,8 @@ ngx_http_meridian_header_filter(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    if (ctx->by_token && ctx->current && !ctx->forwarded
+    if (ctx->by_token && ctx->targets[ctx->current].local && !ctx->home_here
+        && !ctx->forwarded
         && ngx_http_meridian_add_header(r, "Meridian-Stale-Read",
                                         &ngx_http_meridian_possible)
            != NGX_OK)

@@ -162,7 +162,7 @@ static void get_products(const struct shop_call *call, struct shop_reply *ret)
 
 static void put_product(const struct shop_call *call, struct shop_reply *ret)
 {
-    struct number price;
+    struct number price = {""};
     const char *params[] = {call->segments[1], need_number(call, "price_cents", &price, ret)};
 
     if (params[1] != NULL) {
@@ -199,7 +199,7 @@ static void post_account(const struct shop_call *call, struct shop_reply *ret)
 
 static void post_deposit(const struct shop_call *call, struct shop_reply *ret)
 {
-    struct number amount;
+    struct number amount = {""};
     const char *params[] = {call->segments[1], need_number(call, "amount_cents", &amount, ret),
                             text_of(call, "id")};
 
@@ -217,7 +217,7 @@ static void post_deposit(const struct shop_call *call, struct shop_reply *ret)
 
 static void get_orders(const struct shop_call *call, struct shop_reply *ret)
 {
-    struct number limit;
+    struct number limit = {""};
     const char *params[] = {call->segment_count > 1 ? call->segments[1]
                                                     : call->argument(call->http, "region"),
                             limit_of(call, &limit)};
@@ -381,7 +381,7 @@ static void post_order(const struct shop_call *call, struct shop_reply *ret)
 
 static void get_events(const struct shop_call *call, struct shop_reply *ret)
 {
-    struct number limit;
+    struct number limit = {""};
     const char *params[] = {call->argument(call->http, "kind"), limit_of(call, &limit)};
 
     answer_query(call,
