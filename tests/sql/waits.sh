@@ -123,7 +123,7 @@ rm -rf "$w"
 q -c "ALTER SYSTEM RESET synchronous_standby_names" -c "SELECT pg_reload_conf()" >/dev/null
 
 # --- first write per epoch is remembered for the receipt
-snap events/all=epoch=6
+snap events/all=epoch=60
 before=$(date +%s%3N)
 q -c "INSERT INTO shop.events VALUES (60, 'first')"
 first=$(q -c "SELECT x->>'first_write_ms' FROM jsonb_array_elements(meridian.agent_partitions()) x WHERE x->>'class' = 'events'")
