@@ -24,6 +24,8 @@
 #include <string.h>
 
 #define GRACE_NS (1000 * MRDI_MS) /* patience with live replicas beyond those we must have */
+#define DEAD_PATIENCE_NS                                                                       \
+    (10000 * MRDI_MS) /* with replicas that were lost together with the home */
 
 /* ---- judging one partition ---- */
 
@@ -32,6 +34,7 @@ enum outcome { WAIT, GRANT, VACATE };
 struct judgement {
     enum outcome outcome;
     mrd_regions fenced, dead;    /* other replicas: refused; neither refused nor live */
+    mrd_regions pending;         /* live, but have not refused */
     bool home_expired;           /* the grant rests on the old home's expiry */
     unsigned to;                 /* GRANT: the successor */
     struct mrd_fence_record cut; /* GRANT: the refusal that reached furthest */
@@ -112,11 +115,10 @@ static bool feasible(const struct mrdi_view *v, const struct mrd_conf_class *cla
 }
 
 static void collect(const struct mrdi_view *v, const struct mrd_conf_class *class, unsigned t,
-                    struct judgement *j, mrd_regions *ret_pending)
+                    struct judgement *j)
 {
     bool first = true;
 
-    *ret_pending = 0;
     for (unsigned b = 0; b < v->config->region_count; b++) {
         struct mrd_fence_record f;
         uint64_t revision;
@@ -124,7 +126,7 @@ static void collect(const struct mrdi_view *v, const struct mrd_conf_class *clas
             continue;
         }
         if (!fence_of(v, t, b, &f, &revision)) {
-            *(mrdi_live(v, b) ? ret_pending : &j->dead) |= bit(b);
+            *(mrdi_live(v, b) ? &j->pending : &j->dead) |= bit(b);
             continue;
         }
         j->fenced |= bit(b);
@@ -136,18 +138,35 @@ static void collect(const struct mrdi_view *v, const struct mrd_conf_class *clas
     }
 }
 
+/*
+ * A replica that was still thought live when the home was last heard may have applied more than
+ * anybody who refused. It gets time to come back and refuse; after that the class's other
+ * copies go on without it, and the closed epoch names it as unfenced. (The wall clocks only
+ * choose who is waited for; no safety hangs on them.)
+ */
+static bool lost_together(const struct mrdi_view *v, unsigned t, mrd_regions dead)
+{
+    for (unsigned b = 0; b < v->config->region_count; b++) {
+        if (has(dead, b) && v->regions[b].has_session &&
+            v->regions[b].session.expired_ms >= v->regions[t].failover.fault_ms) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The fences that this class needs are up. */
 static bool fenced_enough(struct mrdi_step *s, const struct mrd_conf_class *class, unsigned t,
-                          mrd_regions pending, struct judgement *j)
+                          struct judgement *j)
 {
     struct mrdi_region_view *r = &s->v.regions[t];
     mrd_boot_ns age_ns = mrdi_age_ns(&s->c->failovers[t], r->failover_revision, s->now_ns);
 
     if (class->durability == MRD_QUORUM) {
         return (unsigned)__builtin_popcount(j->fenced) >= refusals_needed(class) &&
-               (pending == 0 || age_ns >= GRACE_NS);
+               (j->pending == 0 || age_ns >= GRACE_NS);
     }
-    if (pending != 0) {
+    if (j->pending != 0 || (age_ns < DEAD_PATIENCE_NS && lost_together(&s->v, t, j->dead))) {
         return false;
     }
     j->home_expired = r->has_session && r->session.expired;
@@ -179,16 +198,15 @@ static int successor(const struct mrdi_view *v, const struct mrd_conf_class *cla
 static void judge(struct mrdi_step *s, const struct mrd_conf_class *class, unsigned t,
                   struct judgement *j)
 {
-    mrd_regions pending;
     int to;
 
     *j = (struct judgement){.outcome = WAIT};
-    collect(&s->v, class, t, j, &pending);
+    collect(&s->v, class, t, j);
     if (!feasible(&s->v, class, t, j->fenced, j->why)) {
         j->outcome = VACATE;
         return;
     }
-    if (!fenced_enough(s, class, t, pending, j)) {
+    if (!fenced_enough(s, class, t, j)) {
         return;
     }
     to = successor(&s->v, class, t, j->fenced);
@@ -436,6 +454,7 @@ static void grant(struct mrdi_step *s, const struct mrdi_partition *p, unsigned 
 {
     const struct mrdi_region_view *home = &s->v.regions[t];
     const char *to = mrdi_name(&s->v, j->to);
+    char unfenced[256];
     struct mrd_receipt_record r;
     struct mrd_closed_record closed = {
         .cut = j->cut.applied_lsn,
@@ -443,6 +462,7 @@ static void grant(struct mrdi_step *s, const struct mrdi_partition *p, unsigned 
         .cut_boot_ms = j->cut.applied_boot_ms,
         .reason = "failover",
         .receipt = home->failover.id + p->index,
+        .unfenced = j->dead | j->pending,
         .at_ms = s->wall_ms,
     };
 
@@ -461,11 +481,13 @@ static void grant(struct mrdi_step *s, const struct mrdi_partition *p, unsigned 
     r.granted_ms = s->wall_ms;
     mrdi_put_receipt(s->p, &r);
     end_move(s, p);
+    names_of(&s->v, closed.unfenced, unfenced, sizeof(unfenced));
     mrd_proposal_event(s->p, s->store, s->wall_ms,
                        "event=authority.granted class=%s partition=%s region=%s epoch=%llu "
-                       "prev=%s reason=failover cut=%X/%X",
+                       "prev=%s reason=failover cut=%X/%X%s%s",
                        p->class->name, p->name, to, (unsigned long long)a->epoch,
-                       mrdi_name(&s->v, t), (unsigned)(closed.cut >> 32), (unsigned)closed.cut);
+                       mrdi_name(&s->v, t), (unsigned)(closed.cut >> 32), (unsigned)closed.cut,
+                       unfenced[0] != '\0' ? " unfenced=" : "", unfenced);
 }
 
 static void vacate(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,

@@ -160,6 +160,7 @@ static void put_closed(struct mrd_buf *out, const struct mrd_closed_record *c)
     mrd_buf_put_u64(out, c->cut_boot_ms);
     mrd_buf_put_str(out, c->reason);
     mrd_buf_put_u64(out, c->receipt);
+    mrd_buf_put_u16(out, c->unfenced);
     mrd_buf_put_u64(out, c->at_ms);
 }
 
@@ -172,6 +173,7 @@ static void get_closed(struct mrd_buf *in, struct mrd_closed_record *ret)
     ret->cut_boot_ms = mrd_buf_get_u64(in);
     get_text(in, ret->reason, sizeof(ret->reason));
     ret->receipt = mrd_buf_get_u64(in);
+    ret->unfenced = mrd_buf_get_u16(in);
     ret->at_ms = mrd_buf_get_u64(in);
 }
 

@@ -660,54 +660,81 @@ static void check_epochs(struct world *w)
     }
 }
 
-/* Against the closed epochs as the furthest replica knows them. */
-static void check_commit(struct world *w, const struct mrd_authority *a, unsigned origin,
-                         const struct world_commit *c)
+/* The authority as the furthest replica's store has it. */
+static bool furthest(struct world *w, unsigned p, struct mrd_authority_record *ret)
 {
-    for (unsigned k = 0; k < a->history_count; k++) {
-        const struct mrd_closed_epoch *h = &a->history[k];
-        if (h->epoch != c->epoch || h->region != origin || c->lsn <= h->cut) {
+    const char *name;
+    const struct mrd_conf_class *k = mrd_partition_at(w->config, p, &name);
+    char key[MRD_KEY_MAX];
+    bool found = false;
+
+    snprintf(key, sizeof(key), "authority/%s/%s", k->name, name);
+    for (unsigned i = 0; i < w->config->region_count; i++) {
+        struct mrd_authority_record a;
+        struct mrd_entry e;
+        struct mrd_buf b;
+        if (mrd_store_get(mrd_memory_store(w->memory, i), key, &e) != 0) {
             continue;
         }
-        if (c->acked && class_of(w, c->partition)->durability == MRD_QUORUM) {
-            broken(w, "acknowledged commit %llu of %s lies past the cut %llu of epoch %llu",
-                   (unsigned long long)c->lsn, w->config->regions[origin].name,
-                   (unsigned long long)h->cut, (unsigned long long)c->epoch);
-        }
-        for (unsigned j = 0; j < w->config->region_count; j++) {
-            if (j != origin && c->fate[j] == 1 + MRD_ACCEPT) {
-                broken(w, "%s applied commit %llu of %s past the cut %llu of epoch %llu",
-                       w->config->regions[j].name, (unsigned long long)c->lsn,
-                       w->config->regions[origin].name, (unsigned long long)h->cut,
-                       (unsigned long long)c->epoch);
-            }
+        b = mrd_buf_reader(e.value, e.len);
+        if (mrd_authority_record_decode(&b, &a) == 0 && (!found || a.epoch > ret->epoch)) {
+            *ret = a;
+            found = true;
         }
     }
+    return found;
 }
 
-static const struct mrd_authority *furthest(const struct world *w, unsigned p)
+/* The closed epoch that a commit of @origin belongs to, or NULL. */
+static const struct mrd_closed_record *epoch_of(const struct world *w,
+                                                const struct mrd_authority_record *a,
+                                                unsigned origin, const struct world_commit *c)
 {
-    const struct mrd_authority *best = NULL;
-
-    for (unsigned i = 0; i < w->config->region_count; i++) {
-        const struct mrd_snapshot *s = w->regions[i].snapshot;
-        if (p < s->partition_count &&
-            (best == NULL || s->partitions[p].authority.epoch > best->epoch)) {
-            best = &s->partitions[p].authority;
+    for (unsigned k = 0; k < a->history_count; k++) {
+        if (a->history[k].epoch == c->epoch &&
+            strcmp(a->history[k].region, w->config->regions[origin].name) == 0) {
+            return &a->history[k];
         }
     }
-    return best;
+    return NULL;
+}
+
+static void check_commit(struct world *w, const struct mrd_closed_record *h, unsigned origin,
+                         const struct world_commit *c)
+{
+    if (h == NULL || c->lsn <= h->cut) {
+        return;
+    }
+    if (c->acked && class_of(w, c->partition)->durability == MRD_QUORUM) {
+        broken(w, "acknowledged commit %llu of %s lies past the cut %llu of epoch %llu",
+               (unsigned long long)c->lsn, w->config->regions[origin].name,
+               (unsigned long long)h->cut, (unsigned long long)c->epoch);
+    }
+    for (unsigned j = 0; j < w->config->region_count; j++) {
+        if (j != origin && c->fate[j] == 1 + MRD_ACCEPT && (h->unfenced >> j & 1u) == 0) {
+            broken(w, "%s applied commit %llu of %s past the cut %llu of epoch %llu",
+                   w->config->regions[j].name, (unsigned long long)c->lsn,
+                   w->config->regions[origin].name, (unsigned long long)h->cut,
+                   (unsigned long long)c->epoch);
+        }
+    }
 }
 
 static void check_cuts(struct world *w)
 {
-    for (unsigned o = 0; o < w->config->region_count; o++) {
-        for (unsigned k = 0; k < w->regions[o].wal_count; k++) {
-            const struct world_commit *c = &w->regions[o].wal[k];
-            const struct mrd_authority *a =
-                c->partition >= 0 ? furthest(w, (unsigned)c->partition) : NULL;
-            if (a != NULL) {
-                check_commit(w, a, o, c);
+    unsigned count = mrd_partition_count(w->config);
+
+    for (unsigned p = 0; p < count; p++) {
+        struct mrd_authority_record a;
+        if (!furthest(w, p, &a)) {
+            continue;
+        }
+        for (unsigned o = 0; o < w->config->region_count; o++) {
+            for (unsigned k = 0; k < w->regions[o].wal_count; k++) {
+                const struct world_commit *c = &w->regions[o].wal[k];
+                if (c->partition == (int)p) {
+                    check_commit(w, epoch_of(w, &a, o, c), o, c);
+                }
             }
         }
     }
@@ -920,27 +947,19 @@ bool world_receipt(struct world *w, const char *region, const char *class_name,
     return n.found;
 }
 
-/* Does the commit count, by the history: is it of the present epoch, or before its cut? */
-static bool counts(const struct mrd_authority *a, unsigned origin, const struct world_commit *c)
-{
-    for (unsigned k = 0; k < a->history_count; k++) {
-        if (a->history[k].epoch == c->epoch) {
-            return a->history[k].region == origin && c->lsn <= a->history[k].cut;
-        }
-    }
-    return a->epoch == c->epoch && a->region == origin;
-}
-
 /* Everybody else applied it, or everybody else has it in the tail: nobody lacks it. */
 static void expect_commit(struct world *w, unsigned o, const struct world_commit *c,
-                          const struct mrd_authority *a)
+                          const struct mrd_authority_record *a)
 {
     const struct mrd_conf_class *k = class_of(w, c->partition);
-    uint8_t expected = counts(a, o, c) ? 1 + MRD_ACCEPT : 1 + MRD_ACCEPT_TAIL;
+    const struct mrd_closed_record *h = epoch_of(w, a, o, c);
+    bool counts = h != NULL ? c->lsn <= h->cut : a->epoch == c->epoch;
+    uint8_t expected = counts ? 1 + MRD_ACCEPT : 1 + MRD_ACCEPT_TAIL;
 
-    w->reconciled += expected == 1 + MRD_ACCEPT_TAIL;
+    w->reconciled += !counts;
     for (unsigned j = 0; j < w->config->region_count; j++) {
-        if (j != o && (k->replicas >> j & 1u) != 0 && c->fate[j] != expected) {
+        bool unfenced = !counts && h != NULL && (h->unfenced >> j & 1u) != 0;
+        if (j != o && (k->replicas >> j & 1u) != 0 && c->fate[j] != expected && !unfenced) {
             broken(w, "%s: commit %llu of %s (%s, epoch %llu) has fate %u instead of %u",
                    w->config->regions[j].name, (unsigned long long)c->lsn,
                    w->config->regions[o].name, k->name, (unsigned long long)c->epoch,
@@ -951,20 +970,23 @@ static void expect_commit(struct world *w, unsigned o, const struct world_commit
 
 void world_expect_converged(struct world *w)
 {
+    unsigned count = mrd_partition_count(w->config);
+
     w->write_every_ms = 0;
     world_run(w, 3000);
     check_cuts(w);
     w->reconciled = 0;
-    for (unsigned o = 0; o < w->config->region_count; o++) {
-        for (unsigned k = 0; k < w->regions[o].wal_count; k++) {
-            const struct world_commit *c = &w->regions[o].wal[k];
-            const struct mrd_authority *a;
-            if (c->partition < 0) {
-                continue;
-            }
-            a = furthest(w, (unsigned)c->partition);
-            if (a->state == MRD_AUTH_OPEN) {
-                expect_commit(w, o, c, a);
+    for (unsigned p = 0; p < count; p++) {
+        struct mrd_authority_record a;
+        if (!furthest(w, p, &a) || a.state != MRD_AUTH_OPEN) {
+            broken(w, "%s has no home", class_of(w, (int)p)->name);
+        }
+        for (unsigned o = 0; o < w->config->region_count; o++) {
+            for (unsigned k = 0; k < w->regions[o].wal_count; k++) {
+                const struct world_commit *c = &w->regions[o].wal[k];
+                if (c->partition == (int)p) {
+                    expect_commit(w, o, c, &a);
+                }
             }
         }
     }

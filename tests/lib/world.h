@@ -11,7 +11,8 @@
  *                 class is promoted before the lease ends, and there the third law counts
  *   epochs        no replica ever sees an epoch go back
  *   acknowledged  no acknowledged commit of a quorum class lies past the cut of its epoch
- *   cut           nobody but its origin keeps a commit past the cut of its epoch
+ *   cut           nobody but its origin keeps a commit past the cut of its epoch, save replicas
+ *                 that the closed epoch names as unfenced
  *
  * A broken law makes the test fail with the seed and the time.
  */

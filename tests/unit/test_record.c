@@ -49,7 +49,8 @@ static void example_authority(union any *r)
         .state = MRD_AUTH_VACANT,
         .why = "nobody is left",
         .history_count = 2,
-        .history = {{7, "us", 100, 1, 2, "move", 3, 4}, {8, "eu", 200, 5, 6, "failover", 7, 8}},
+        .history = {{7, "us", 100, 1, 2, "move", 3, 1, 4},
+                    {8, "eu", 200, 5, 6, "failover", 7, 4, 8}},
     };
 }
 

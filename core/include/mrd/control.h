@@ -24,20 +24,21 @@
 
 /** A store transaction with the storage of its values. Owned by the caller, reused. */
 struct mrd_proposal {
-    bool wanted;          /* false: nothing to propose */
-    struct mrd_txn txn;   /* values point into @bytes */
-    char what[160];       /* its first audit event, already part of the txn; may be empty */
+    bool wanted;        /* false: nothing to propose */
+    struct mrd_txn txn; /* values point into @bytes */
+    char what[160];     /* its first audit event, already part of the txn; may be empty */
     uint8_t bytes[64 * 1024];
     size_t used;
-    bool overflow;        /* something did not fit; such a proposal is never wanted */
+    bool overflow; /* something did not fit; such a proposal is never wanted */
     uint8_t event_count;
 };
 
 /*
  * The host proposes one transaction at a time for each role, and steps that role again when the
  * outcome is known or was given up. Two outstanding proposals of one role are safe (they race,
- * and compare-and-swap lets one win) but useless. It gives one up at once when the store's leader
- * changed, else after a second: a renewal that hangs on a dead leader must not cost the lease.
+ * and compare-and-swap lets one win) but useless. It gives one up at once when the store's
+ * leader changed, else after a second: a renewal that hangs on a dead leader must not cost the
+ * lease.
  */
 
 /* ---- coordinator ---- */
@@ -45,14 +46,14 @@ struct mrd_proposal {
 /** Zero it at start and whenever the configuration's regions or partitions change. */
 struct mrd_coordinator {
     struct mrd_seen {
-        uint64_t revision;       /* of the record last seen */
-        mrd_boot_ns applied_ns;  /* our clock when we applied it */
-    } seen[MRD_REGIONS_MAX],     /* sessions */
+        uint64_t revision;      /* of the record last seen */
+        mrd_boot_ns applied_ns; /* our clock when we applied it */
+    } seen[MRD_REGIONS_MAX],    /* sessions */
         failovers[MRD_REGIONS_MAX],
         moves[MRD_PARTITIONS_MAX]; /* order as in the configuration */
-    mrd_boot_ns since_ns;        /* we became coordinator, 0: we are not */
-    uint8_t seed[32];            /* random bytes from the host, fresh for each process; becomes
-                                    the token key of a new deployment */
+    mrd_boot_ns since_ns;          /* we became coordinator, 0: we are not */
+    uint8_t seed[32]; /* random bytes from the host, fresh for each process; becomes
+                         the token key of a new deployment */
 };
 
 /**
@@ -92,8 +93,8 @@ void mrd_coordinator_lead(struct mrd_coordinator *c, bool leads, mrd_boot_ns now
  * old home resumes it when it returns, or a successor that appears is granted the next one.
  */
 void mrd_coordinator_step(struct mrd_coordinator *c, const struct mrd_config *config,
-                          const struct mrd_store *store, mrd_boot_ns now_ns, mrd_wall_ms wall_ms,
-                          struct mrd_proposal *ret);
+                          const struct mrd_store *store, mrd_boot_ns now_ns,
+                          mrd_wall_ms wall_ms, struct mrd_proposal *ret);
 
 /** Region that should lead the store: live, and home of the fewest partitions; or -1. */
 int mrd_coordinator_preferred_leader(const struct mrd_config *config,
@@ -107,7 +108,7 @@ void mrd_health_of(const struct mrd_config *config, const struct mrd_store *stor
 
 /** What this region measured about itself and the others, filled by the agent. */
 struct mrd_local {
-    bool canary_ok;       /* a canary reached the local WAL since the last renewal */
+    bool canary_ok;        /* a canary reached the local WAL since the last renewal */
     mrd_boot_ns canary_ns; /* our clock before that canary was sent */
     struct mrd_session_record report; /* everything but session, seq, expired */
     /* Per partition, in the order of the configuration (mrd_partition_index). */
@@ -139,15 +140,15 @@ struct mrd_local {
 
 struct mrd_region_state {
     mrd_region self;
-    mrd_session session;   /* 0: we have none */
-    mrd_session opening;   /* proposed, not yet seen committed; grants no lease by itself */
-    uint64_t seq;          /* of the last renewal sent; never sent twice, so that a renewal whose
-                              outcome was unknown cannot pass for a later one */
-    uint64_t pending_seq;  /* sent, not yet seen committed */
-    mrd_boot_ns pending_ns; /* our clock before it was sent */
+    mrd_session session;  /* 0: we have none */
+    mrd_session opening;  /* proposed, not yet seen committed; grants no lease by itself */
+    uint64_t seq;         /* of the last renewal sent; never sent twice, so that a renewal whose
+                             outcome was unknown cannot pass for a later one */
+    uint64_t pending_seq; /* sent, not yet seen committed */
+    mrd_boot_ns pending_ns;  /* our clock before it was sent */
     mrd_boot_ns deadline_ns; /* lease deadline; 0: none */
     mrd_boot_ns last_sent_ns;
-    uint64_t sent_reach;    /* what it said about the others: a change is worth a renewal */
+    uint64_t sent_reach; /* what it said about the others: a change is worth a renewal */
 };
 
 /**
@@ -178,8 +179,9 @@ struct mrd_duty {
     } kind;
     uint64_t move;
     mrd_epoch epoch;
-    mrd_region tail_origin; /* the newest epoch that a failover closed, whose lost tail belongs */
-    mrd_epoch tail_epoch;   /* into its receipt; 0: none */
+    mrd_region
+        tail_origin;      /* the newest epoch that a failover closed, whose lost tail belongs */
+    mrd_epoch tail_epoch; /* into its receipt; 0: none */
 };
 
 /** Work out the duties, one for each partition in the order of the configuration. */

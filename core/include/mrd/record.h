@@ -27,16 +27,16 @@
 /** One region's position in the stream of another, or a probe of it. */
 struct mrd_peer_report {
     char region[MRD_NAME_MAX];
-    uint8_t reachable;       /* bits: MRD_SEES_* as of the last probes, hysteresis applied */
+    uint8_t reachable; /* bits: MRD_SEES_* as of the last probes, hysteresis applied */
     uint32_t rtt_us;
-    mrd_lsn applied_lsn;     /* of @region's WAL, applied and flushed here */
+    mrd_lsn applied_lsn; /* of @region's WAL, applied and flushed here */
     mrd_session applied_session;
     uint64_t applied_boot_ms;
     uint64_t lag_bytes;
-    mrd_lsn catch_up_lsn;    /* its WAL position when the reporting region's session was opened;
-                                until it is applied the reporter counts as recovering. Filled by
-                                core, not by the agent */
-    uint8_t refused;         /* its stream is closed and will stay closed (fence obeyed) */
+    mrd_lsn catch_up_lsn; /* its WAL position when the reporting region's session was opened;
+                             until it is applied the reporter counts as recovering. Filled by
+                             core, not by the agent */
+    uint8_t refused;      /* its stream is closed and will stay closed (fence obeyed) */
 };
 
 #define MRD_SEES_AGENT 1u /* its agent answers */
@@ -44,17 +44,17 @@ struct mrd_peer_report {
 #define MRD_SEES_EDGE 4u  /* its edge answers HTTP */
 
 struct mrd_session_record {
-    mrd_session session; /* grows by one for each new session of the region */
-    uint64_t seq;        /* of the renewal */
-    bool expired;        /* committed by the coordinator; an expired session never revives */
+    mrd_session session;    /* grows by one for each new session of the region */
+    uint64_t seq;           /* of the renewal */
+    bool expired;           /* committed by the coordinator; an expired session never revives */
     mrd_wall_ms expired_ms; /* when that was decided; 0: not */
-    mrd_lsn opened_lsn;  /* wal_lsn when this session was opened: everything that earlier
-                            sessions committed lies before it */
+    mrd_lsn opened_lsn;     /* wal_lsn when this session was opened: everything that earlier
+                               sessions committed lies before it */
     uint64_t after_failover; /* id of the region's latest failover if that was over, and known
                                 here, when this session was opened; 0: there was none */
-    uint8_t ready;       /* bits: MRD_SEES_* of itself */
-    mrd_lsn wal_lsn;     /* own flushed WAL position at the canary */
-    uint64_t boot_ms;    /* own CLOCK_BOOTTIME at the canary */
+    uint8_t ready;           /* bits: MRD_SEES_* of itself */
+    mrd_lsn wal_lsn;         /* own flushed WAL position at the canary */
+    uint64_t boot_ms;        /* own CLOCK_BOOTTIME at the canary */
     mrd_wall_ms wall_ms;
     uint64_t agent_pid;
     uint8_t peer_count;
@@ -67,18 +67,21 @@ struct mrd_closed_record {
     mrd_lsn cut;
     mrd_session cut_session;
     uint64_t cut_boot_ms;
-    char reason[24]; /* "failover" or "move" */
-    uint64_t receipt; /* of the failover or move that closed it */
+    char reason[24];      /* "failover" or "move" */
+    uint64_t receipt;     /* of the failover or move that closed it */
+    mrd_regions unfenced; /* replicas, by index in the configuration, that had not refused and
+                             were not live either: they may have applied more than the cut and
+                             must be verified when they return */
     mrd_wall_ms at_ms;
 };
 
 struct mrd_authority_record {
-    char region[MRD_NAME_MAX]; /* empty: vacant */
+    char region[MRD_NAME_MAX];      /* empty: vacant */
     char last_region[MRD_NAME_MAX]; /* while vacant: whose epoch this is; it is not closed, and
                                        that region may resume it */
     mrd_epoch epoch;
-    uint8_t state;  /* enum mrd_authority_state */
-    char why[128];  /* for vacant: the sentence an operator reads */
+    uint8_t state; /* enum mrd_authority_state */
+    char why[128]; /* for vacant: the sentence an operator reads */
     uint8_t history_count;
     struct mrd_closed_record history[MRD_HISTORY_MAX]; /* newest last */
 };
@@ -89,21 +92,21 @@ enum mrd_failover_state {
 };
 
 struct mrd_failover_record {
-    uint64_t id;          /* low 8 bits zero; receipt of the partition with index i: id + i */
+    uint64_t id; /* low 8 bits zero; receipt of the partition with index i: id + i */
     char region[MRD_NAME_MAX];
-    mrd_session session;  /* of the lost region, and its last renewal, when the verdict fell: */
-    uint64_t seq;         /* a later one shows that the region lives */
-    uint8_t state;        /* enum mrd_failover_state */
+    mrd_session session; /* of the lost region, and its last renewal, when the verdict fell: */
+    uint64_t seq;        /* a later one shows that the region lives */
+    uint8_t state;       /* enum mrd_failover_state */
     mrd_regions observers; /* who vouched, by index in the configuration */
-    char reason[24];      /* "unreachable", "lease_expired", "successor"; "cancelled" once the
-                             region showed that it lives before anybody refused it */
-    mrd_wall_ms fault_ms; /* last sign of life: when the last renewal was sent */
+    char reason[24];       /* "unreachable", "lease_expired", "successor"; "cancelled" once the
+                              region showed that it lives before anybody refused it */
+    mrd_wall_ms fault_ms;  /* last sign of life: when the last renewal was sent */
     mrd_wall_ms detected_ms;
 };
 
 struct mrd_fence_record {
     uint64_t failover_id;
-    mrd_lsn applied_lsn;  /* of the fenced region's WAL, applied and flushed at BY */
+    mrd_lsn applied_lsn; /* of the fenced region's WAL, applied and flushed at BY */
     mrd_session applied_session;
     uint64_t applied_boot_ms;
     mrd_wall_ms at_ms;
@@ -125,12 +128,12 @@ struct mrd_move_record {
     mrd_session final_session;
     uint64_t final_boot_ms;
     mrd_wall_ms started_ms;
-    char why[128];   /* for aborted */
+    char why[128]; /* for aborted */
 };
 
 /*
- * Every decoder reads one whole record: 0, MRD_EFORMAT or MRD_EVERSION, and @ret is touched only
- * on success. Names and texts inside are free of control characters. Encoders return 0 or
+ * Every decoder reads one whole record: 0, MRD_EFORMAT or MRD_EVERSION, and @ret is touched
+ * only on success. Names and texts inside are free of control characters. Encoders return 0 or
  * MRD_ETOOBIG.
  */
 
@@ -140,7 +143,7 @@ struct mrd_receipt_record {
     char kind[16]; /* "failover" or "move" */
     char class_name[MRD_NAME_MAX], partition[MRD_NAME_MAX];
     char from[MRD_NAME_MAX], to[MRD_NAME_MAX];
-    mrd_epoch epoch; /* the new one */
+    mrd_epoch epoch;     /* the new one */
     char observers[256]; /* names, or the operator for a move */
     char note[128];      /* how it ended: empty while under way, "granted", or why not */
     mrd_lsn cut;

@@ -16,9 +16,9 @@
 #include <mrd/buf.h>
 #include <mrd/err.h>
 
-#define MRD_KEY_MAX 192              /* with its NUL */
-#define MRD_VALUE_MAX (256 * 1024)   /* a configuration fits */
-#define MRD_TXN_MAX (320 * 1024)     /* encoded size */
+#define MRD_KEY_MAX 192            /* with its NUL */
+#define MRD_VALUE_MAX (256 * 1024) /* a configuration fits */
+#define MRD_TXN_MAX (320 * 1024)   /* encoded size */
 #define MRD_TXN_OPS_MAX 64
 #define MRD_STORE_KEYS_MAX 8192
 #define MRD_STORE_BYTES_MAX (32u * 1024 * 1024) /* of keys and values; a Raft snapshot fits */
@@ -68,7 +68,8 @@ int mrd_store_apply(struct mrd_store *s, const struct mrd_txn *txn, uint64_t *re
 /** Entry of @key, borrowed until the next apply; 0 or MRD_ENOTFOUND. */
 int mrd_store_get(const struct mrd_store *s, const char *key, struct mrd_entry *ret);
 
-/** Call @fn for each key with @prefix, in key order, until it returns non-zero; returns that. */
+/** Call @fn for each key with @prefix, in key order, until it returns non-zero; returns that.
+ */
 int mrd_store_scan(const struct mrd_store *s, const char *prefix,
                    int (*fn)(void *ctx, const struct mrd_entry *e), void *ctx);
 
