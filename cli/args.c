@@ -2,6 +2,7 @@
  * Parsing a subcommand's arguments by its table, and the one form of every message.
  */
 #include <args.h>
+#include <table.h>
 
 #include <errno.h>
 #include <stdarg.h>
@@ -25,16 +26,25 @@ static void print_help(const struct cli_usage *u)
     printf("  %-18s %s\n", "--help", "this text");
 }
 
+static void say(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
+
+/** One line to stderr; what it quotes may come from anywhere. */
+static void say(const char *fmt, va_list ap)
+{
+    char raw[2048], clean[2048];
+    vsnprintf(raw, sizeof(raw), fmt, ap);
+    fprintf(stderr, "meridian: %s\n", cli_clean(raw, clean, sizeof(clean)));
+}
+
 int cli_fail(const char *hint, const char *fmt, ...)
 {
     va_list ap;
-    fputs("meridian: ", stderr);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    say(fmt, ap);
     va_end(ap);
-    fputc('\n', stderr);
     if (hint != NULL && hint[0] != '\0') {
-        fprintf(stderr, "hint: %s\n", hint);
+        char clean[1024];
+        fprintf(stderr, "hint: %s\n", cli_clean(hint, clean, sizeof(clean)));
     }
     return 1;
 }
@@ -42,11 +52,10 @@ int cli_fail(const char *hint, const char *fmt, ...)
 int cli_misuse(const struct cli_usage *usage, const char *fmt, ...)
 {
     va_list ap;
-    fputs("meridian: ", stderr);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    say(fmt, ap);
     va_end(ap);
-    fprintf(stderr, "\nusage: meridian %s\n", usage->synopsis);
+    fprintf(stderr, "usage: meridian %s\n", usage->synopsis);
     return 2;
 }
 

@@ -7,6 +7,7 @@
  * own is never answered by a lab instead.
  */
 #include <client.h>
+#include <table.h>
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -93,10 +94,38 @@ const json_t *cli_list(const json_t *object, const char *key)
 
 int cli_print_json(json_t *answer, bool compact)
 {
-    int rc = json_dumpf(answer, stdout, compact ? JSON_COMPACT : JSON_INDENT(2));
+    /* Outside of ASCII there are control characters, too, which JSON does not escape. */
+    size_t flags = (compact ? JSON_COMPACT : JSON_INDENT(2)) |
+                   (isatty(STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0);
+    int rc = json_dumpf(answer, stdout, flags);
     json_decref(answer);
     putchar('\n');
     return rc == 0 && fflush(stdout) == 0 ? 0 : cli_fail(NULL, "could not write the answer");
+}
+
+/** Replace control characters in every string of an answer, except in images of rows. */
+static void disarm(json_t *v)
+{
+    size_t i;
+    json_t *entry;
+    const char *key;
+
+    if (json_is_string(v)) {
+        size_t cap = json_string_length(v) + 1;
+        char *clean = malloc(cap);
+        json_string_set(v, clean != NULL ? cli_clean(json_string_value(v), clean, cap) : "?");
+        free(clean);
+    }
+    json_array_foreach(v, i, entry)
+    {
+        disarm(entry);
+    }
+    json_object_foreach(v, key, entry)
+    {
+        if (strcmp(key, "before") != 0 && strcmp(key, "after") != 0) {
+            disarm(entry);
+        }
+    }
 }
 
 /* ---- one request ---- */
@@ -236,9 +265,13 @@ static int no_lab(const struct cli_place *place)
 }
 
 /** Turn an outcome into an exit status, with a message unless @quiet. */
-static int judge(struct outcome *out, const char *socket, bool quiet, json_t **ret)
+static int judge(const struct cli_place *place, struct outcome *out, const char *socket,
+                 bool quiet, json_t **ret)
 {
     int rc = 1;
+    if (!place->json) {
+        disarm(out->json);
+    }
     if (out->status == 0) {
         rc = quiet ? 1 : nobody(socket, out->why);
     } else if (out->status >= 200 && out->status < 300 && json_is_object(out->json)) {
@@ -269,7 +302,7 @@ static int ask(const struct cli_place *place, const char *path, const char *body
     *ret = NULL;
     if (socket != NULL) {
         out = transfer(socket, path, body);
-        return judge(&out, socket, quiet, ret);
+        return judge(place, &out, socket, quiet, ret);
     }
     lab = load_lab(place);
     if (lab == NULL) {
@@ -285,7 +318,7 @@ static int ask(const struct cli_place *place, const char *path, const char *body
     }
     socket = "";
     out = ask_lab(place, lab, path, body, &socket);
-    rc = judge(&out, socket, quiet, ret);
+    rc = judge(place, &out, socket, quiet, ret);
     json_decref(lab);
     return rc;
 }

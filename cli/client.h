@@ -13,10 +13,12 @@ struct cli_place {
     const char *agent;  /* socket */
     const char *region; /* one of the lab's */
     const char *dir;    /* the lab's directory */
+    bool json; /* answers go out as they are; else nothing in them can hurt a terminal */
 };
 
 /* clang-format off */
 #define CLI_PLACE_OPTIONS(p)                                                                   \
+    {"--json", NULL, &(p)->json, "the answer as JSON"},                                        \
     {"--agent", "SOCKET", &(p)->agent, "ask this agent; else $MERIDIAN_AGENT, "                \
                                        "/run/meridian/agent.sock or a lab"},                   \
     {"--region", "NAME", &(p)->region, "ask the agent of this region of a lab"},               \
@@ -24,7 +26,8 @@ struct cli_place {
 /* clang-format on */
 
 /**
- * Ask, in a lab the first region that answers.
+ * Ask, in a lab the first region that answers. Unless place->json, control characters in the
+ * answer's strings are replaced; "before" and "after", which hold data, stay as they are.
  *
  * @body  borrowed; NULL: GET, else POST
  * @ret   out: the answer, an object, owned by the caller; NULL on failure

@@ -24,7 +24,7 @@ static void print_events(const json_t *answer)
 }
 
 /** Everything newer than @after, which moves on. */
-static int show(const struct cli_place *place, unsigned long long *after, bool json, bool quiet)
+static int show(const struct cli_place *place, unsigned long long *after, bool quiet)
 {
     char path[64];
     json_t *answer;
@@ -37,7 +37,7 @@ static int show(const struct cli_place *place, unsigned long long *after, bool j
     if (cli_int(answer, "last") > 0 && (unsigned long long)cli_int(answer, "last") > *after) {
         *after = (unsigned long long)cli_int(answer, "last");
     }
-    if (json) {
+    if (place->json) {
         return json_array_size(json_object_get(answer, "events")) == 0 && quiet
                    ? (json_decref(answer), 0)
                    : cli_print_json(answer, quiet);
@@ -52,11 +52,10 @@ int cli_events(int argc, char **argv)
     const char *words[CLI_POSITIONAL_MAX], *after_text = NULL;
     unsigned long long after = 0;
     int count = 0;
-    bool json = false, watch = false;
+    bool watch = false;
     struct cli_place place = {0};
     const struct cli_option options[] = {
         {"--after", "N", &after_text, "only events with a larger id"},
-        {"--json", NULL, &json, "the agent's answer as it is"},
         {"--watch", NULL, &watch, "then each new one as it comes, until interrupted"},
         CLI_PLACE_OPTIONS(&place),
         {NULL, NULL, NULL, NULL},
@@ -72,10 +71,10 @@ int cli_events(int argc, char **argv)
     if (after_text != NULL && !cli_number(after_text, INT64_MAX, &after)) {
         return cli_misuse(&usage, "--after takes the id of an event, not \"%s\"", after_text);
     }
-    rc = show(&place, &after, json, false);
+    rc = show(&place, &after, false);
     while (watch && rc == 0) {
         sleep(1);
-        show(&place, &after, json, true); /* an agent that is away may come back */
+        show(&place, &after, true); /* an agent that is away may come back */
         rc = ferror(stdout) ? 1 : 0;
     }
     return rc;

@@ -88,23 +88,23 @@ static int start(const struct cli_place *place, const struct target *target, con
     return rc;
 }
 
-static int finish(const struct cli_place *place, json_t *answer, bool wait, bool json,
+static int finish(const struct cli_place *place, json_t *answer, bool wait,
                   unsigned long long timeout_s)
 {
     const json_t *m = json_object_get(answer, "move");
     json_t *receipt = NULL;
 
     if (!wait) {
-        if (json) {
+        if (place->json) {
             return cli_print_json(json_incref(answer), false);
         }
         printf("move %s of %s/%s to %s has begun; follow it with: meridian moves\n",
-               cli_text(m, "id"), cli_text(m, "class"), cli_text(m, "partition"),
+               cli_short_id(cli_text(m, "id")), cli_text(m, "class"), cli_text(m, "partition"),
                cli_text(m, "to"));
         return 0;
     }
     int rc = wait_for(place, cli_text(m, "id"), timeout_s, &receipt);
-    if (rc == 0 && json) {
+    if (rc == 0 && place->json) {
         return cli_print_json(receipt, false);
     }
     if (rc == 0) {
@@ -119,7 +119,7 @@ int cli_move(int argc, char **argv)
     const char *words[CLI_POSITIONAL_MAX], *to = NULL, *timeout = NULL;
     unsigned long long timeout_s = 60;
     int count = 0;
-    bool json = false, wait = false;
+    bool wait = false;
     struct cli_place place = {0};
     struct target target;
     json_t *answer;
@@ -127,7 +127,6 @@ int cli_move(int argc, char **argv)
         {"--to", "REGION", &to, "the new home"},
         {"--wait", NULL, &wait, "until the new home is open; then print the receipt"},
         {"--timeout", "SECONDS", &timeout, "for --wait; default 60"},
-        {"--json", NULL, &json, "the answer, or the receipt, as JSON"},
         CLI_PLACE_OPTIONS(&place),
         {NULL, NULL, NULL, NULL},
     };
@@ -152,7 +151,7 @@ int cli_move(int argc, char **argv)
     }
     rc = start(&place, &target, to, &answer);
     if (rc == 0) {
-        rc = finish(&place, answer, wait, json, timeout_s);
+        rc = finish(&place, answer, wait, timeout_s);
         json_decref(answer);
     }
     return rc;

@@ -18,7 +18,7 @@
 struct reconcile {
     struct cli_place place;
     const char *status, *limit;
-    bool json, force;
+    bool force;
 };
 
 /** ORIGIN:LSN or ORIGIN:LSN:SEQ; only what a path may carry without escapes. */
@@ -42,8 +42,7 @@ static int fetch(const struct reconcile *r, const char *id, const char *status, 
 
 static void print_list(const json_t *answer)
 {
-    static const char *const titles[] = {
-        "ID", "COMMITTED", "CLASS/PARTITION", "TABLE", "OPERATION", "STATUS", NULL};
+    static const char *const titles[] = {"ID", "COMMITTED", "CLASS/PARTITION", "CHANGE", NULL};
     struct cli_table *t = cli_table_new(titles);
     long long total = cli_int(answer, "total");
     char time[40];
@@ -55,9 +54,10 @@ static void print_list(const json_t *answer)
         cli_cell(t, "%s", cli_text(row, "id"));
         cli_cell(t, "%s", cli_time(cli_int(row, "commit_wall_ms"), time));
         cli_cell(t, "%s/%s", cli_text(row, "class"), cli_text(row, "partition"));
-        cli_cell(t, "%s", cli_text(row, "relation"));
-        cli_cell(t, "%s", cli_text(row, "operation"));
-        cli_cell(t, "%s", cli_text(row, "status"));
+        const char *status = cli_text(row, "status");
+        bool open = strcmp(status, "open") == 0;
+        cli_cell(t, "%s %s%s%s", cli_text(row, "operation"), cli_text(row, "relation"),
+                 open ? "" : ", ", open ? "" : status);
     }
     cli_table_print(t, "nothing to reconcile\n");
     if ((size_t)total > shown) {
@@ -72,7 +72,7 @@ static int list(const struct reconcile *r)
     if (rc != 0) {
         return rc;
     }
-    if (r->json) {
+    if (r->place.json) {
         return cli_print_json(answer, false);
     }
     print_list(answer);
@@ -118,7 +118,7 @@ static int show(const struct reconcile *r, const char *id)
     if (json_array_size(json_object_get(answer, "rows")) == 0) {
         rc = cli_fail("List them with: meridian reconcile list --status all.",
                       "no reconcile row \"%s\" here", id);
-    } else if (r->json) {
+    } else if (r->place.json) {
         return cli_print_json(answer, false);
     }
     json_array_foreach(cli_list(answer, "rows"), i, row)
@@ -163,7 +163,7 @@ static int settle(struct reconcile *r, const char *action, const char *id)
     if (rc != 0) {
         return rc;
     }
-    if (r->json) {
+    if (r->place.json) {
         return cli_print_json(answer, false);
     }
     printf("%s %lld row%s of %s at %s\n",
@@ -224,7 +224,6 @@ int cli_reconcile(int argc, char **argv)
         {"--status", "STATUS", &r.status, "for list: open (default), applied, discarded, all"},
         {"--limit", "N", &r.limit, "at most N rows, up to 1000; default 100"},
         {"--force", NULL, &r.force, "apply over rows that were changed since"},
-        {"--json", NULL, &r.json, "the agent's answer as it is"},
         CLI_PLACE_OPTIONS(&r.place),
         {NULL, NULL, NULL, NULL},
     };

@@ -30,7 +30,8 @@ char *cli_clean(const char *s, char *out, size_t cap)
     for (const unsigned char *u = (const unsigned char *)s; *u != '\0' && n + 1 < cap; u++) {
         /* C1 controls are two bytes in UTF-8, the first always 0xc2. */
         bool c1 = *u == 0xc2 && u[1] >= 0x80 && u[1] <= 0x9f;
-        out[n++] = *u < 0x20 || *u == 0x7f || c1 ? '?' : (char)*u;
+        bool blank = *u == '\n' || *u == '\t';
+        out[n++] = blank ? ' ' : *u < 0x20 || *u == 0x7f || c1 ? '?' : (char)*u;
         u += c1;
     }
     while (n > 0 && n + 1 == cap && ((unsigned char)out[n - 1] & 0x80) != 0) {
@@ -162,7 +163,7 @@ static size_t fitting(const char *s, size_t room)
 /** The last column: as many lines as it needs, each below the first. */
 static void print_wrapped(const char *s, size_t indent, size_t page)
 {
-    size_t room = page > indent + 20 ? page - indent : 20;
+    size_t room = page > indent + 12 ? page - indent : 12;
     for (;;) {
         size_t n = fitting(s, room);
         int shown = (int)(n > 0 && s[n] != '\0' && s[n - 1] == ' ' ? n - 1 : n);
@@ -173,6 +174,12 @@ static void print_wrapped(const char *s, size_t indent, size_t page)
         }
         printf("%*s", (int)indent, "");
     }
+}
+
+void cli_paragraph(const char *s, size_t indent)
+{
+    printf("%*s", (int)indent, "");
+    print_wrapped(s, indent, page_width());
 }
 
 static void print_row(const struct cli_table *t, const char *const *cells, const size_t *widths,

@@ -16,6 +16,9 @@ void cli_cell(struct cli_table *t, const char *fmt, ...) __attribute__((format(p
 /** Print and free. A table without rows prints @empty instead (NULL: nothing). */
 void cli_table_print(struct cli_table *t, const char *empty);
 
+/** Print @s over as many lines as it needs, each behind @indent spaces. */
+void cli_paragraph(const char *s, size_t indent);
+
 /** Copy @s with control characters replaced; at most @cap - 1 bytes. Returns @out. */
 char *cli_clean(const char *s, char *out, size_t cap);
 /** "850 ms", "12 s", "3 min", "5 h". Returns @out. */

@@ -54,8 +54,8 @@ static const char *role(const json_t *r)
 
 static void print_regions(const json_t *answer)
 {
-    static const char *const titles[] = {"REGION", "HEALTH", "ROLE",   "SESSION", "HOMES",
-                                         "RTT",    "DIAL",   "SERVES", "REACHED", NULL};
+    static const char *const titles[] = {"REGION", "HEALTH", "ROLE",    "LEASE", "HOMES",
+                                         "RTT",    "SERVES", "REACHED", NULL};
     struct cli_table *t = cli_table_new(titles);
     char text[64], time[32];
     size_t i;
@@ -66,10 +66,9 @@ static void print_regions(const json_t *answer)
         cli_cell(t, "%s", cli_text(r, "name"));
         cli_cell(t, "%s", cli_text(r, "health"));
         cli_cell(t, "%s%s", role(r), cli_true(r, "leader") ? ", leads" : "");
-        cli_cell(t, "%s", cli_true(r, "alive") ? "live" : "expired");
+        cli_cell(t, "%s", cli_true(r, "alive") ? "live" : "none");
         cli_cell(t, "%lld", cli_int(r, "homes"));
         cli_cell(t, "%s", rtt(r, time));
-        cli_cell(t, "%lld%%", cli_int(r, "dial_percent"));
         cli_cell(t, "%s", joined(cli_list(r, "ready"), text, sizeof(text)));
         cli_cell(t, "%s", joined(cli_list(r, "reachable"), text, sizeof(text)));
     }
@@ -81,8 +80,8 @@ static void print_regions(const json_t *answer)
 
 static void print_partitions(const json_t *answer, bool only_short)
 {
-    static const char *const titles[] = {"CLASS/PARTITION", "HOME",       "EPOCH", "STATE",
-                                         "POSTURE",         "DURABILITY", "WHY",   NULL};
+    static const char *const titles[] = {"CLASS/PARTITION", "HOME", "EPOCH", "STATE",
+                                         "PROMISE",         "WHY",  NULL};
     struct cli_table *t = cli_table_new(titles);
     size_t i, k;
     const json_t *c, *p;
@@ -95,8 +94,7 @@ static void print_partitions(const json_t *answer, bool only_short)
             cli_cell(t, "%s", cli_text(p, "home"));
             cli_cell(t, "%lld", cli_int(p, "epoch"));
             cli_cell(t, "%s", cli_text(p, "state"));
-            cli_cell(t, "%s", cli_text(c, "posture"));
-            cli_cell(t, "%s", cli_text(c, "durability"));
+            cli_cell(t, "%s %s", cli_text(c, "posture"), cli_text(c, "durability"));
             cli_cell(t, "%s", cli_text(p, "why"));
         }
     }
@@ -134,7 +132,8 @@ static void print_link(struct cli_table *t, const json_t *l)
     cli_cell(t, "%s", joined(cli_list(l, "reachable"), text, sizeof(text)));
     cli_cell(t, "%s", rtt(l, span));
     cli_cell(t, "%s", cli_known(l, "lag_ms") ? cli_span(cli_int(l, "lag_ms"), span) : "");
-    cli_cell(t, "%s", cli_bytes(cli_int(l, "lag_bytes"), span));
+    cli_cell(t, "%s",
+             cli_known(l, "applied_lsn") ? cli_bytes(cli_int(l, "lag_bytes"), span) : "");
     cli_cell(t, "%s", cli_text(l, "applied_lsn"));
     if (error[0] != '\0') {
         cli_cell(t, "%s: %s", cli_text(stream, "state"), error);
@@ -184,7 +183,10 @@ static void print_leases(const json_t *answer)
                  cli_known(l, "renewed_ms_ago") ? cli_span(cli_int(l, "renewed_ms_ago"), span)
                                                 : "",
                  cli_known(l, "renewed_ms_ago") ? " ago" : "");
-        cli_cell(t, "%s", cli_known(l, "left_ms") ? cli_span(cli_int(l, "left_ms"), span) : "");
+        cli_cell(t, "%s",
+                 cli_known(l, "left_ms") && cli_int(l, "session") > 0
+                     ? cli_span(cli_int(l, "left_ms"), span)
+                     : "");
         cli_cell(t, "%lld", cli_int(l, "seq"));
         cli_cell(t, "%s", cli_text(l, "wal_lsn"));
         cli_cell(t, "%s", joined(cli_list(l, "ready"), text, sizeof(text)));
@@ -199,14 +201,13 @@ static void print_leases(const json_t *answer)
 
 static void print_problems(const json_t *answer)
 {
-    char text[1024];
     size_t i;
     const json_t *p;
     json_array_foreach(cli_list(answer, "problems"), i, p)
     {
         const char *s = json_string_value(p);
-        printf("%s  %s\n", i == 0 ? "problems:\n" : "",
-               cli_clean(s != NULL ? s : "?", text, sizeof(text)));
+        printf("%s", i == 0 ? "problems:\n" : "");
+        cli_paragraph(s != NULL ? s : "?", 2);
     }
 }
 
@@ -267,7 +268,7 @@ static void print_receipts(const json_t *answer)
 
     json_array_foreach(cli_list(answer, "receipts"), i, r)
     {
-        cli_cell(t, "%s", cli_text(r, "id"));
+        cli_cell(t, "%s", cli_short_id(cli_text(r, "id")));
         cli_cell(t, "%s", cli_text(r, "kind"));
         cli_cell(t, "%s/%s", cli_text(r, "class"), cli_text(r, "partition"));
         cli_cell(t, "%s > %s", cli_text(r, "from"), cli_text(r, "to"));
@@ -301,9 +302,10 @@ void cli_print_receipt(const json_t *r)
     const char *base = move ? "detected_wall_ms" : "fault_wall_ms";
     char span[32], rpo[32];
 
-    printf("receipt %s: %s of %s/%s from %s to %s, epoch %lld\n", cli_text(r, "id"),
-           cli_text(r, "kind"), cli_text(r, "class"), cli_text(r, "partition"),
-           cli_text(r, "from"), cli_text(r, "to"), cli_int(r, "epoch"));
+    printf("receipt %s: %s of %s/%s from %s to %s, epoch %lld\n",
+           cli_short_id(cli_text(r, "id")), cli_text(r, "kind"), cli_text(r, "class"),
+           cli_text(r, "partition"), cli_text(r, "from"), cli_text(r, "to"),
+           cli_int(r, "epoch"));
     printf("  %-30s %s\n", move ? "asked for by" : "decided by", cli_text(r, "observers"));
     if (!move) {
         moment("last sign of life", r, "fault_wall_ms", "");
@@ -326,20 +328,28 @@ void cli_print_receipt(const json_t *r)
     printf("  %-30s %s\n", "cut", cli_text(r, "cut_lsn"));
 }
 
+const char *cli_short_id(const char *id)
+{
+    while (id[0] == '0' && id[1] != '\0') {
+        id++;
+    }
+    return id;
+}
+
 const json_t *cli_find_id(const json_t *answer, const char *list, const char *id)
 {
     size_t i;
     const json_t *v;
     json_array_foreach(cli_list(answer, list), i, v)
     {
-        if (strcmp(cli_text(v, "id"), id) == 0) {
+        if (strcmp(cli_short_id(cli_text(v, "id")), cli_short_id(id)) == 0) {
             return v;
         }
     }
     return NULL;
 }
 
-static int show_receipt(const struct cli_place *place, const char *id, bool json)
+static int show_receipt(const struct cli_place *place, const char *id)
 {
     json_t *answer;
     int rc = cli_ask(place, "/v1/receipts", NULL, &answer);
@@ -347,7 +357,7 @@ static int show_receipt(const struct cli_place *place, const char *id, bool json
 
     if (rc == 0 && r == NULL) {
         rc = cli_fail("List them with: meridian receipts.", "no receipt \"%s\"", id);
-    } else if (rc == 0 && json) {
+    } else if (rc == 0 && place->json) {
         rc = cli_print_json(json_deep_copy(r), false);
     } else if (rc == 0) {
         cli_print_receipt(r);
@@ -358,15 +368,14 @@ static int show_receipt(const struct cli_place *place, const char *id, bool json
 
 /* ---- running a view ---- */
 
-static int show_once(const struct view *v, const struct cli_place *place, bool json,
-                     bool compact)
+static int show_once(const struct view *v, const struct cli_place *place, bool compact)
 {
     json_t *answer;
     int rc = cli_ask(place, v->path, NULL, &answer);
     if (rc != 0) {
         return rc;
     }
-    if (json) {
+    if (place->json) {
         return cli_print_json(answer, compact);
     }
     v->print(answer);
@@ -375,13 +384,13 @@ static int show_once(const struct view *v, const struct cli_place *place, bool j
 }
 
 /** Once a second until interrupted; an agent that does not answer now may answer next time. */
-static int watch(const struct view *v, const struct cli_place *place, bool json)
+static int watch(const struct view *v, const struct cli_place *place)
 {
     for (;;) {
-        if (!json && isatty(STDOUT_FILENO)) {
+        if (!place->json && isatty(STDOUT_FILENO)) {
             fputs("\033[H\033[2J", stdout);
         }
-        if (show_once(v, place, json, true) != 0 && ferror(stdout)) {
+        if (show_once(v, place, true) != 0 && ferror(stdout)) {
             return 1;
         }
         sleep(1);
@@ -392,10 +401,9 @@ static int run_view(const struct view *v, int argc, char **argv)
 {
     const char *words[CLI_POSITIONAL_MAX];
     int count = 0;
-    bool json = false, again = false;
+    bool again = false;
     struct cli_place place = {0};
     const struct cli_option options[] = {
-        {"--json", NULL, &json, "the agent's answer as it is"},
         {"--watch", NULL, &again, "every second, until interrupted"},
         CLI_PLACE_OPTIONS(&place),
         {NULL, NULL, NULL, NULL},
@@ -406,7 +414,7 @@ static int run_view(const struct view *v, int argc, char **argv)
     if (rc >= 0) {
         return rc;
     }
-    return again ? watch(v, &place, json) : show_once(v, &place, json, false);
+    return again ? watch(v, &place) : show_once(v, &place, false);
 }
 
 int cli_status(int argc, char **argv)
@@ -467,10 +475,9 @@ int cli_receipts(int argc, char **argv)
     static const struct view v = {"receipts", NULL, "/v1/receipts", print_receipts};
     const char *words[CLI_POSITIONAL_MAX];
     int count = 0;
-    bool json = false, again = false;
+    bool again = false;
     struct cli_place place = {0};
     const struct cli_option options[] = {
-        {"--json", NULL, &json, "the agent's answer as it is"},
         {"--watch", NULL, &again, "every second, until interrupted"},
         CLI_PLACE_OPTIONS(&place),
         {NULL, NULL, NULL, NULL},
@@ -487,10 +494,10 @@ int cli_receipts(int argc, char **argv)
     }
     if (count > 0) {
         return strcmp(words[0], "show") == 0 && count == 2
-                   ? show_receipt(&place, words[1], json)
+                   ? show_receipt(&place, words[1])
                    : cli_misuse(&usage,
                                 count == 2 ? "no such action: \"%s\"" : "which receipt?",
                                 words[0]);
     }
-    return again ? watch(&v, &place, json) : show_once(&v, &place, json, false);
+    return again ? watch(&v, &place) : show_once(&v, &place, false);
 }
