@@ -18,7 +18,6 @@
 
 #include "log.h"
 
-#define HEADER 13       /* length, type, id */
 #define CALLS_MAX 256   /* of ours, over all peers */
 #define INBOUND_MAX 64  /* a peer's proposals not yet answered, over all peers */
 #define CONNECT_MS 2000
@@ -76,40 +75,12 @@ struct rpc {
 
 /* ---- frames ---- */
 
-int rpc_frame_read(const uint8_t *data, size_t len, struct rpc_frame *ret)
-{
-    struct mrd_buf b = mrd_buf_reader(data, len);
-    if (len < 4) {
-        return 0;
-    }
-    uint32_t length = mrd_buf_get_u32(&b);
-    if (length > RPC_FRAME_MAX) {
-        return MRD_ETOOBIG;
-    }
-    if (length < HEADER - 4) {
-        return MRD_EFORMAT;
-    }
-    /* Refuse an unknown type before waiting for its payload. */
-    if (len > 4 && (data[4] < RPC_PROPOSE || data[4] > RPC_PONG)) {
-        return MRD_EFORMAT;
-    }
-    if (len - 4 < length) {
-        return 0;
-    }
-    ret->type = mrd_buf_get_u8(&b);
-    ret->id = mrd_buf_get_u64(&b);
-    ret->len = length - (HEADER - 4);
-    ret->payload = mrd_buf_get_bytes(&b, ret->len);
-    ret->size = 4 + (size_t)length;
-    return 1;
-}
-
 static void send_frame(struct tls_conn *c, enum rpc_type type, uint64_t id, const void *payload,
                        size_t len)
 {
-    uint8_t header[HEADER];
+    uint8_t header[RPC_HEADER];
     struct mrd_buf b = mrd_buf_writer(header, sizeof(header));
-    mrd_buf_put_u32(&b, (uint32_t)(len + HEADER - 4));
+    mrd_buf_put_u32(&b, (uint32_t)(len + RPC_HEADER - 4));
     mrd_buf_put_u8(&b, (uint8_t)type);
     mrd_buf_put_u64(&b, id);
     tls_write(c, header, sizeof(header));
@@ -263,7 +234,7 @@ int rpc_call(struct rpc *r, mrd_region peer, enum rpc_type type, const void *pay
     if (p->conn == NULL || !tls_is_open(p->conn)) {
         return MRD_EUNAVAILABLE;
     }
-    if (len > RPC_FRAME_MAX - (HEADER - 4)) {
+    if (len > RPC_FRAME_MAX - (RPC_HEADER - 4)) {
         return MRD_ETOOBIG;
     }
     for (size_t i = 0; i < CALLS_MAX; i++) {

@@ -13,34 +13,13 @@
 
 #include <mrd/config.h>
 
+#include "rpc_frame.h"
 #include "tls.h"
-
-#define RPC_FRAME_MAX (512u * 1024)
-
-enum rpc_type {
-    RPC_PROPOSE = 1,
-    RPC_RESULT = 2,
-    RPC_PING = 3,
-    RPC_PONG = 4,
-};
 
 #define RPC_FLAG_LEADER 1u /* in PONG: I lead the store */
 #define RPC_FLAG_READY 2u  /* in PONG: my local PostgreSQL answers */
 
 struct rpc;
-
-/** One whole frame inside a longer run of bytes. */
-struct rpc_frame {
-    uint8_t type;
-    uint64_t id;
-    const uint8_t *payload; /* borrowed from the input */
-    size_t len;
-    size_t size; /* bytes of the input it took */
-};
-
-/** Read the frame at the start of @data: 1 and *@ret, 0 when more bytes are needed, or
- *  MRD_EFORMAT or MRD_ETOOBIG. */
-int rpc_frame_read(const uint8_t *data, size_t len, struct rpc_frame *ret);
 
 /**
  * How a call ended. @code: 0 and the answer's payload (borrowed until the call returns),
