@@ -436,6 +436,10 @@ static void on_tick(uv_timer_t *t)
     if (a->stopping) {
         return;
     }
+    raft_node_tick(a->raft); /* first: it says who leads */
+    if (a->stopping) {
+        return;
+    }
     rpc_tick(a->rpc, now_ns);
     observe_tick(a->observe, now_ns);
     supervise_tick(a->guests, now_ns);
@@ -444,10 +448,7 @@ static void on_tick(uv_timer_t *t)
     }
     check_disk(a, now_ns);
     hand_over(a, now_ns);
-    raft_node_tick(a->raft);
-    if (!a->stopping) {
-        decide(a, now_ns);
-    }
+    decide(a, now_ns);
 }
 
 /* Runs after each turn's input: what changed is acted upon at once. */

@@ -21,7 +21,6 @@
 #define FIT_MS 60000
 #define FIT_RETRY_NS (1000 * UINT64_C(1000000))
 #define DRAIN_WAIT_MS 1000
-#define PROBLEMS_MAX 16
 
 /* One call to drain or promote. */
 struct duty_call {
@@ -54,8 +53,6 @@ struct pgwork {
     struct duty_call calls[MRD_PARTITIONS_MAX];
     json_t *last;
     struct log_repeat canary_log, fit_log, status_log, duty_log;
-    size_t problem_count;
-    char problems[PROBLEMS_MAX][256]; /* of meridian.configure */
 };
 
 bool pgwork_lsn(const char *text, mrd_lsn *ret)
@@ -251,12 +248,8 @@ static void on_configured(void *ctx, PGresult *res, const char *error)
         log_failure(&w->fit_log, "configure", error);
         return;
     }
-    w->problem_count = 0;
+    /* agent_status() goes on reporting them; here is their beginning. */
     for (int i = 0; i < PQntuples(res) && PQnfields(res) >= 2; i++) {
-        if (w->problem_count < PROBLEMS_MAX) {
-            snprintf(w->problems[w->problem_count++], sizeof(w->problems[0]),
-                     "table %.80s: %.150s", PQgetvalue(res, i, 0), PQgetvalue(res, i, 1));
-        }
         log_event("event=table.unattached table=%s reason=\"%s\"", PQgetvalue(res, i, 0),
                   PQgetvalue(res, i, 1));
     }
@@ -605,9 +598,6 @@ size_t pgwork_problems(const struct pgwork *w, char (*out)[256], size_t cap)
                  pglink_error(w->canary)[0] != '\0' ? pglink_error(w->canary)
                  : w->fit                           ? "the canary failed"
                                                     : "it is not set up yet");
-    }
-    for (size_t k = 0; k < w->problem_count && n < cap; k++) {
-        memcpy(out[n++], w->problems[k], sizeof(w->problems[k]));
     }
     json_array_foreach(json_object_get(w->last, "problems"), i, row) {
         if (n < cap && json_is_string(row)) {

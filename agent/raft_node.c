@@ -460,8 +460,10 @@ static int raft_problem(struct mrd_err *err, const char *doing, int rv, const ch
 {
     mrd_err_set(err, MRD_EIO, "could not %s: %s (%s)", doing, raft_strerror(rv),
                 text != NULL && *text != '\0' ? text : "no more is known");
-    mrd_err_hint(err, "If the disk is sound, give this region an empty raft directory only when "
-                      "a majority of the others is healthy.");
+    mrd_err_hint(err, rv == RAFT_NOSPACE
+                          ? "Free some space under the raft directory, at least 8 MiB."
+                          : "What is there may be damaged. A voter must not forget what it "
+                            "acknowledged: do not just empty the directory.");
     return MRD_EIO;
 }
 
