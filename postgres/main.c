@@ -92,6 +92,8 @@ meridian_shmem_request(void)
 		prev_shmem_request_hook();
 	RequestAddinShmemSpace(meridian_guard_shmem_size());
 	RequestNamedLWLockTranche("meridian", 1);
+	RequestAddinShmemSpace(meridian_streams_shmem_size());
+	RequestNamedLWLockTranche("meridian_streams", 1);
 }
 
 static void
@@ -100,6 +102,7 @@ meridian_shmem_startup(void)
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
 	meridian_guard_shmem_startup();
+	meridian_streams_shmem_startup();
 }
 
 /* A broken invariant of ours must not take the whole server down. */
@@ -130,4 +133,5 @@ _PG_init(void)
 	shmem_startup_hook = meridian_shmem_startup;
 	meridian_guard_init();
 	meridian_ddl_init();
+	meridian_streams_init();
 }

@@ -93,22 +93,18 @@ CREATE TABLE meridian.conflict_count (
 -- Streams: tables and functions of the stream side
 --
 
--- Part of meridian.agent_status(): slots and tail.
+CREATE FUNCTION meridian.stream_states() RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'meridian_stream_states' LANGUAGE C STRICT;
+CREATE FUNCTION meridian.slot_states() RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'meridian_slot_states' LANGUAGE C STRICT;
+CREATE FUNCTION meridian.tail_states() RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'meridian_tail_states' LANGUAGE C STRICT;
+
+-- Part of meridian.agent_status()
 CREATE FUNCTION meridian.stream_status() RETURNS jsonb
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    SELECT jsonb_build_object(
-        'slots', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', slot_name,
-                'active', active, 'confirmed_lsn', confirmed_flush_lsn,
-                'retained_bytes', pg_current_wal_lsn() - restart_lsn)), '[]')
-            FROM pg_replication_slots
-            WHERE plugin = 'meridian' AND database = current_database()),
-        'tail', (SELECT coalesce(jsonb_agg(jsonb_build_object('origin', origin,
-                'transactions', transactions, 'rows', rows, 'rpo_ms', rpo_ms, 'open', open)), '[]')
-            FROM (SELECT e.origin, count(DISTINCT e.commit_lsn) AS transactions,
-                    count(*) AS rows, count(*) FILTER (WHERE e.status = 'open') AS open,
-                    coalesce(extract(epoch FROM max(e.committed_at) - min(e.committed_at)) * 1000,
-                             0)::bigint AS rpo_ms
-                  FROM meridian.reconcile_entry e GROUP BY e.origin) t))
+    SELECT jsonb_build_object('streams', meridian.stream_states(), 'slots', meridian.slot_states(),
+                              'tail', meridian.tail_states())
 $$;
 
 -- (end of the stream side)

@@ -1,0 +1,1338 @@
+/*-------------------------------------------------------------------------
+ *
+ * apply.c
+ *	  The apply worker: one origin's stream, transaction by transaction.
+ *
+ * A remote transaction becomes one local transaction under the origin's
+ * replication origin, so that its commit record carries the position: it is
+ * applied once, whatever crashes.  Local commits do not wait for the disk; when
+ * nothing more has arrived, or after a few milliseconds, one flush covers all
+ * of them and the sender hears of it at once.  A home that waits for remote
+ * acknowledgements thus waits for one flush, and a busy stream shares them.
+ *
+ * Two positions go back.  "Written" is what is durable here.  "Flushed" is the
+ * discard position: the sender's slot may drop what lies before it, and so it
+ * stays behind every note "origin O up to x stands before here" until our own
+ * position of O has reached x.  It starts from the slot's own, because sending
+ * less would move a slot backwards.
+ *
+ * Before each transaction, and again before its commit, the worker looks at the
+ * snapshot: its own region's lease (without one it pauses, connected), its own
+ * order, and the authority of every partition that the transaction was stamped
+ * for.  A fenced worker makes its last position durable before it reports that
+ * it refuses, because cuts are decided on that report.
+ *
+ * No error skips a change.  The worker ends, the launcher starts another one,
+ * and the transaction is tried again; links say why it waits.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "replication/walreceiver.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "apply.h"
+
+#define NAP_MS 50				/* between looks at the orders while idle */
+#define REPORT_EVERY_MS 500		/* feedback without news */
+#define FLUSH_AFTER_MS 5		/* of a stream that does not fall silent */
+#define SILENT_MS 15000			/* no byte for so long: the link is dead */
+
+MeridianApply meridian_apply;
+
+static MeridianWireReader reader;
+static MeridianWireMsg msg;
+static MeridianWireOut content;
+static struct ZSTD_DCtx_s *decompressor;
+static MemoryContext message_context;
+static StringInfoData feedback;
+
+static RepOriginId own_origin;	/* of the region we are connected to */
+static RepOriginId session_origin;	/* set up now */
+
+/* Positions of the connected region's WAL */
+static XLogRecPtr done_lsn;		/* applied, perhaps not yet durable */
+static XLogRecPtr frame_lsn;	/* last position that notes cannot have missed */
+static XLogRecPtr durable_lsn;	/* applied and durable */
+static XLogRecPtr discard_lsn;	/* last reported */
+static XLogRecPtr server_lsn;	/* end of its WAL as last heard */
+static XLogRecPtr last_local;	/* of our WAL: what done_lsn needs flushed */
+static TimestampTz dirty_since; /* 0: nothing to flush or to report */
+static TimestampTz last_report;
+static TimestampTz last_heard;
+
+static int	note_count;
+static MeridianNote notes[MERIDIAN_NOTES_MAX];
+
+/* A forwarded origin's part */
+typedef struct Forward
+{
+	char		region[MRD_NAME_MAX];
+	RepOriginId id;
+	XLogRecPtr	done_lsn;
+} Forward;
+
+static int	forward_count;
+static Forward forwards[MRD_REGIONS_MAX];
+
+static bool leave;				/* fenced or re-ordered: stop after this message */
+static bool reconnect;			/* connect again, with other options */
+
+/* ----------------------------------------------------------------
+ * orders
+ * ----------------------------------------------------------------
+ */
+
+static enum mrd_stream_order
+present_order(const struct mrd_snapshot *s)
+{
+	int			n = s == NULL ? -1 : mrd_snapshot_region(s, meridian_apply.origin);
+
+	return n < 0 ? MRD_STREAM_NONE : (enum mrd_stream_order) s->regions[n].stream;
+}
+
+static void
+report_state(MeridianStreamState state)
+{
+	if (meridian_apply.stream->state != state || meridian_apply.stream->error[0] != '\0')
+		meridian_stream_state(meridian_apply.stream, state, NULL);
+}
+
+static void send_feedback(void);
+
+/*
+ * Wait until the region's own lease lets us apply.  false: the order is not to
+ * run any more.
+ */
+static bool
+may_go_on(void)
+{
+	for (;;)
+	{
+		const struct mrd_snapshot *s = meridian_snapshot();
+
+		if (s != NULL && present_order(s) != MRD_STREAM_RUN)
+		{
+			leave = true;
+			return false;
+		}
+		if (s != NULL && mrd_may_apply(s, meridian_boot_ns()))
+			return true;
+		report_state(MERIDIAN_STREAM_PAUSED);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (TimestampDifferenceExceeds(last_report, GetCurrentTimestamp(), REPORT_EVERY_MS))
+			send_feedback();
+	}
+}
+
+/* What the authorities say of the transaction's stamps, the worst of all. */
+static enum mrd_accept
+verdict(void)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	int			region = s == NULL ? -1 : mrd_snapshot_region(s, meridian_apply.xact.origin);
+	enum mrd_accept worst = MRD_ACCEPT;
+
+	if (region < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("region \"%s\" is not in the snapshot", meridian_apply.xact.origin)));
+	for (int i = 0; i < meridian_apply.xact.stamps.count; i++)
+	{
+		int			class = mrd_snapshot_class(s, meridian_apply.xact.stamps.entries[i].class_name);
+		int			n = class < 0 ? -1 :
+		mrd_snapshot_partition(s, class, meridian_apply.xact.stamps.entries[i].partition);
+		enum mrd_accept a;
+
+		if (n < 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("partition %s/%s is not known here yet",
+							meridian_apply.xact.stamps.entries[i].class_name,
+							meridian_apply.xact.stamps.entries[i].partition)));
+		a = mrd_authority_accepts(&s->partitions[n].authority, (mrd_region) region,
+								  meridian_apply.xact.stamps.entries[i].epoch,
+								  meridian_apply.xact.lsn);
+		worst = Max(worst, a);
+	}
+	return worst;
+}
+
+/* ----------------------------------------------------------------
+ * positions
+ * ----------------------------------------------------------------
+ */
+
+static void
+use_origin(RepOriginId id)
+{
+	if (session_origin == id)
+		return;
+	if (session_origin != InvalidRepOriginId)
+		replorigin_session_reset();
+	session_origin = replorigin_session_origin = InvalidRepOriginId;
+	replorigin_session_setup(id);
+	session_origin = replorigin_session_origin = id;
+}
+
+/*
+ * Make a position durable that no commit record carries: of a transaction that
+ * changed nothing here, of a heartbeat, of the tail.  The session must use that
+ * origin.
+ */
+static void
+advance_origin(XLogRecPtr lsn)
+{
+	xl_replorigin_set record;
+	XLogRecPtr	end;
+
+	if (lsn <= replorigin_session_get_progress(false))
+		return;
+	memset(&record, 0, sizeof(record));
+	record.remote_lsn = lsn;
+	record.node_id = session_origin;
+	record.force = false;
+	XLogBeginInsert();
+	XLogRegisterData((char *) &record, sizeof(record));
+	end = XLogInsert(RM_REPLORIGIN_ID, XLOG_REPLORIGIN_SET);
+	replorigin_session_advance(lsn, end);
+	last_local = Max(last_local, end);
+}
+
+static void
+mark_dirty(void)
+{
+	if (dirty_since == 0)
+		dirty_since = GetCurrentTimestamp();
+}
+
+static Forward *
+forward_of(const char *region)
+{
+	for (int i = 0; i < forward_count; i++)
+	{
+		if (strcmp(forwards[i].region, region) == 0)
+			return &forwards[i];
+	}
+	return NULL;
+}
+
+/* Positions are read under the lock by the agent, by walsenders, by each other. */
+static void
+publish_positions(void)
+{
+	MeridianStream *s = meridian_apply.stream;
+
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	s->applied_lsn = Max(s->applied_lsn, durable_lsn);
+	s->received_lsn = Max(Max(s->received_lsn, server_lsn), durable_lsn);
+	s->discard_lsn = discard_lsn;
+	s->backoff_ms = 0;
+	for (int i = 0; i < forward_count; i++)
+	{
+		MeridianStream *f = meridian_stream_find(forwards[i].region);
+
+		if (f != NULL)
+		{
+			f->applied_lsn = Max(f->applied_lsn, forwards[i].done_lsn);
+			f->received_lsn = Max(f->received_lsn, f->applied_lsn);
+		}
+	}
+	LWLockRelease(meridian_streams->lock);
+}
+
+/* ---- notes ---- */
+
+static bool
+note_counts(const MeridianNote *note, const struct mrd_snapshot *s)
+{
+	int			n = mrd_snapshot_region(s, note->region);
+
+	return n >= 0 && n != s->self && s->regions[n].stream != MRD_STREAM_NONE;
+}
+
+static void
+add_note(const char *region, XLogRecPtr lsn, XLogRecPtr at)
+{
+	/* full: make the last note of this region stand for both, on the safe side */
+	for (int i = note_count - 1; note_count == MERIDIAN_NOTES_MAX && i >= 0; i--)
+	{
+		if (strcmp(notes[i].region, region) == 0)
+		{
+			notes[i].lsn = Max(notes[i].lsn, lsn);
+			return;
+		}
+	}
+	if (note_count == MERIDIAN_NOTES_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("region \"%s\" noted too many origins", meridian_apply.origin)));
+	strlcpy(notes[note_count].region, region, MRD_NAME_MAX);
+	notes[note_count].lsn = lsn;
+	notes[note_count].at = at;
+	note_count++;
+}
+
+/* Drop the notes that are settled; how far may the sender discard? */
+static XLogRecPtr
+settle_notes(void)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	XLogRecPtr	limit = Min(frame_lsn, durable_lsn);
+	int			kept = 0;
+
+	for (int i = 0; i < note_count; i++)
+	{
+		if (s != NULL && (!note_counts(&notes[i], s) ||
+						  meridian_stream_applied(notes[i].region) >= notes[i].lsn))
+			continue;
+		limit = Min(limit, notes[i].at);
+		notes[kept++] = notes[i];
+	}
+	note_count = kept;
+	return limit;
+}
+
+/* ---- feedback ---- */
+
+static void
+send_feedback(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	discard_lsn = Max(discard_lsn, settle_notes());
+	resetStringInfo(&feedback);
+	pq_sendbyte(&feedback, 'r');
+	pq_sendint64(&feedback, (int64) durable_lsn);
+	pq_sendint64(&feedback, (int64) discard_lsn);
+	pq_sendint64(&feedback, (int64) durable_lsn);
+	pq_sendint64(&feedback, now);
+	pq_sendbyte(&feedback, 1);	/* answer, so that silence means something */
+	if (PQputCopyData(meridian_apply.conn, feedback.data, feedback.len) <= 0 ||
+		PQflush(meridian_apply.conn) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("lost region \"%s\": %s", meridian_apply.origin,
+						pchomp(PQerrorMessage(meridian_apply.conn)))));
+	last_report = now;
+}
+
+/* One flush for all that was applied since the last, and word of it. */
+static void
+flush_and_report(void)
+{
+	if (last_local != InvalidXLogRecPtr)
+		XLogFlush(last_local);
+	durable_lsn = done_lsn;
+	dirty_since = 0;
+	send_feedback();
+	publish_positions();
+}
+
+static bool
+flush_is_due(void)
+{
+	return dirty_since != 0 &&
+		TimestampDifferenceExceeds(dirty_since, GetCurrentTimestamp(), FLUSH_AFTER_MS);
+}
+
+/* ----------------------------------------------------------------
+ * transactions
+ * ----------------------------------------------------------------
+ */
+
+void
+meridian_apply_start(void)
+{
+	SetCurrentStatementStartTimestamp();
+	if (meridian_apply.xact.started)
+		return;
+	StartTransactionCommand();
+	MemoryContextSwitchTo(message_context);
+	meridian_apply.xact.started = true;
+}
+
+static void
+abandon(void)
+{
+	AbortOutOfAnyTransaction();
+	meridian_rows_abandon();
+	meridian_tail_abandon();
+	meridian_apply.xact.open = meridian_apply.xact.started = false;
+	MemoryContextSwitchTo(message_context);
+}
+
+/*
+ * The transaction at hand must not be applied, and part of it may have been:
+ * run it again from its start as lost tail.
+ */
+void
+meridian_apply_put_aside(const char *why)
+{
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	meridian_apply.stream->tail_lsn = meridian_apply.xact.lsn;
+	meridian_apply.stream->full_images = true;
+	LWLockRelease(meridian_streams->lock);
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("the transaction of region \"%s\" at %X/%X is put aside: %s",
+					meridian_apply.xact.origin, LSN_FORMAT_ARGS(meridian_apply.xact.lsn), why)));
+}
+
+/* A replica yielded to the home: count it, in the same transaction. */
+void
+meridian_apply_count(const char *schema_name, const char *table_name, const char *kind)
+{
+	static const char add[] =
+	"INSERT INTO meridian.conflict_count AS c (origin, relation, kind, count) "
+	"VALUES ($1, $2, $3, 1) ON CONFLICT (origin, relation, kind) "
+	"DO UPDATE SET count = c.count + 1, last_at = pg_catalog.clock_timestamp()";
+	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[3];
+
+	values[0] = CStringGetTextDatum(meridian_apply.xact.origin);
+	values[1] = CStringGetTextDatum(quote_qualified_identifier(schema_name, table_name));
+	values[2] = CStringGetTextDatum(kind);
+	SPI_connect();
+	if (SPI_execute_with_args(add, 3, types, values, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not count a conflict");
+	SPI_finish();
+}
+
+/* Everything after this belongs to the lost tail. */
+static void
+turn_to_tail(void)
+{
+	if (meridian_apply.xact.tail)
+		return;
+	if (meridian_apply.xact.started)
+		meridian_apply_put_aside("part of it is past the cut");
+	if (!meridian_apply.full_images)
+		meridian_apply_put_aside("its images before the change are needed");
+	meridian_apply.xact.tail = true;
+	meridian_tail_begin();
+}
+
+static void
+begin_origin(void)
+{
+	Forward    *f;
+
+	if (msg.region[0] == '\0')
+	{
+		strlcpy(meridian_apply.xact.origin, meridian_apply.origin, MRD_NAME_MAX);
+		meridian_apply.xact.origin_id = own_origin;
+		return;
+	}
+	f = forward_of(msg.region);
+	if (f == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent changes of \"%s\", for which it was not asked",
+						meridian_apply.origin, msg.region)));
+	strlcpy(meridian_apply.xact.origin, msg.region, MRD_NAME_MAX);
+	meridian_apply.xact.origin_id = f->id;
+}
+
+static void
+on_begin(void)
+{
+	MeridianXact *x = &meridian_apply.xact;
+
+	if (!may_go_on())
+		return;
+	report_state(MERIDIAN_STREAM_RUNNING);
+	begin_origin();
+	x->open = true;
+	x->started = x->tail = false;
+	x->number++;
+	x->lsn = msg.lsn;
+	x->local_lsn = msg.local_lsn;
+	x->commit_time = msg.commit_time;
+	x->stamps.count = 0;
+	x->careful = x->local_lsn <= meridian_apply.stream->careful_until;
+	use_origin(x->origin_id);
+	if (x->lsn <= replorigin_session_get_progress(false))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent a transaction of \"%s\" again", meridian_apply.origin,
+						x->origin)));
+	if (meridian_apply.stream->tail_lsn == x->lsn)
+		turn_to_tail();
+}
+
+static void
+on_stamp(void)
+{
+	static MeridianWireStamp more;
+	MeridianWireStamp *all = &meridian_apply.xact.stamps;
+	int			rc = meridian_wire_read_stamp(msg.payload, msg.payload_len, &more);
+
+	if (rc != MRD_OK || all->count + more.count > MERIDIAN_WIRE_STAMPS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent a malformed stamp: %s", meridian_apply.origin,
+						mrd_strerror(rc))));
+	memcpy(&all->entries[all->count], more.entries, sizeof(more.entries[0]) * (size_t) more.count);
+	all->count += more.count;
+	switch (verdict())
+	{
+		case MRD_ACCEPT:
+			break;
+		case MRD_ACCEPT_TAIL:
+			turn_to_tail();
+			break;
+		case MRD_ACCEPT_GONE:
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("region \"%s\" sent a change from an epoch older than is remembered",
+							meridian_apply.xact.origin),
+					 errhint("The region must be copied anew.")));
+	}
+}
+
+static bool
+schema_stamped(void)
+{
+	for (int i = 0; i < meridian_apply.xact.stamps.count; i++)
+	{
+		if (strcmp(meridian_apply.xact.stamps.entries[i].class_name, MRD_CLASS_SCHEMA) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+run_ddl(const MeridianWireDdl *ddl)
+{
+	char	   *text = pnstrdup(ddl->text, ddl->text_len);
+	char	   *path = pnstrdup(ddl->search_path, ddl->search_path_len);
+	Oid			role = get_role_oid(ddl->role, true);
+	Oid			saved_user;
+	int			saved_context;
+	int			nest;
+
+	if (!OidIsValid(role))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role \"%s\", which ran a statement at the schema's home, does not exist here",
+						ddl->role),
+				 errhint("Roles belong to each region: create it here.")));
+	pg_verifymbstr(text, (int) ddl->text_len, false);
+	nest = NewGUCNestLevel();
+	(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	GetUserIdAndSecContext(&saved_user, &saved_context);
+	SetUserIdAndSecContext(role, saved_context | SECURITY_LOCAL_USERID_CHANGE);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	if (SPI_execute(text, false, 0) < 0)
+		elog(ERROR, "could not run the statement: %s", text);
+	SPI_finish();
+	PopActiveSnapshot();
+	SetUserIdAndSecContext(saved_user, saved_context);
+	AtEOXact_GUC(true, nest);
+	CommandCounterIncrement();
+}
+
+static void
+on_ddl(void)
+{
+	MeridianWireDdl ddl;
+	int			rc = meridian_wire_read_ddl(msg.payload, msg.payload_len, &ddl);
+
+	if (rc != MRD_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent a malformed statement: %s", meridian_apply.origin,
+						mrd_strerror(rc))));
+	if (!schema_stamped())
+		meridian_apply_put_aside("a statement that no guard stamped");
+	meridian_apply_start();
+	meridian_rows_close();
+	run_ddl(&ddl);
+}
+
+static void
+on_change(void)
+{
+	if (meridian_apply.xact.tail)
+	{
+		meridian_tail_change(&msg);
+		return;
+	}
+	meridian_apply_start();
+	meridian_rows_change(&msg);
+}
+
+static void
+on_statement(void)
+{
+	if (meridian_apply.xact.tail)
+	{
+		meridian_tail_statement(&msg);
+		return;
+	}
+	if (msg.type == MERIDIAN_WIRE_DDL)
+	{
+		on_ddl();
+		return;
+	}
+	meridian_apply_start();
+	meridian_rows_truncate(&msg);
+}
+
+/* The commit record carries the position, except the tail's (tail.c). */
+static void
+commit_local(void)
+{
+	MeridianXact *x = &meridian_apply.xact;
+
+	if (x->tail)
+	{
+		if (x->started)
+			meridian_tail_commit();
+		replorigin_session_origin = InvalidRepOriginId;
+		replorigin_session_origin_lsn = InvalidXLogRecPtr;
+		replorigin_session_origin_timestamp = 0;
+	}
+	else
+	{
+		replorigin_session_origin_lsn = x->lsn;
+		replorigin_session_origin_timestamp = x->commit_time;
+	}
+	meridian_rows_close();
+	CommitTransactionCommand();
+	replorigin_session_origin = session_origin;
+	last_local = Max(last_local, XactLastCommitEnd);
+	pgstat_report_stat(false);
+	MemoryContextSwitchTo(message_context);
+}
+
+static void
+after_commit(void)
+{
+	MeridianXact *x = &meridian_apply.xact;
+	Forward    *f = x->origin_id == own_origin ? NULL : forward_of(x->origin);
+
+	/* what no commit record carried */
+	if (x->tail || !x->started)
+		advance_origin(x->lsn);
+	if (f != NULL)
+		f->done_lsn = Max(f->done_lsn, x->lsn);
+	done_lsn = Max(done_lsn, x->local_lsn);
+	frame_lsn = Max(frame_lsn, x->local_lsn);
+	x->open = x->started = false;
+	meridian_apply.stream->transactions++;
+	if (x->tail)
+	{
+		meridian_tail_abandon();
+		meridian_apply.stream->tail_lsn = InvalidXLogRecPtr;
+	}
+	mark_dirty();
+}
+
+static void
+on_commit(void)
+{
+	MeridianXact *x = &meridian_apply.xact;
+
+	if (!x->open)
+		return;
+	if (msg.local_lsn != x->local_lsn)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent the end of another transaction", meridian_apply.origin)));
+	if (!may_go_on())
+		return;
+	if (!x->tail && verdict() != MRD_ACCEPT)
+		meridian_apply_put_aside("its authority ended meanwhile");
+	if (x->started)
+		commit_local();
+	after_commit();
+}
+
+/* ----------------------------------------------------------------
+ * the other messages
+ * ----------------------------------------------------------------
+ */
+
+static void
+on_hello(void)
+{
+	if (strcmp(msg.region, meridian_apply.origin) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("expected region \"%s\" but reached \"%s\"", meridian_apply.origin, msg.region)));
+	if (strcmp(msg.encoding, GetDatabaseEncodingName()) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("region \"%s\" has the encoding %s, this one %s", msg.region,
+						msg.encoding, GetDatabaseEncodingName())));
+}
+
+/* Nothing before this position is still to come. */
+static void
+on_position(XLogRecPtr lsn)
+{
+	done_lsn = Max(done_lsn, lsn);
+	frame_lsn = Max(frame_lsn, lsn);
+	use_origin(own_origin);
+	advance_origin(done_lsn);
+	mark_dirty();
+}
+
+static void
+on_heartbeat(void)
+{
+	MeridianStream *s = meridian_apply.stream;
+
+	on_position(msg.local_lsn);
+	flush_and_report();
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	if (msg.session > s->through_session ||
+		(msg.session == s->through_session && msg.boot_ms > s->through_boot_ms))
+	{
+		s->through_session = msg.session;
+		s->through_boot_ms = msg.boot_ms;
+	}
+	LWLockRelease(meridian_streams->lock);
+}
+
+static void
+on_origin(void)
+{
+	Forward    *f = forward_of(msg.region);
+
+	if (f == NULL)
+	{
+		add_note(msg.region, msg.lsn, msg.local_lsn);
+		return;
+	}
+	/* all of a forwarded origin up to there has been handed over already */
+	use_origin(f->id);
+	advance_origin(msg.lsn);
+	f->done_lsn = Max(f->done_lsn, msg.lsn);
+	mark_dirty();
+}
+
+static void
+dispatch(void)
+{
+	if (!meridian_apply.xact.open)
+	{
+		switch (msg.type)
+		{
+			case MERIDIAN_WIRE_HELLO:
+				on_hello();
+				return;
+			case MERIDIAN_WIRE_BEGIN:
+				on_begin();
+				return;
+			case MERIDIAN_WIRE_HEARTBEAT:
+				on_heartbeat();
+				return;
+			case MERIDIAN_WIRE_ORIGIN:
+				on_origin();
+				return;
+			case MERIDIAN_WIRE_POSITION:
+				on_position(msg.local_lsn);
+				return;
+			default:
+				return;			/* of a transaction that we are leaving */
+		}
+	}
+	switch (msg.type)
+	{
+		case MERIDIAN_WIRE_COMMIT:
+			on_commit();
+			break;
+		case MERIDIAN_WIRE_RELATION:
+			meridian_rows_learn(&msg.relation);
+			break;
+		case MERIDIAN_WIRE_INSERT:
+		case MERIDIAN_WIRE_UPDATE:
+		case MERIDIAN_WIRE_DELETE:
+			on_change();
+			break;
+		case MERIDIAN_WIRE_TRUNCATE:
+		case MERIDIAN_WIRE_DDL:
+			on_statement();
+			break;
+		case MERIDIAN_WIRE_STAMP:
+			on_stamp();
+			break;
+		case MERIDIAN_WIRE_REPAIR:
+			if (!meridian_apply.xact.tail)
+				meridian_repair(msg.payload, msg.payload_len);
+			break;
+		case MERIDIAN_WIRE_RESOLVE:
+			if (!meridian_apply.xact.tail)
+				meridian_resolve(msg.payload, msg.payload_len);
+			break;
+		default:
+			break;
+	}
+}
+
+/* ----------------------------------------------------------------
+ * the stream
+ * ----------------------------------------------------------------
+ */
+
+static void
+malformed(int rc)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROTOCOL_VIOLATION),
+			 errmsg("region \"%s\" sent malformed bytes: %s", meridian_apply.origin,
+					mrd_strerror(rc))));
+}
+
+/* While a long transaction is applied, the sender must keep hearing of us. */
+static void
+stay_in_touch(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(last_report, now, REPORT_EVERY_MS))
+		return;
+	send_feedback();
+	if (present_order(meridian_snapshot()) != MRD_STREAM_RUN)
+		leave = true;
+}
+
+static void
+on_frame(const char *data, size_t len)
+{
+	int			rc;
+	int			n = 0;
+
+	content.len = 0;
+	rc = meridian_wire_unpack(decompressor, data, len, &content);
+	if (rc != MRD_OK)
+		malformed(rc);
+	meridian_wire_feed(&reader, content.data, content.len);
+	while (!leave && !reconnect && (rc = meridian_wire_next(&reader, &msg)) == 1)
+	{
+		MemoryContextSwitchTo(message_context);
+		dispatch();
+		MemoryContextReset(message_context);
+		if (++n % 64 == 0)
+			stay_in_touch();
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (rc < 0)
+		malformed(rc);
+}
+
+static void
+on_keepalive(XLogRecPtr end)
+{
+	server_lsn = Max(server_lsn, end);
+	if (meridian_apply.xact.open || end <= done_lsn)
+		return;
+	/* all that ended before was sent before; not written down, see stop() */
+	done_lsn = end;
+	mark_dirty();
+}
+
+static void
+on_copy_data(char *data, int len)
+{
+	StringInfoData s;
+	XLogRecPtr	lsn;
+
+	if (len < 1)
+		malformed(MRD_ESHORT);
+	/* only read: what libpq handed out, for as long as the call lasts */
+	s.data = data;
+	s.len = s.maxlen = len;
+	s.cursor = 0;
+	switch (pq_getmsgbyte(&s))
+	{
+		case 'w':
+			(void) pq_getmsgint64(&s);
+			lsn = (XLogRecPtr) pq_getmsgint64(&s);
+			(void) pq_getmsgint64(&s);
+			server_lsn = Max(server_lsn, lsn);
+			on_frame(data + s.cursor, (size_t) (len - s.cursor));
+			break;
+		case 'k':
+			on_keepalive((XLogRecPtr) pq_getmsgint64(&s));
+			break;
+		default:
+			malformed(MRD_EFORMAT);
+	}
+}
+
+static void
+lost(void)
+{
+	char	   *why = pchomp(PQerrorMessage(meridian_apply.conn));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("lost region \"%s\": %s", meridian_apply.origin,
+					why[0] == '\0' ? "it closed the connection" : why)));
+}
+
+/* true: something was read */
+static bool
+read_one(void)
+{
+	char	   *data = NULL;
+	int			len = PQgetCopyData(meridian_apply.conn, &data, 1);
+
+	if (len == 0)
+	{
+		if (!PQconsumeInput(meridian_apply.conn))
+			lost();
+		len = PQgetCopyData(meridian_apply.conn, &data, 1);
+	}
+	if (len == 0)
+		return false;
+	if (len < 0)
+		lost();
+	last_heard = GetCurrentTimestamp();
+	on_copy_data(data, len);	/* an error ends the process */
+	PQfreemem(data);
+	return true;
+}
+
+/* Which origins are to be handed over by the region we are connected to? */
+static int
+forward_list(const struct mrd_snapshot *s, const char *names[])
+{
+	int			via = mrd_snapshot_region(s, meridian_apply.origin);
+	int			n = 0;
+
+	for (int i = 0; i < s->region_count; i++)
+	{
+		if (s->regions[i].stream == MRD_STREAM_FORWARD && s->regions[i].via == via)
+			names[n++] = s->regions[i].name;
+	}
+	return n;
+}
+
+static bool
+forwards_changed(const struct mrd_snapshot *s)
+{
+	const char *names[MRD_REGIONS_MAX];
+	int			n = forward_list(s, names);
+
+	if (n != forward_count)
+		return true;
+	for (int i = 0; i < n; i++)
+	{
+		if (forward_of(names[i]) == NULL)
+			return true;
+	}
+	return false;
+}
+
+static void
+look_at_orders(void)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+
+	if (s == NULL)
+		return;
+	if (present_order(s) != MRD_STREAM_RUN)
+		leave = true;
+	else if (!meridian_apply.xact.open && forwards_changed(s))
+		reconnect = true;
+	else if (!meridian_apply.xact.open && mrd_may_apply(s, meridian_boot_ns()))
+		report_state(MERIDIAN_STREAM_RUNNING);
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+static void
+idle(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (dirty_since != 0)
+		flush_and_report();
+	else if (TimestampDifferenceExceeds(last_report, now, REPORT_EVERY_MS))
+	{
+		send_feedback();
+		publish_positions();
+	}
+	if (TimestampDifferenceExceeds(last_heard, now, SILENT_MS))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("lost region \"%s\": it has been silent for %d s", meridian_apply.origin,
+						SILENT_MS / 1000)));
+	look_at_orders();
+	if (!leave && !reconnect)
+		meridian_link_wait(meridian_apply.conn, WL_SOCKET_READABLE, NAP_MS);
+}
+
+static void
+stream(void)
+{
+	TimestampTz looked = 0;
+
+	leave = reconnect = false;
+	last_heard = last_report = GetCurrentTimestamp();
+	while (!leave && !reconnect)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!read_one())
+			idle();
+		else if (flush_is_due())
+			flush_and_report();
+		if (TimestampDifferenceExceeds(looked, GetCurrentTimestamp(), NAP_MS))
+		{
+			look_at_orders();
+			looked = GetCurrentTimestamp();
+		}
+	}
+}
+
+/*
+ * The order has changed.  What is applied becomes durable, together with the
+ * position that keepalives brought, and only then do we say that we stopped.
+ */
+static void
+stop(void)
+{
+	if (meridian_apply.xact.open)
+		abandon();
+	use_origin(own_origin);
+	advance_origin(done_lsn);
+	if (last_local != InvalidXLogRecPtr)
+		XLogFlush(last_local);
+	durable_lsn = done_lsn;
+	publish_positions();
+}
+
+/* ----------------------------------------------------------------
+ * starting
+ * ----------------------------------------------------------------
+ */
+
+static XLogRecPtr
+lsn_from_text(const char *text)
+{
+	bool		error = false;
+	XLogRecPtr	lsn = pg_lsn_in_internal(text, &error);
+
+	if (error)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent a malformed position", meridian_apply.origin)));
+	return lsn;
+}
+
+/*
+ * Look at our slot there; false when there is none.  A walsender that is still
+ * holding it belongs to an earlier connection of ours and is told to go.
+ */
+static bool
+find_slot(const char *slot, XLogRecPtr *confirmed)
+{
+	char	   *sql = psprintf("SELECT confirmed_flush_lsn, plugin, wal_status, "
+							   "pg_catalog.pg_terminate_backend(active_pid) "
+							   "FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
+							   meridian_link_literal(meridian_apply.conn, slot));
+	PGresult   *res = meridian_link_exec(meridian_apply.conn, sql, PGRES_TUPLES_OK);
+	bool		found = PQntuples(res) == 1;
+
+	if (found)
+	{
+		if (strcmp(PQgetvalue(res, 0, 1), "meridian") != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("slot \"%s\" of region \"%s\" belongs to somebody else", slot,
+							meridian_apply.origin)));
+		if (strcmp(PQgetvalue(res, 0, 2), "lost") == 0)
+			found = false;
+		else if (!PQgetisnull(res, 0, 0))
+			*confirmed = lsn_from_text(PQgetvalue(res, 0, 0));
+	}
+	PQclear(res);
+	return found;
+}
+
+static void
+begin_forwards(void)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	const char *names[MRD_REGIONS_MAX];
+	int			n = s == NULL ? 0 : forward_list(s, names);
+
+	forward_count = 0;
+	for (int i = 0; i < n; i++)
+	{
+		char		name[NAMEDATALEN];
+		Forward    *f = &forwards[forward_count];
+
+		meridian_stream_name(names[i], name, sizeof(name));
+		f->id = replorigin_by_name(name, true);
+		if (f->id == InvalidRepOriginId)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cannot take the changes of region \"%s\" from \"%s\": it was never copied here",
+							names[i], meridian_apply.origin)));
+		strlcpy(f->region, names[i], MRD_NAME_MAX);
+		use_origin(f->id);		/* an ERROR while its own worker still has it */
+		f->done_lsn = replorigin_session_get_progress(true);
+		forward_count++;
+	}
+}
+
+static void
+start_streaming(const char *slot)
+{
+	StringInfoData cmd;
+
+	initStringInfo(&cmd);
+	appendStringInfo(&cmd, "START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (\"wire\" '%d', \"region\" %s, \"own_from\" '%X/%X'",
+					 slot, MERIDIAN_WIRE_VERSION,
+					 meridian_link_literal(meridian_apply.conn, meridian_region),
+					 LSN_FORMAT_ARGS(done_lsn));
+	if (meridian_compression)
+		appendStringInfoString(&cmd, ", \"compression\" 'zstd'");
+	if (meridian_apply.full_images)
+		appendStringInfoString(&cmd, ", \"images\" 'full'");
+	for (int i = 0; i < forward_count; i++)
+		appendStringInfo(&cmd, "%s%s=%X/%X", i == 0 ? ", \"forward\" '" : ",", forwards[i].region,
+						 LSN_FORMAT_ARGS(forwards[i].done_lsn));
+	appendStringInfoString(&cmd, forward_count > 0 ? "')" : ")");
+	PQclear(meridian_link_exec(meridian_apply.conn, cmd.data, PGRES_COPY_BOTH));
+	pfree(cmd.data);
+}
+
+static void
+reset_stream(void)
+{
+	meridian_rows_forget();
+	if (decompressor != NULL)
+		meridian_wire_decompressor_free(decompressor);
+	decompressor = meridian_wire_decompressor();
+	if (decompressor == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	memset(&reader, 0, sizeof(reader));
+	memset(&meridian_apply.xact, 0, sizeof(meridian_apply.xact));
+	meridian_apply.full_images = meridian_apply.stream->full_images;
+	note_count = 0;
+	dirty_since = 0;
+	last_local = InvalidXLogRecPtr;
+}
+
+static void
+connect_stream(void)
+{
+	char		slot[NAMEDATALEN];
+	char		name[NAMEDATALEN];
+	char	   *conninfo;
+	XLogRecPtr	confirmed = InvalidXLogRecPtr;
+	bool		have_slot;
+
+	meridian_stream_name(meridian_region, slot, sizeof(slot));
+	meridian_stream_name(meridian_apply.origin, name, sizeof(name));
+	report_state(MERIDIAN_STREAM_CONNECTING);
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	conninfo = MemoryContextStrdup(TopMemoryContext, meridian_link_conninfo(meridian_apply.origin));
+	own_origin = replorigin_by_name(name, true);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(message_context);
+
+	meridian_apply.conn = meridian_link_open(conninfo, true);
+	have_slot = find_slot(slot, &confirmed);
+	if (own_origin == InvalidRepOriginId)
+	{
+		meridian_join(&meridian_apply, conninfo, slot);
+		StartTransactionCommand();
+		own_origin = replorigin_by_name(name, false);
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(message_context);
+		have_slot = find_slot(slot, &confirmed);
+	}
+	pfree(conninfo);
+	if (!have_slot)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("region \"%s\" no longer has what this region lacks: slot \"%s\" is gone",
+						meridian_apply.origin, slot),
+				 errhint("This region must be copied anew.")));
+
+	reset_stream();
+	StartTransactionCommand();
+	begin_forwards();
+	use_origin(own_origin);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(message_context);
+	done_lsn = durable_lsn = replorigin_session_get_progress(true);
+	discard_lsn = frame_lsn = confirmed;
+	server_lsn = InvalidXLogRecPtr;
+	start_streaming(slot);
+	publish_positions();
+}
+
+static void
+disconnect(void)
+{
+	if (meridian_apply.conn != NULL)
+		PQfinish(meridian_apply.conn);
+	meridian_apply.conn = NULL;
+}
+
+static void
+on_exit_worker(int code, Datum arg)
+{
+	disconnect();
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	if (meridian_apply.stream->pid == MyProcPid)
+		meridian_apply.stream->pid = 0;
+	LWLockRelease(meridian_streams->lock);
+}
+
+/*
+ * Remember why this try failed, and what the next one must do otherwise.  The
+ * error itself goes on to end the process.
+ */
+static void
+note_failure(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	ErrorData  *e = CopyErrorData();
+
+	HOLD_INTERRUPTS();
+	abandon();
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	if (e->sqlerrcode == ERRCODE_UNIQUE_VIOLATION || e->sqlerrcode == ERRCODE_EXCLUSION_VIOLATION)
+		meridian_apply.stream->careful_until =
+			Max(meridian_apply.stream->careful_until, meridian_apply.xact.local_lsn);
+	LWLockRelease(meridian_streams->lock);
+	meridian_stream_state(meridian_apply.stream, MERIDIAN_STREAM_WAITING, e->message);
+	MemoryContextSwitchTo(old);
+	RESUME_INTERRUPTS();
+}
+
+static void
+prepare_session(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *value;
+	}			settings[] = {
+		{"session_replication_role", "replica"},
+		{"synchronous_commit", "off"},
+		{"search_path", ""},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"row_security", "off"},
+		{"datestyle", "ISO"},
+		{"intervalstyle", "postgres"},
+		{"check_function_bodies", "off"},
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+static void
+prepare_worker(void)
+{
+	bool		installed;
+
+	prepare_session();
+	message_context = AllocSetContextCreate(TopMemoryContext, "meridian apply message",
+											ALLOCSET_DEFAULT_SIZES);
+	meridian_rows_init();
+	MemoryContextSwitchTo(TopMemoryContext);
+	meridian_wire_out_init(&content);
+	initStringInfo(&feedback);
+	StartTransactionCommand();
+	installed = OidIsValid(get_extension_oid("meridian", true));
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(message_context);
+	if (!installed)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"meridian\" is not created in database \"%s\" yet",
+						meridian_database)));
+	meridian_applying = true;
+}
+
+static void
+run(void)
+{
+	prepare_worker();
+	while (!leave)
+	{
+		connect_stream();
+		stream();
+		stop();
+		disconnect();
+	}
+}
+
+void
+meridian_apply_main(Datum arg)
+{
+	MeridianStream *s = &meridian_streams->streams[DatumGetInt32(arg)];
+
+	meridian_apply.stream = s;
+	strlcpy(meridian_apply.origin, s->origin, MRD_NAME_MAX);
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	s->pid = MyProcPid;
+	LWLockRelease(meridian_streams->lock);
+	before_shmem_exit(on_exit_worker, (Datum) 0);
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(meridian_database, NULL, 0);
+	pgstat_report_activity(STATE_RUNNING, s->origin);
+	PG_TRY();
+	{
+		run();
+	}
+	PG_CATCH();
+	{
+		note_failure();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	proc_exit(0);
+}

@@ -1,0 +1,107 @@
+/*-------------------------------------------------------------------------
+ *
+ * streams.h
+ *	  What the files of the stream side share: plugin.c, streams.c, apply.c,
+ *	  rows.c, join.c and tail.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MERIDIAN_STREAMS_H
+#define MERIDIAN_STREAMS_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "nodes/execnodes.h"
+#include "storage/lwlock.h"
+#include "utils/relcache.h"
+
+#include "meridian.h"
+#include "wire.h"
+
+#define MERIDIAN_NOTES_MAX 256
+#define MERIDIAN_ERROR_MAX 256
+
+typedef enum MeridianStreamState
+{
+	MERIDIAN_STREAM_IDLE,		/* nothing is asked of it */
+	MERIDIAN_STREAM_CONNECTING,
+	MERIDIAN_STREAM_JOINING,	/* copying what the origin had before */
+	MERIDIAN_STREAM_RUNNING,
+	MERIDIAN_STREAM_PAUSED,		/* connected, our own lease has ended */
+	MERIDIAN_STREAM_WAITING,	/* cannot go on; retried; error says why */
+	MERIDIAN_STREAM_REFUSED,	/* fenced by order */
+	MERIDIAN_STREAM_FORWARDED	/* its changes come by way of another region */
+} MeridianStreamState;
+
+/*
+ * "Everything of region up to lsn stands before at in this stream": until our
+ * own position of that region has reached lsn, the slot must keep what stands
+ * from at on.
+ */
+typedef struct MeridianNote
+{
+	char		region[MRD_NAME_MAX];
+	XLogRecPtr	lsn;
+	XLogRecPtr	at;
+} MeridianNote;
+
+/* One origin's stream, in shared memory; the lock is MeridianStreams->lock. */
+typedef struct MeridianStream
+{
+	char		origin[MRD_NAME_MAX];	/* empty: unused */
+	char		via[MRD_NAME_MAX];	/* FORWARD: who hands its changes over */
+	pid_t		pid;			/* of the worker, 0 when there is none */
+	MeridianStreamState state;
+	bool		refused;		/* fenced: not one more change will be applied */
+	XLogRecPtr	applied_lsn;	/* durable here, in the origin's WAL */
+	XLogRecPtr	received_lsn;	/* end of the origin's WAL as last heard */
+	XLogRecPtr	discard_lsn;	/* last position at which its slot may discard */
+	uint64		through_session;
+	uint64		through_boot_ms;
+	uint64		transactions;
+	XLogRecPtr	careful_until;	/* apply with checks before each insert up to here */
+	XLogRecPtr	tail_lsn;		/* the transaction to put aside whole, once */
+	bool		full_images;	/* ask for full before images */
+	char		error[MERIDIAN_ERROR_MAX];
+	TimestampTz since;			/* when state last changed */
+
+	/* launcher's own */
+	TimestampTz start_after;
+	int			backoff_ms;
+} MeridianStream;
+
+typedef struct MeridianStreams
+{
+	LWLock	   *lock;
+	MeridianStream streams[MRD_REGIONS_MAX];
+} MeridianStreams;
+
+extern MeridianStreams *meridian_streams;
+
+/* streams.c */
+extern PGDLLEXPORT void meridian_launcher_main(Datum arg);
+extern PGDLLEXPORT void meridian_apply_main(Datum arg);
+extern MeridianStream *meridian_stream_find(const char *origin);
+extern XLogRecPtr meridian_stream_applied(const char *origin);
+extern void meridian_stream_state(MeridianStream *s, MeridianStreamState state, const char *error);
+
+/* "eu-west-1" -> "meridian_eu_west_1": slot, application and origin names */
+extern void meridian_stream_name(const char *region, char *ret, Size size);
+
+/*
+ * plugin.c: the index whose columns identify a row of rel, the primary key or
+ * else the oldest unique index that every row is in exactly once; InvalidOid
+ * when there is none.
+ */
+extern Oid	meridian_identity_index(Relation rel);
+
+/*
+ * Is a type's binary form the same in every cluster?  Returns the built-in
+ * base type, or InvalidOid when its text form must travel.
+ */
+extern Oid	meridian_binary_type(Oid type);
+
+/* A growing buffer whose memory is palloc'd in the present context. */
+extern void meridian_wire_out_init(MeridianWireOut *out);
+
+#endif							/* MERIDIAN_STREAMS_H */
