@@ -362,7 +362,9 @@ static void acknowledge(struct world *w, unsigned origin, struct world_commit *c
     }
 }
 
-static void take(struct world *w, unsigned i, unsigned origin, struct world_commit *c)
+/* @direct: from the origin itself, which hears how far we got. */
+static void take(struct world *w, unsigned i, unsigned origin, bool direct,
+                 struct world_commit *c)
 {
     struct world_region *r = &w->regions[i];
     enum mrd_accept verdict = MRD_ACCEPT;
@@ -373,7 +375,7 @@ static void take(struct world *w, unsigned i, unsigned origin, struct world_comm
     }
     c->fate[i] = (uint8_t)(1 + verdict);
     r->taken[origin]++;
-    if (passes(w, i, origin)) {
+    if (direct && passes(w, i, origin)) {
         acknowledge(w, origin, c);
     }
 }
@@ -399,7 +401,7 @@ static void stream(struct world *w, unsigned i, unsigned origin)
         if (c->at_ms + w->delay_ms[from][i] > w->now_ms) {
             break;
         }
-        take(w, i, origin, c);
+        take(w, i, origin, from == origin, c);
     }
 }
 
