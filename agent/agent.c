@@ -40,6 +40,7 @@
 #include <load.h>
 
 #include "api.h"
+#include "documents.h"
 #include "log.h"
 
 #define MS UINT64_C(1000000)
@@ -53,6 +54,7 @@
 #define HANDOVER_NS (30000 * MS)
 #define HANDOVER_FIRST_NS (5000 * MS)
 #define STOP_MS 3000
+#define CONFIG_MAX (1024 * 1024 + 1)
 #define EVENT_FRESH_MS 30000
 
 static struct agent *running; /* for mrd_panic only */
@@ -194,6 +196,38 @@ static void fly(struct agent *a, struct flight *f, mrd_boot_ns now_ns)
 
 /* ---- what the store tells ---- */
 
+static json_t *receipts_now(void *ctx)
+{
+    json_t *all = document_receipts(ctx);
+    json_t *rows = json_incref(json_object_get(all, "receipts"));
+    json_decref(all);
+    return rows;
+}
+
+/* The store holds the deployment's configuration as text. A region whose own file says
+ * something else goes on, because what it holds it holds rightly, but it says so. */
+static void observe_config(struct agent *a, const struct mrd_entry *e)
+{
+    struct mrd_config *stored = malloc(sizeof(*stored));
+    struct mrd_conf_errors *errors = malloc(sizeof(*errors));
+    bool differs = e->len != a->config_len || memcmp(e->value, a->config_text, e->len) != 0;
+
+    a->config_known = true;
+    a->config_revision = e->revision;
+    a->config_stored_version = 0;
+    if (stored != NULL && errors != NULL &&
+        mrd_config_parse((const char *)e->value, e->len, stored, errors) == 0) {
+        a->config_stored_version = stored->version;
+    }
+    free(stored);
+    free(errors);
+    if (differs != a->config_differs) {
+        a->config_differs = differs;
+        log_event("event=config.%s own_version=%" PRIu64 " stored_version=%" PRIu64,
+                  differs ? "differs" : "agrees", a->config->version, a->config_stored_version);
+    }
+}
+
 static void observe_entry(struct agent *a, const struct mrd_entry *e, mrd_boot_ns now_ns)
 {
     char own[MRD_KEY_MAX];
@@ -201,6 +235,10 @@ static void observe_entry(struct agent *a, const struct mrd_entry *e, mrd_boot_n
     mrd_coordinator_observe(&a->coordinator, a->config, e, now_ns);
     if (strcmp(e->key, own) == 0) {
         mrd_region_observe(&a->region, a->config, e, now_ns);
+    } else if (strcmp(e->key, "config") == 0 && e->value != NULL) {
+        observe_config(a, e);
+    } else if (strncmp(e->key, "receipt/", 8) == 0 && a->pg != NULL) {
+        pgwork_receipts(a->pg, receipts_now, a);
     }
     a->dirty = true;
 }
@@ -378,6 +416,24 @@ static void publish(struct agent *a, mrd_boot_ns now_ns)
     }
 }
 
+/* The first leader's file becomes the deployment's configuration; later one with a higher
+ * version replaces it. */
+static bool wants_config(struct agent *a)
+{
+    struct mrd_txn *txn = &a->proposal.txn;
+    if (a->config_known ? a->config->version <= a->config_stored_version
+                        : a->config_len > MRD_VALUE_MAX) {
+        return false;
+    }
+    txn->compare_count = txn->put_count = 1;
+    strcpy(txn->compares[0].key, "config");
+    strcpy(txn->puts[0].key, "config");
+    txn->compares[0].revision = a->config_revision;
+    txn->puts[0].value = (const uint8_t *)a->config_text;
+    txn->puts[0].len = a->config_len;
+    return a->config_len <= MRD_VALUE_MAX;
+}
+
 static void step_coordinator(struct agent *a, mrd_boot_ns now_ns)
 {
     if (a->coordinator_flight.id != 0 || now_ns < a->coordinator_flight.again_ns ||
@@ -388,6 +444,8 @@ static void step_coordinator(struct agent *a, mrd_boot_ns now_ns)
                          &a->proposal);
     if (a->proposal.wanted) {
         a->decided_ns = now_ns;
+        fly(a, &a->coordinator_flight, now_ns);
+    } else if (wants_config(a)) {
         fly(a, &a->coordinator_flight, now_ns);
     }
 }
@@ -604,17 +662,41 @@ static int complain(const struct mrd_err *err)
     return 1;
 }
 
+/* One byte more than a configuration may have, so that the parser refuses what is longer. */
+static int read_config(struct agent *a)
+{
+    FILE *f = fopen(a->opt->config_path, "re");
+    a->config_text = malloc(CONFIG_MAX);
+    if (f == NULL || a->config_text == NULL) {
+        fprintf(stderr, "meridian agent: could not read \"%s\": %s\n", a->opt->config_path,
+                strerror(errno));
+        if (f != NULL) {
+            fclose(f);
+        }
+        return MRD_EIO;
+    }
+    a->config_len = fread(a->config_text, 1, CONFIG_MAX, f);
+    fclose(f);
+    return 0;
+}
+
 static int load_config(struct agent *a)
 {
+    if (read_config(a) != 0) {
+        return MRD_EIO;
+    }
     struct mrd_conf_errors *errors = calloc(1, sizeof(*errors));
     a->config = calloc(1, sizeof(*a->config));
     if (errors == NULL || a->config == NULL) {
         free(errors);
         return MRD_ENOMEM;
     }
-    int rv = mrd_config_load(a->opt->config_path, a->config, errors);
+    int rv = mrd_config_parse(a->config_text, a->config_len, a->config, errors);
     if (rv != 0) {
         mrd_config_print_errors(stderr, a->opt->config_path, errors);
+    } else {
+        char *fit = realloc(a->config_text, a->config_len + 1);
+        a->config_text = fit != NULL ? fit : a->config_text;
     }
     free(errors);
     if (rv != 0) {
@@ -776,6 +858,7 @@ int agent_run(const struct agent_options *options)
     publish_close(&a->file);
     mrd_store_free(a->store);
     free(a->config);
+    free(a->config_text);
     free(a->encoded);
     log_event("event=agent.stopped status=%d", status);
     return status;

@@ -43,6 +43,8 @@ struct api;
 struct agent {
     const struct agent_options *opt;
     struct mrd_config *config;
+    char *config_text; /* the file as it was read */
+    size_t config_len;
     mrd_region self;
     uv_loop_t loop;
     mrd_boot_ns started_ns;
@@ -69,7 +71,9 @@ struct agent {
     uv_timer_t tick;
     uv_check_t check;
     uv_signal_t sigterm, sigint;
-    bool dirty, stopping, store_full, lease_held, config_differs;
+    bool dirty, stopping, store_full, lease_held;
+    bool config_known, config_differs; /* whether the store has one, and it is not ours */
+    uint64_t config_revision, config_stored_version;
     int exit_status;
     mrd_boot_ns published_ns, hold_until_ns, disk_next_ns, handover_next_ns, decided_ns;
     struct mrd_duty duties[MRD_PARTITIONS_MAX];

@@ -52,6 +52,10 @@ struct pgwork {
     mrd_boot_ns refuse_since_ns[MRD_REGIONS_MAX]; /* 0: we do not refuse it */
     struct duty_call calls[MRD_PARTITIONS_MAX];
     json_t *last;
+    json_t *(*make_receipts)(void *ctx); /* NULL: PostgreSQL has them all */
+    void *receipts_ctx;
+    bool receipts_busy;
+    mrd_boot_ns receipts_next_ns;
     struct log_repeat canary_log, fit_log, status_log, duty_log;
 };
 
@@ -544,6 +548,41 @@ void pgwork_duties(struct pgwork *w, const struct mrd_duty *duties)
     }
 }
 
+/* ---- receipts, for the view meridian.receipts ---- */
+
+static void on_receipts(void *ctx, PGresult *res, const char *error)
+{
+    struct pgwork *w = ctx;
+    (void)res;
+    w->receipts_busy = false;
+    if (error != NULL) {
+        log_failure(&w->duty_log, "record_receipts", error);
+        w->receipts_next_ns = clock_boot_ns() + FIT_RETRY_NS;
+    } else if (w->receipts_next_ns == 0) {
+        w->make_receipts = NULL;
+    }
+}
+
+static void send_receipts(struct pgwork *w)
+{
+    json_t *all = w->make_receipts(w->receipts_ctx);
+    char *text = all != NULL ? json_dumps(all, JSON_COMPACT) : NULL;
+    const char *param = text;
+    w->receipts_next_ns = 0; /* a change from here on sets it again */
+    w->receipts_busy = text != NULL &&
+                       pglink_query(w->work, "SELECT meridian.record_receipts($1::jsonb)", 1,
+                                    &param, FIT_MS, on_receipts, w) == 0;
+    free(text);
+    json_decref(all);
+}
+
+void pgwork_receipts(struct pgwork *w, json_t *(*make)(void *ctx), void *ctx)
+{
+    w->make_receipts = make;
+    w->receipts_ctx = ctx;
+    w->receipts_next_ns = 1; /* at the next round */
+}
+
 /* ---- the round ---- */
 
 void pgwork_tick(struct pgwork *w, mrd_boot_ns now_ns, mrd_session session)
@@ -569,6 +608,10 @@ void pgwork_tick(struct pgwork *w, mrd_boot_ns now_ns, mrd_session session)
     }
     if (!w->status_busy && now_ns >= w->status_next_ns && pglink_ready(w->status)) {
         ask_status(w, now_ns);
+    }
+    if (w->make_receipts != NULL && !w->receipts_busy && now_ns >= w->receipts_next_ns &&
+        pglink_ready(w->work)) {
+        send_receipts(w);
     }
 }
 

@@ -44,6 +44,9 @@ void pgwork_published(struct pgwork *w, const struct mrd_snapshot *s, mrd_boot_n
 /** Start what is due and not under way; @duties has one row per partition. */
 void pgwork_duties(struct pgwork *w, const struct mrd_duty *duties);
 
+/** The store's receipts changed: hand @make's array of all of them to the extension, soon. */
+void pgwork_receipts(struct pgwork *w, json_t *(*make)(void *ctx), void *ctx);
+
 bool pgwork_answers(const struct pgwork *w);        /* the last canary succeeded */
 const json_t *pgwork_status(const struct pgwork *w); /* last agent_status(), borrowed; or NULL */
 struct pglink *pgwork_people(struct pgwork *w);     /* the link for the API */
