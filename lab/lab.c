@@ -41,7 +41,8 @@ static const char usage_text[] =
     "  pause REGION [--part P]       SIGSTOP; resume REGION [--part P]: SIGCONT\n"
     "  isolate REGION                cut every link of the region\n"
     "  heal [A B | REGION]           join cut links: one, a region's, all\n"
-    "  load [...]                    workload that keeps receipts; see: meridian lab load --help\n"
+    "  load [...]                    workload that keeps receipts; see: meridian lab load "
+    "--help\n"
     "  down [--purge]                stop everything; --purge removes the data too\n"
     "DIR is $MERIDIAN_LAB or " LAB_DIR_DEFAULT ".\n";
 

@@ -94,7 +94,8 @@ struct lab_ledger *lab_ledger_new(const char *path, const char *tag, struct mrd_
     if (l->fd < 0 || append(l, line, n) != 0) {
         mrd_err_set(err, MRD_EIO, "could not begin the ledger \"%s\": %s", path,
                     strerror(errno));
-        mrd_err_hint(err, "Name another file with --ledger; an old ledger is never overwritten.");
+        mrd_err_hint(err,
+                     "Name another file with --ledger; an old ledger is never overwritten.");
         lab_ledger_free(l);
         return NULL;
     }
@@ -119,7 +120,8 @@ const char *lab_ledger_tag(const struct lab_ledger *l)
     return l->tag;
 }
 
-long lab_ledger_intend(struct lab_ledger *l, enum lab_class c, unsigned partition, const char *id)
+long lab_ledger_intend(struct lab_ledger *l, enum lab_class c, unsigned partition,
+                       const char *id)
 {
     char line[160];
     int n = snprintf(line, sizeof(line), "I %llu %s %u %s\n", wall_us(), class_names[c],
@@ -219,7 +221,7 @@ static int keep_note(struct notes *n, const char *id, enum lab_outcome outcome)
 
 static int read_line(struct lab_ledger *l, struct notes *notes, const char *line)
 {
-    char class_name[32], id[LAB_ID_MAX];
+    char class_name[32], id[LAB_ID_MAX + 1]; /* one more, to see what is too long */
     unsigned long long at;
     unsigned partition;
     enum lab_class c;
@@ -227,14 +229,15 @@ static int read_line(struct lab_ledger *l, struct notes *notes, const char *line
     if (sscanf(line, "run %36s", l->tag) == 1) {
         return 0;
     }
-    if (sscanf(line, "I %llu %31s %u %47s", &at, class_name, &partition, id) == 4) {
+    if (sscanf(line, "I %llu %31s %u %48s", &at, class_name, &partition, id) == 4) {
         c = lab_class_parse(class_name);
-        if (c == LAB_CLASSES || partition >= MRD_REGIONS_MAX) {
+        if (strlen(id) == LAB_ID_MAX || c == LAB_CLASSES || partition >= MRD_REGIONS_MAX) {
             return MRD_EFORMAT;
         }
         return add(l, c, partition, id) >= 0 ? 0 : MRD_EFULL;
     }
-    if (strchr("AUR", line[0]) != NULL && sscanf(line + 1, " %llu %47s", &at, id) == 2) {
+    if (strchr("AUR", line[0]) != NULL && sscanf(line + 1, " %llu %48s", &at, id) == 2 &&
+        strlen(id) < LAB_ID_MAX) {
         return keep_note(notes, id,
                          line[0] == 'A'   ? LAB_ACKED
                          : line[0] == 'U' ? LAB_UNKNOWN

@@ -38,9 +38,9 @@ struct lab_write {
     uint8_t partition;   /* for orders the region's index, else 0 */
     uint8_t outcome;
     /* For the check. */
-    uint16_t present;    /* regions that have it */
-    uint8_t copies;      /* most rows of this id seen in one region */
-    uint8_t reconcile;   /* it is in some region's reconcile queue */
+    uint16_t present;  /* regions that have it */
+    uint8_t copies;    /* most rows of this id seen in one region */
+    uint8_t reconcile; /* it is in some region's reconcile queue */
 };
 
 struct lab_ledger; /* opaque */
@@ -57,7 +57,8 @@ void lab_ledger_free(struct lab_ledger *l);
 
 const char *lab_ledger_tag(const struct lab_ledger *l);
 
-/** Note an intention. Returns its number, or a negative code: then the write must not be sent. */
+/** Note an intention. Returns its number, or a negative code: then the write must not be sent.
+ */
 long lab_ledger_intend(struct lab_ledger *l, enum lab_class c, unsigned partition,
                        const char *id);
 /** Note an outcome of write @number; @region is a name, for LAB_ACKED. */

@@ -386,18 +386,36 @@ static int schema_home(const struct up *u)
 
 static int load_schema(const struct up *u, json_t *region, struct mrd_err *err)
 {
-    char schema[LAB_PATH + 16], seed[LAB_PATH + 16];
+    char schema[LAB_PATH + 16], seed[LAB_PATH + 16], seconds[24];
     char *dsn = (char *)(uintptr_t)text_of(json_object_get(region, "pg"), "dsn");
 
     snprintf(schema, sizeof(schema), "%s/schema.sql", u->world.templates);
     snprintf(seed, sizeof(seed), "%s/seed.sql", u->world.templates);
-    char *argv[] = {
-        (char *)"psql", dsn,    (char *)"-qX", (char *)"-v", (char *)"ON_ERROR_STOP=1",
-        (char *)"-f",   schema, (char *)"-f",  seed,         NULL};
+    /* A quorum class whose replicas take nothing would make it wait for ever. */
+    char *argv[] = {(char *)"timeout",
+                    seconds,
+                    (char *)"psql",
+                    dsn,
+                    (char *)"-qX",
+                    (char *)"-v",
+                    (char *)"ON_ERROR_STOP=1",
+                    (char *)"-f",
+                    schema,
+                    (char *)"-f",
+                    seed,
+                    NULL};
     if (access(seed, R_OK) != 0) {
-        argv[7] = NULL;
+        argv[9] = NULL;
     }
-    return lab_run(argv, err);
+    if (lab_run(argv, err) != 0) {
+        if (strstr(err->text, "failed: ") != NULL && strstr(err->text, "failed: ")[8] == '\0') {
+            mrd_err_set(err, MRD_ETIMEDOUT, "loading the schema took longer than %s s",
+                        seconds);
+            mrd_err_hint(err, "See whether the streams run with: meridian links.");
+        }
+        return err->code;
+    }
+    return 0;
 }
 
 static bool all_have_tables(const struct up *u, json_t *regions)

@@ -140,8 +140,8 @@ static int read_region(struct check *c, unsigned region, const char *name, const
     snprintf(conninfo, sizeof(conninfo), "%s connect_timeout=5 application_name=lab", dsn);
     conn = PQconnectdb(conninfo);
     for (unsigned k = 0; k <= LAB_CLASSES && code == 0; k++) {
-        PGresult *r = PQexecParams(conn, k < LAB_CLASSES ? queries[k] : reconcile_query, 1, NULL,
-                                   params, NULL, NULL, 0);
+        PGresult *r = PQexecParams(conn, k < LAB_CLASSES ? queries[k] : reconcile_query, 1,
+                                   NULL, params, NULL, NULL, 0);
 
         if (PQresultStatus(r) != PGRES_TUPLES_OK) {
             code = mrd_err_set(err, MRD_EUNAVAILABLE, "could not read region \"%s\": %s", name,
@@ -186,8 +186,9 @@ static int read_all(struct check *c, json_t *regions, struct mrd_err *err)
 
         if (code == 0 && readable(region) && i < MRD_REGIONS_MAX) {
             c->read |= (uint16_t)(1u << i);
-            code = read_region(c, (unsigned)i, json_string_value(json_object_get(region, "name")),
-                               json_string_value(json_object_get(pg, "dsn")), err);
+            code =
+                read_region(c, (unsigned)i, json_string_value(json_object_get(region, "name")),
+                            json_string_value(json_object_get(pg, "dsn")), err);
         }
     }
     return code;
@@ -253,9 +254,10 @@ static json_t *sample(const struct check *c)
         const struct lab_write *w = &c->writes[i];
 
         if (w->outcome == LAB_ACKED && w->present != c->read && !w->reconcile) {
-            json_array_append_new(list, json_pack("{ss ss si}", "id", w->id, "class",
-                                                  lab_class_name((enum lab_class)w->class_index),
-                                                  "present_mask", (int)w->present));
+            json_array_append_new(list,
+                                  json_pack("{ss ss si}", "id", w->id, "class",
+                                            lab_class_name((enum lab_class)w->class_index),
+                                            "present_mask", (int)w->present));
         }
     }
     return list;
@@ -300,9 +302,9 @@ int lab_verify(struct lab_ledger *l, json_t *status, unsigned settle_ms, struct 
         (json_int_t)ret->acknowledged, "present", (json_int_t)ret->present, "in_reconcile",
         (json_int_t)ret->in_reconcile, "missing", (json_int_t)ret->missing, "missing_partial",
         (json_int_t)ret->partial, "duplicated", (json_int_t)ret->duplicated, "unknown",
-        (json_int_t)ret->unknown, "unknown_present", (json_int_t)ret->unknown_present, "refused",
-        (json_int_t)ret->refused, "refused_present", (json_int_t)ret->refused_present,
-        "regions_read", region_names(regions, true), "regions_skipped",
-        region_names(regions, false), "missing_sample", sample(&c));
+        (json_int_t)ret->unknown, "unknown_present", (json_int_t)ret->unknown_present,
+        "refused", (json_int_t)ret->refused, "refused_present",
+        (json_int_t)ret->refused_present, "regions_read", region_names(regions, true),
+        "regions_skipped", region_names(regions, false), "missing_sample", sample(&c));
     return 0;
 }

@@ -21,7 +21,8 @@ struct lab_counts {
 /**
  * @status     what `lab status --json` prints
  * @settle_ms  how long to wait for everything to arrive everywhere
- * @ret_json   out: the verdict with the regions read and skipped, and a sample of what is missing
+ * @ret_json   out: the verdict with the regions read and skipped, and a sample of what is
+ * missing
  *
  * Returns 0 (read @ret to judge), or MRD_EUNAVAILABLE when a running region cannot be read.
  */

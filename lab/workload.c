@@ -217,14 +217,16 @@ static PGresult *sql_await(struct client *c)
 static const char *const statements[LAB_CLASSES] = {
     "INSERT INTO shop.products (id, name, price_cents) VALUES ($1, $2, $3) "
     "ON CONFLICT (id) DO UPDATE "
-    "SET price_cents = greatest(products.price_cents, excluded.price_cents), updated_at = now()",
+    "SET price_cents = greatest(products.price_cents, excluded.price_cents), updated_at = "
+    "now()",
     "INSERT INTO shop.accounts (id, name) VALUES ($1, $2) "
     "ON CONFLICT (id) DO UPDATE SET updated_at = now()",
     "WITH o AS (INSERT INTO shop.orders (home_region, id, account, total_cents) "
     "           VALUES ($3, $1, $2, 100) "
     "           ON CONFLICT (home_region, id) DO UPDATE SET total_cents = 100 "
     "           RETURNING home_region, id) "
-    "INSERT INTO shop.order_lines (home_region, order_id, line, product, quantity, price_cents) "
+    "INSERT INTO shop.order_lines (home_region, order_id, line, product, quantity, "
+    "price_cents) "
     "SELECT home_region, id, 1, 1, 1, 100 FROM o ON CONFLICT DO NOTHING",
     "INSERT INTO shop.events (id, kind) VALUES ($1, $2) "
     "ON CONFLICT (id) DO UPDATE SET kind = excluded.kind",
@@ -246,8 +248,8 @@ static bool sql_send(struct client *c, const char *id)
         params[2] = c->load->regions[c->region].name;
         count = 3;
     }
-    return PQsendQueryParams(c->conn, statements[c->class], count, NULL, params, NULL, NULL, 0) ==
-           1;
+    return PQsendQueryParams(c->conn, statements[c->class], count, NULL, params, NULL, NULL,
+                             0) == 1;
 }
 
 static enum answer sql_attempt(struct client *c, const char *id)
@@ -541,7 +543,8 @@ static json_t *track_json(const struct load *l, unsigned class, unsigned partiti
                      "latency_ms_p99", latency_ms(t, 99), "latency_ms_max",
                      (double)t->latency_max_us / 1e3, "longest_gap_ms", (double)t->gap_us / 1e3,
                      "gap_began_wall_ms", (json_int_t)t->gap_began_wall_ms, "gap_before",
-                     l->regions[t->gap_before].name, "gap_after", l->regions[t->gap_after].name);
+                     l->regions[t->gap_before].name, "gap_after",
+                     l->regions[t->gap_after].name);
 }
 
 static json_t *tracks_json(const struct load *l)
@@ -601,7 +604,8 @@ static void print_verdict(const struct load *l, const struct lab_counts *n, json
 {
     print_names("\nregions read:", json_object_get(verdict, "regions_read"));
     if (json_array_size(json_object_get(verdict, "regions_skipped")) > 0) {
-        print_names("regions not running, not read:", json_object_get(verdict, "regions_skipped"));
+        print_names("regions not running, not read:",
+                    json_object_get(verdict, "regions_skipped"));
     }
     printf("acknowledged          %8lu\n"
            "  present everywhere  %8lu\n"
@@ -716,7 +720,8 @@ static int judge(struct load *l, struct mrd_err *err)
 
 static const char usage_text[] =
     "usage: meridian lab load [--duration 60s] [--class C ...] [--region R ...] [--rate N]\n"
-    "                         [--clients N] [--via sql|http|both] [--timeout 5s] [--settle 60s]\n"
+    "                         [--clients N] [--via sql|http|both] [--timeout 5s] [--settle "
+    "60s]\n"
     "                         [--ledger FILE] [--json]\n"
     "       meridian lab load --check --ledger FILE [--settle 60s] [--json]\n"
     "  --rate     writes per second over all clients (default 50)\n"
@@ -742,8 +747,9 @@ static int take_class(struct load *l, const char *name)
     enum lab_class c = lab_class_parse(name);
 
     if (c == LAB_CLASSES) {
-        fprintf(stderr, "meridian lab: no class \"%s\"; the shop has catalog, accounts, orders "
-                        "and events\n",
+        fprintf(stderr,
+                "meridian lab: no class \"%s\"; the shop has catalog, accounts, orders "
+                "and events\n",
                 name);
         return -1;
     }
@@ -755,7 +761,8 @@ static int take_via(struct load *l, const char *via)
 {
     l->sql = strcmp(via, "http") != 0;
     l->http = strcmp(via, "sql") != 0;
-    return strcmp(via, "sql") == 0 || strcmp(via, "http") == 0 || strcmp(via, "both") == 0 ? 0 : -1;
+    return strcmp(via, "sql") == 0 || strcmp(via, "http") == 0 || strcmp(via, "both") == 0 ? 0
+                                                                                           : -1;
 }
 
 static int take_option(struct load *l, int c, char *text)
