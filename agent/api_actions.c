@@ -38,26 +38,27 @@ static void no_store(struct api_request *r)
 
 /* ---- move ---- */
 
-/* The row as the store has it, or as it will be once our copy has caught up. */
-static json_t *moved(const struct agent *a, const char *class_name, const char *partition)
+/* The row as it was asked for: our own copy of the store may still hold the partition's move
+ * before this one, when another region leads. */
+static json_t *moved(const struct agent *a, json_t *row)
 {
     json_t *o = document_new(a);
-    json_t *row = document_move(a, class_name, partition);
-    json_object_set_new(o, "move", row != NULL ? row : json_null());
+    json_object_set(o, "move", row);
     return o;
 }
 
 static void on_moved(void *ctx, int code, uint64_t revision)
 {
     struct api_wait *w = ctx;
-    struct api_wait copy = *w;
+    json_t *row = w->move;
     struct api_request *r = api_wait_end(w);
     (void)revision;
     if (r == NULL) {
+        json_decref(row);
         return;
     }
     if (code == 0) {
-        api_answer(r, MHD_HTTP_ACCEPTED, moved(r->agent, copy.class_name, copy.partition));
+        api_answer(r, MHD_HTTP_ACCEPTED, moved(r->agent, row));
     } else if (code == MRD_ECONFLICT) {
         api_refuse(r, MHD_HTTP_CONFLICT, "the state changed while the move was asked for",
                    "Look at it again and repeat the request.");
@@ -67,6 +68,7 @@ static void on_moved(void *ctx, int code, uint64_t revision)
     } else {
         no_store(r);
     }
+    json_decref(row);
 }
 
 void api_move(struct api_request *r, const json_t *body)
@@ -101,9 +103,9 @@ void api_move(struct api_request *r, const json_t *body)
     if (w == NULL) {
         return;
     }
-    strcpy(w->class_name, class_name);
-    strcpy(w->partition, partition);
+    w->move = document_move_asked(&a->proposal, class_name, partition);
     if (agent_propose(a, &a->proposal, on_moved, w) != 0) {
+        json_decref(w->move);
         api_wait_end(w);
         no_store(r);
     }

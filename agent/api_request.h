@@ -31,7 +31,8 @@ struct api_request {
 /** Stands between a request and an answer under way; either may go first. */
 struct api_wait {
     struct api_request *request; /* NULL: the client has gone */
-    char class_name[64], partition[64], id[192], action[16];
+    char id[192], action[16];
+    json_t *move; /* the row of a move that was asked for; freed by whoever ends the wait */
 };
 
 /** Note that an answer is under way. NULL when out of memory. */

@@ -605,12 +605,27 @@ static json_t *move_row(const char *class_name, const char *partition, const str
     return o;
 }
 
-json_t *document_move(const struct agent *a, const char *class_name, const char *partition)
+static json_t *stored_move(const struct agent *a, const char *class_name, const char *partition)
 {
     char key[MRD_KEY_MAX];
     struct mrd_entry e;
     snprintf(key, sizeof(key), "move/%s/%s", class_name, partition);
     return mrd_store_get(a->store, key, &e) == 0 ? move_row(class_name, partition, &e) : NULL;
+}
+
+json_t *document_move_asked(const struct mrd_proposal *p, const char *class_name,
+                            const char *partition)
+{
+    char key[MRD_KEY_MAX];
+    snprintf(key, sizeof(key), "move/%s/%s", class_name, partition);
+    for (size_t i = 0; i < p->txn.put_count; i++) {
+        const struct mrd_put *put = &p->txn.puts[i];
+        if (put->value != NULL && strcmp(put->key, key) == 0) {
+            struct mrd_entry e = {.key = put->key, .value = put->value, .len = put->len};
+            return move_row(class_name, partition, &e);
+        }
+    }
+    return NULL;
 }
 
 json_t *document_moves(const struct agent *a)
@@ -620,7 +635,7 @@ json_t *document_moves(const struct agent *a)
     for (unsigned i = 0; i < count; i++) {
         const char *name;
         const struct mrd_conf_class *k = mrd_partition_at(a->config, i, &name);
-        json_t *row = document_move(a, k->name, name);
+        json_t *row = stored_move(a, k->name, name);
         if (row != NULL) {
             json_array_append_new(rows, row);
         }

@@ -18,8 +18,9 @@ json_t *document_events(const struct agent *a, uint64_t after);
 json_t *document_moves(const struct agent *a);
 json_t *document_receipts(const struct agent *a);
 
-/** The row of one move as in document_moves, or NULL when there is none. */
-json_t *document_move(const struct agent *a, const char *class_name, const char *partition);
+/** The row, as in document_moves, of the move that @p asks for; NULL when it asks for none. */
+json_t *document_move_asked(const struct mrd_proposal *p, const char *class_name,
+                            const char *partition);
 
 /** An answer's frame: who answered, and when. */
 json_t *document_new(const struct agent *a);

@@ -257,6 +257,16 @@ static void print_moves(const json_t *answer)
     cli_table_print(t, "no moves\n");
 }
 
+/** One of: under way, why nothing moved, open until the old home returns, final. */
+static const char *outcome(const json_t *r)
+{
+    const char *note = cli_text(r, "note");
+    if (!cli_known(r, "granted_wall_ms")) {
+        return note[0] != '\0' ? note : "under way";
+    }
+    return cli_true(r, "final") ? "final" : "waits for the old home";
+}
+
 static void print_receipts(const json_t *answer)
 {
     static const char *const titles[] = {"ID",  "KIND",      "CLASS/PARTITION", "FROM > TO",
@@ -277,7 +287,7 @@ static void print_receipts(const json_t *answer)
                      ? cli_span(cli_int(r, "rto_ms"), span)
                      : "");
         cli_cell(t, "%lld rows", cli_int(r, "tail_rows"));
-        cli_cell(t, "%s", cli_true(r, "final") ? "final" : "waits for the old home");
+        cli_cell(t, "%s", outcome(r));
     }
     cli_table_print(t, "no receipts: nothing has moved yet\n");
 }
@@ -321,6 +331,7 @@ void cli_print_receipt(const json_t *r)
     moment("first write", r, "first_write_wall_ms", base);
     moment("old home's tail taken", r, "returned_wall_ms", "");
     printf("  %-30s %s\n", move ? "pause" : "RTO", cli_span(cli_int(r, "rto_ms"), span));
+    printf("  %-30s %s\n", "outcome", outcome(r));
     printf("  %-30s %lld transactions, %lld rows, %s%s\n", "RPO (lost tail)",
            cli_int(r, "tail_transactions"), cli_int(r, "tail_rows"),
            cli_span(cli_int(r, "rpo_ms"), rpo),
