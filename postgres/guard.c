@@ -30,8 +30,10 @@
 #include "postgres.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 
 #include "access/xact.h"
+#include "libpq/libpq-be.h"
 #include "miscadmin.h"
 #include "replication/message.h"
 #include "replication/syncrep.h"
@@ -471,12 +473,53 @@ wall_ms_now(void)
 		(uint64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
 }
 
+/*
+ * Was the authority taken away while this quorum commit waited?  Then what
+ * ended the wait may have been the arrival of the lost tail, not an
+ * acknowledgement: the commit may exist nowhere else as what it claims to be.
+ * A missing snapshot tells nothing, and so is doubt as well.
+ */
+static bool
+in_doubt(const Touch *t)
+{
+	const struct mrd_snapshot *s;
+	int			p;
+
+	if (t->subid == InvalidSubTransactionId || !t->quorum)
+		return false;
+	s = guard_snapshot();
+	p = partition_index(s, t->slot->class_name, t->slot->partition);
+	return p < 0 || s->partitions[p].authority.epoch != t->epoch;
+}
+
+/*
+ * The commit cannot be taken back any more, and ERROR or FATAL at this point
+ * would be a PANIC.  So the connection is cut: the client learns the truth,
+ * that the outcome is unknown, and the backend ends at its next read.
+ */
+static void
+sever(const Touch *t)
+{
+	ereport(LOG,
+			(errmsg("the outcome of the commit is in doubt: the write authority for %s/%s changed while it waited",
+					t->slot->class_name, t->slot->partition),
+			 errhint("Look for the transaction in meridian.reconcile at the present home.")));
+	if (MyProcPort != NULL)
+		(void) shutdown(MyProcPort->sock, SHUT_RDWR);
+}
+
 static void
 guard_at_end(bool committed)
 {
 	uint64		wall_ms = committed && touch_count > 0 ? wall_ms_now() : 0;
 
 	restore_durability();
+	for (int i = 0; committed && i < touch_count; i++)
+		if (in_doubt(&touches[i]))
+		{
+			sever(&touches[i]);
+			break;
+		}
 	for (int i = 0; i < touch_count; i++)
 	{
 		if (committed && touches[i].subid != InvalidSubTransactionId)
