@@ -391,6 +391,7 @@ static int load_schema(const struct up *u, json_t *region, struct mrd_err *err)
 
     snprintf(schema, sizeof(schema), "%s/schema.sql", u->world.templates);
     snprintf(seed, sizeof(seed), "%s/seed.sql", u->world.templates);
+    snprintf(seconds, sizeof(seconds), "%llu", (unsigned long long)u->wait_ms / 1000 + 1);
     /* A quorum class whose replicas take nothing would make it wait for ever. */
     char *argv[] = {(char *)"timeout",
                     seconds,
