@@ -18,7 +18,14 @@
  * store, a full disk under the store (no more renewals), and a broken invariant, after which a
  * last snapshot without a lease is published and the process stops.
  *
- * A restarted agent finds the snapshot of the one before. Until it has a session of its own it
+ * A restarted agent steps nothing before its store has caught up: libraft replays the log only as
+ * far as it hears that it was committed, and among the entries still to come are our own from
+ * the life before. A renewal sent now and an old one replayed later could be taken for each
+ * other, which would count the lease from a moment that nobody else counts from. So the first
+ * thing it proposes is a transaction that changes nothing; whatever was committed before stands
+ * before it in the log.
+ *
+ * It also finds the snapshot of the agent before. Until it has a session of its own it
  * leaves that file alone as long as the lease in it runs: the promise in it is still good, and
  * every decision that would change it waits for this region's answer or for the lease's end.
  */
@@ -133,6 +140,9 @@ static void flight_end(struct agent *a, struct flight *f, int code)
     if (f == &a->region_flight && code != 0) {
         mrd_region_abandon(&a->region);
     }
+    if (f == &a->barrier && code == 0) {
+        a->caught_up = true;
+    }
     if (code == 0 || code == MRD_ECONFLICT) {
         a->dirty = true;
         return;
@@ -140,7 +150,10 @@ static void flight_end(struct agent *a, struct flight *f, int code)
     f->again_ns = now_ns + AGAIN_NS;
     if (log_repeat_pass(&f->failed, now_ns, &held)) {
         log_event("event=store.proposal_failed role=%s reason=\"%s\" repeated=%u",
-                  f == &a->region_flight ? "region" : "coordinator", mrd_strerror(code), held);
+                  f == &a->region_flight        ? "region"
+                  : f == &a->coordinator_flight ? "coordinator"
+                                                : "barrier",
+                  mrd_strerror(code), held);
     }
 }
 
@@ -165,8 +178,10 @@ static void flight_check(struct agent *a, struct flight *f, mrd_boot_ns now_ns)
         return;
     }
     if (f->accepted) {
-        if (mrd_store_revision(a->store) >= f->revision || now_ns >= f->deadline_ns) {
+        if (mrd_store_revision(a->store) >= f->revision) {
             flight_end(a, f, 0);
+        } else if (now_ns >= f->deadline_ns && f != &a->barrier) {
+            flight_end(a, f, 0); /* committed, only not seen here yet */
         }
     } else if (now_ns >= f->deadline_ns ||
                (raft_node_leader(a->raft) != f->to &&
@@ -469,15 +484,29 @@ static void step_region(struct agent *a)
     }
 }
 
+static void catch_up(struct agent *a, mrd_boot_ns now_ns)
+{
+    if (a->barrier.id == 0 && now_ns >= a->barrier.again_ns &&
+        raft_node_leader(a->raft) != MRD_REGION_NONE) {
+        a->proposal.txn.compare_count = a->proposal.txn.put_count = 0;
+        fly(a, &a->barrier, now_ns);
+    }
+}
+
 static void decide(struct agent *a, mrd_boot_ns now_ns)
 {
     bool changed = a->dirty;
     a->dirty = false;
+    flight_check(a, &a->barrier, now_ns);
     flight_check(a, &a->region_flight, now_ns);
     flight_check(a, &a->coordinator_flight, now_ns);
     fill_report(a);
     if (changed || now_ns - a->published_ns >= PUBLISH_NS) {
         publish(a, now_ns);
+    }
+    if (!a->caught_up) {
+        catch_up(a, now_ns);
+        return;
     }
     if (a->pg != NULL) {
         mrd_region_duties(&a->region, a->config, a->store, &a->local, a->duties);
