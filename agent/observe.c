@@ -315,7 +315,10 @@ static int target_init(struct target *t, struct observe *o, mrd_region region,
     const struct mrd_conf_region *r = &o->config->regions[region];
     const struct pglink_target sql = {
         .host = r->db_host, .port = r->db_port, .dbname = r->db_name, .user = "meridian",
-        .certs = certs_dir, .connect_ms = o->config->probe_timeout_ms,
+        .certs = certs_dir,
+        /* A question takes one round trip, getting connected five (TCP, the request for TLS,
+         * TLS, identification, the first answer): a second is too little at 205 ms. */
+        .connect_ms = 5 * o->config->probe_timeout_ms,
         .statement_ms = o->config->probe_timeout_ms};
 
     t->o = o;

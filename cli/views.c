@@ -329,8 +329,12 @@ void cli_print_receipt(const json_t *r)
     moment("authority granted", r, "granted_wall_ms", base);
     moment("new home open", r, "opened_wall_ms", base);
     moment("first write", r, "first_write_wall_ms", base);
-    moment("old home's tail taken", r, "returned_wall_ms", "");
-    printf("  %-30s %s\n", move ? "pause" : "RTO", cli_span(cli_int(r, "rto_ms"), span));
+    if (!move) {
+        moment("old home's tail taken", r, "returned_wall_ms", "");
+    }
+    printf("  %-30s %s\n", move ? "pause" : "RTO",
+           cli_known(r, "rto_ms") ? cli_span(cli_int(r, "rto_ms"), span)
+                                  : "- (nothing was written since)");
     printf("  %-30s %s\n", "outcome", outcome(r));
     printf("  %-30s %lld transactions, %lld rows, %s%s\n", "RPO (lost tail)",
            cli_int(r, "tail_transactions"), cli_int(r, "tail_rows"),
