@@ -101,9 +101,10 @@ static json_t *region_json(struct daemon *d, unsigned i)
     snprintf(url, sizeof(url), "http://127.0.0.1:%d", ports[DOOR_HTTP]);
     snprintf(address, sizeof(address), "10.77.%u.1", i + 1);
     return json_pack(
-        "{ss ss sb si ss ss ss ss ss ss s{ss si ss ss} ss s{ss si si}}", "name", conf->name,
+        "{ss ss sb si sf ss ss ss ss ss ss s{ss si ss ss} ss s{ss si si}}", "name", conf->name,
         "state", lab_state_name(d->regions[i].state), "witness", conf->witness, "init_pid",
-        (int)d->regions[i].init_pid, "address", address, "state_dir", state, "run_dir", run,
+        (int)d->regions[i].init_pid, "clock_offset_s", (double)lab_world_clock(w, i) / 1e9,
+        "address", address, "state_dir", state, "run_dir", run,
         "agent_socket", agent, "snapshot", snapshot, "log_dir", log, "pg", "host", "127.0.0.1",
         "port", ports[DOOR_PG], "database", conf->db_name, "dsn", dsn, "http_url", url, "dns",
         "host", "127.0.0.1", "port", ports[DOOR_DNS_UDP], "tcp_port", ports[DOOR_DNS_TCP]);
@@ -477,6 +478,27 @@ static json_t *command_heal(struct daemon *d, json_t *request)
     return done();
 }
 
+static json_t *command_clock(struct daemon *d, json_t *request)
+{
+    int r = find_region(d, request, "region");
+    json_t *offset = json_object_get(request, "offset_ns");
+
+    if (r < 0) {
+        return no_region(request, "region");
+    }
+    if (!json_is_integer(offset)) {
+        return refuse("Write it as +300s, -5m or 0.", "the clock's offset is not a time");
+    }
+    if (d->regions[r].state == LAB_KILLED) {
+        return not_running(d, r);
+    }
+    if (lab_world_set_clock(d->world, (unsigned)r, json_integer_value(offset)) != 0) {
+        return refuse("", "could not set the clock: %s", strerror(errno));
+    }
+    publish(d);
+    return done();
+}
+
 static json_t *command(struct daemon *d, json_t *request)
 {
     const char *name = json_string_value(json_object_get(request, "command"));
@@ -502,6 +524,9 @@ static json_t *command(struct daemon *d, json_t *request)
         set_cut_region(d, (unsigned)r, true);
         publish(d);
         return done();
+    }
+    if (strcmp(name, "clock") == 0) {
+        return command_clock(d, request);
     }
     if (strcmp(name, "down") == 0) {
         d->stop = true;

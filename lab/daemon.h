@@ -9,6 +9,7 @@
  *     status                                   answers with what `lab status --json` prints
  *     kill|pause|resume|start  region [part] [hold]
  *     link  a b [delay_ns jitter_ns loss_ppm dup_ppm rate_bps queue_bytes cut one_way reset]
+ *     clock  region offset_ns                  the wall clock of its servers, from now on
  *     isolate region           heal [a b | region]           down
  *
  * While it runs DIR/lab.json holds the same as status, for tools that only need addresses.

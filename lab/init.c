@@ -329,6 +329,9 @@ static void service_exec(const struct service *s, const struct lab_world *w, uns
         _exit(126);
     }
     setenv("HOME", "/var/lib/postgresql", 1);
+    program_path(w, index, "lab-clockshim.so", path);
+    setenv("LD_PRELOAD", path, 1);
+    setenv("MERIDIAN_LAB_CLOCK", LAB_RUN_INSIDE "/clock", 1);
     execv(s->argv[0], s->argv);
     fprintf(stderr, "could not run %s: %s\n", s->argv[0], strerror(errno));
     _exit(127);

@@ -41,6 +41,7 @@ static const char usage_text[] =
     "  pause REGION [--part P]       SIGSTOP; resume REGION [--part P]: SIGCONT\n"
     "  isolate REGION                cut every link of the region\n"
     "  heal [A B | REGION]           join cut links: one, a region's, all\n"
+    "  clock REGION +300s|-5m|0      step the wall clock of its servers\n"
     "  load [...]                    workload that keeps receipts; see: meridian lab load "
     "--help\n"
     "  down [--purge]                stop everything; --purge removes the data too\n"
@@ -178,6 +179,23 @@ static int run_region_command(const char *dir, int argc, char **argv)
     }
     json_object_set_new(request, "region", json_string(argv[optind]));
     return order(dir, request);
+}
+
+static int run_clock(const char *dir, int argc, char **argv)
+{
+    const char *text = argc == 3 ? argv[2] : "";
+    bool back = text[0] == '-';
+    uint64_t ns;
+
+    if (argc != 3) {
+        return usage();
+    }
+    if (lab_parse_duration(text + (back || text[0] == '+'), &ns) != 0) {
+        fprintf(stderr, "meridian lab: \"%s\" is not a step; try +300s, -5m or 0\n", text);
+        return 2;
+    }
+    return order(dir, json_pack("{ss ss sI}", "command", "clock", "region", argv[1], "offset_ns",
+                                back ? -(json_int_t)ns : (json_int_t)ns));
 }
 
 static int run_heal(const char *dir, int argc, char **argv)
@@ -503,6 +521,7 @@ static const struct {
     {"resume", run_region_command},
     {"isolate", run_region_command},
     {"heal", run_heal},
+    {"clock", run_clock},
     {"load", lab_load},
     {"down", run_down},
 };

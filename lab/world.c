@@ -350,6 +350,41 @@ int lab_world_certs(const struct lab_world *w, struct mrd_err *err)
     return lab_run(argv, err);
 }
 
+/* ---- the region's clock ---- */
+
+static int open_clock(const struct lab_world *w, unsigned region, int flags)
+{
+    char path[LAB_PATH];
+
+    snprintf(path, sizeof(path), "%s/%s/clock", w->run_root, w->config->regions[region].name);
+    return open(path, flags | O_NOFOLLOW | O_CLOEXEC, 0644);
+}
+
+int lab_world_set_clock(const struct lab_world *w, unsigned region, int64_t offset_ns)
+{
+    int fd = open_clock(w, region, O_WRONLY | O_CREAT);
+    ssize_t n = fd >= 0 ? pwrite(fd, &offset_ns, sizeof(offset_ns), 0) : -1;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return n == (ssize_t)sizeof(offset_ns) ? 0 : MRD_EIO;
+}
+
+int64_t lab_world_clock(const struct lab_world *w, unsigned region)
+{
+    int fd = open_clock(w, region, O_RDONLY);
+    int64_t offset_ns = 0;
+
+    if (fd < 0 || pread(fd, &offset_ns, sizeof(offset_ns), 0) != (ssize_t)sizeof(offset_ns)) {
+        offset_ns = 0;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return offset_ns;
+}
+
 /* ---- preparing one region ---- */
 
 /* What the build made, and the directory of the stage it goes to. */
@@ -359,6 +394,7 @@ static const struct {
 } staged[] = {
     {"meridian", "bin", 0755},
     {"examples/shop/shop", "bin", 0755},
+    {"lab/lab-clockshim.so", "bin", 0755},
     {"postgres/meridian.so", "pg-lib", 0644},
     {"postgres/meridian.control", "pg-ext", 0644},
     {"postgres/meridian--0.1.sql", "pg-ext", 0644},
@@ -572,6 +608,9 @@ static int make_dirs(const struct lab_world *w, unsigned region, struct mrd_err 
         snprintf(path, sizeof(path), "%s/%s", w->run_root, w->config->regions[region].name);
         remove_tree(path);
         code = make_dir(path, 0755, w->uid, w->gid, err);
+    }
+    if (code == 0 && lab_world_set_clock(w, region, 0) != 0) {
+        code = failed(err, "write", "clock");
     }
     if (code == 0) { /* knotd wants its own, and does not make it */
         strcat(path, "/knot");

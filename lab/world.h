@@ -8,7 +8,8 @@
  *     DIR/REGION/stage           copies of what the build made, laid over the system inside
  *     DIR/REGION/log             one file per process that init starts
  *     DIR/REGION/hosts           names of the configuration -> lab addresses
- *     /dev/shm/meridian-H/REGION the agent's --run (inside: /run/meridian); H from DIR
+ *     /dev/shm/meridian-H/REGION the agent's --run (inside: /run/meridian); H from DIR. Its
+ *                                file `clock` holds how wrong the region's clock is
  *
  * State survives `lab down`; runtime files do not survive a start of the region, as on any
  * host whose /run is a tmpfs. Files are staged per region at each start, so that a rebuilt
@@ -64,6 +65,10 @@ void lab_world_sweep(const struct lab_world *w, bool purge);
 
 /** Start with the measured delay of that pair of cloud regions. 0 when it is not known. */
 uint64_t lab_world_delay_ns(const char *a, const char *b);
+
+/** How wrong the region's wall clock is; set returns 0 or MRD_EIO. Zero after each start. */
+int lab_world_set_clock(const struct lab_world *w, unsigned region, int64_t offset_ns);
+int64_t lab_world_clock(const struct lab_world *w, unsigned region);
 
 /** DIR/REGION/NAME into @ret. */
 void lab_world_path(const struct lab_world *w, unsigned region, const char *name,
