@@ -99,7 +99,18 @@ static const char *judge_snapshot(const struct mrd_snapshot *s)
     return s->partition_count > 0 ? NULL : "no class is known yet";
 }
 
-static const char *check_snapshot(json_t *region)
+/* Origins whose changes this region should be taking. */
+static long count_streams(const struct mrd_snapshot *s)
+{
+    long n = 0;
+
+    for (unsigned i = 0; i < s->region_count; i++) {
+        n += s->regions[i].stream == MRD_STREAM_RUN;
+    }
+    return n;
+}
+
+static const char *check_snapshot(json_t *region, long *ret_streams)
 {
     static struct mrd_snapshot copy;
     const char *why = "the agent has published no snapshot";
@@ -122,6 +133,7 @@ static const char *check_snapshot(json_t *region)
     if (mrd_snapshot_check(map, (size_t)st.st_size) == 0 &&
         mrd_snapshot_read(map, &copy) >= 0) {
         why = judge_snapshot(&copy);
+        *ret_streams = count_streams(&copy);
     }
     munmap(map, (size_t)st.st_size);
     return why;
@@ -149,10 +161,18 @@ static long sql_number(PGconn *c, const char *sql)
     return n;
 }
 
-static const char *check_sql(json_t *region)
+static const char *check_sql(json_t *region, long streams)
 {
     PGconn *c = sql_open(region);
-    const char *why = sql_number(c, "SELECT 1") == 1 ? NULL : "PostgreSQL does not answer";
+    const char *why = NULL;
+
+    if (sql_number(c, "SELECT 1") != 1) {
+        why = "PostgreSQL does not answer";
+    } else if (sql_number(c, "SELECT count(*) FROM "
+                             "jsonb_array_elements(meridian.agent_status() -> 'streams') s "
+                             "WHERE s ->> 'state' = 'streaming'") < streams) {
+        why = "the streams from other regions have not joined";
+    }
 
     PQfinish(c);
     return why;
@@ -229,14 +249,16 @@ static const char *check_dns(json_t *region, const char *zone)
 static const char *check_region(const struct up *u, json_t *region)
 {
     const char *why = NULL;
+    long streams = 0;
 
     if (strcmp(text_of(region, "state"), "running") != 0) {
         return "the region is not running";
     }
     if (json_is_true(json_object_get(region, "witness"))) {
-        return check_snapshot(region);
+        return check_snapshot(region, &streams);
     }
-    if ((why = check_snapshot(region)) == NULL && (why = check_sql(region)) == NULL) {
+    if ((why = check_snapshot(region, &streams)) == NULL &&
+        (why = check_sql(region, streams)) == NULL) {
         why = check_http(region);
     }
     if (why == NULL && u->world.config->dns_zone[0] != '\0') {

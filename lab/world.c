@@ -387,45 +387,60 @@ int64_t lab_world_clock(const struct lab_world *w, unsigned region)
 
 /* ---- preparing one region ---- */
 
-/* What the build made, and the directory of the stage it goes to. */
+/*
+ * What the build made, and the directory of the stage it goes to. Installed, most of it is
+ * where the system looks; only what the templates name by path is still staged.
+ */
 static const struct {
-    const char *built, *stage;
+    const char *built, *installed, *stage;
     mode_t mode;
 } staged[] = {
-    {"meridian", "bin", 0755},
-    {"examples/shop/shop", "bin", 0755},
-    {"lab/lab-clockshim.so", "bin", 0755},
-    {"postgres/meridian.so", "pg-lib", 0644},
-    {"postgres/meridian.control", "pg-ext", 0644},
-    {"postgres/meridian--0.1.sql", "pg-ext", 0644},
-    {"nginx/ngx_http_meridian_module.so", "modules", 0644},
-    {"knot/mod-mrd.so", "modules", 0644},
+    {"meridian", NULL, "bin", 0755},
+    {"examples/shop/shop", NULL, "bin", 0755},
+    {"lab/lab-clockshim.so", NULL, "bin", 0755},
+    {"postgres/meridian.so", NULL, "pg-lib", 0644},
+    {"postgres/meridian.control", NULL, "pg-ext", 0644},
+    {"postgres/meridian--0.1.sql", NULL, "pg-ext", 0644},
+    {"nginx/ngx_http_meridian_module.so", LAB_NGINX_MODULES, "modules", 0644},
+    {"knot/mod-mrd.so", LAB_KNOT_MODULES, "modules", 0644},
 };
+
+static int stage_file(const struct lab_world *w, unsigned region, size_t i, struct mrd_err *err)
+{
+    const char *slash = strrchr(staged[i].built, '/');
+    const char *base = slash != NULL ? slash + 1 : staged[i].built;
+    char from[LAB_PATH + 64], to[LAB_PATH], name[128];
+    int code;
+
+    if (w->build[0] != '\0') {
+        snprintf(from, sizeof(from), "%s/%s", w->build, staged[i].built);
+    } else if (staged[i].installed != NULL) {
+        snprintf(from, sizeof(from), "%s/%s", staged[i].installed, base);
+    } else {
+        return 0;
+    }
+    snprintf(name, sizeof(name), "stage/%s/%s", staged[i].stage, base);
+    lab_world_path(w, region, name, to);
+    code = copy_file(from, to, staged[i].mode, 0, 0, err);
+    if (code != 0) {
+        mrd_err_hint(err, "Build everything first, with: make.");
+    }
+    return code;
+}
 
 static int stage(const struct lab_world *w, unsigned region, struct mrd_err *err)
 {
     static const char *const dirs[] = {"stage", "stage/bin", "stage/pg-lib", "stage/pg-ext",
                                        "stage/modules"};
-    char from[LAB_PATH + 64];
-    char to[LAB_PATH];
-    char name[128];
+    char path[LAB_PATH];
     int code = 0;
 
     for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]) && code == 0; i++) {
-        lab_world_path(w, region, dirs[i], to);
-        code = make_dir(to, 0755, 0, 0, err);
+        lab_world_path(w, region, dirs[i], path);
+        code = make_dir(path, 0755, 0, 0, err);
     }
     for (size_t i = 0; i < sizeof(staged) / sizeof(staged[0]) && code == 0; i++) {
-        const char *base = strrchr(staged[i].built, '/');
-
-        snprintf(from, sizeof(from), "%s/%s", w->build, staged[i].built);
-        snprintf(name, sizeof(name), "stage/%s/%s", staged[i].stage,
-                 base != NULL ? base + 1 : staged[i].built);
-        lab_world_path(w, region, name, to);
-        code = copy_file(from, to, staged[i].mode, 0, 0, err);
-        if (code != 0) {
-            mrd_err_hint(err, "Build everything first, with: make.");
-        }
+        code = stage_file(w, region, i, err);
     }
     return code;
 }
@@ -633,9 +648,7 @@ int lab_world_prepare(const struct lab_world *w, unsigned region, struct mrd_err
     /* Its process cannot be alive: it had another pid namespace, which is gone. */
     lab_world_path(w, region, "state/pg/postmaster.pid", path);
     unlink(path);
-    if (w->build[0] != '\0') {
-        code = stage(w, region, err);
-    }
+    code = stage(w, region, err);
     if (code == 0) {
         code = give_certs(w, region, err);
     }
