@@ -41,6 +41,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "replication/message.h"
 #include "replication/walreceiver.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -193,7 +194,10 @@ static void
 use_origin(RepOriginId id)
 {
 	if (session_origin == id)
+	{
+		replorigin_session_origin = id; /* the tail goes without */
 		return;
+	}
 	if (session_origin != InvalidRepOriginId)
 		replorigin_session_reset();
 	session_origin = replorigin_session_origin = InvalidRepOriginId;
@@ -367,6 +371,36 @@ flush_is_due(void)
  * ----------------------------------------------------------------
  */
 
+/*
+ * What is not a row goes into our own WAL again, under the origin: if this
+ * region must hand the transaction over to another one, it is complete.
+ */
+static void
+repeat_message(const char *prefix, const void *payload, size_t len)
+{
+	if (!meridian_apply.xact.tail)
+		(void) LogLogicalMessage(prefix, payload, len, true);
+}
+
+static void
+repeat_stamps(void)
+{
+	static MeridianWireOut out;
+
+	if (meridian_apply.xact.stamps.count == 0 || meridian_apply.xact.tail)
+		return;
+	if (out.data == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		meridian_wire_out_init(&out);
+		MemoryContextSwitchTo(old);
+	}
+	out.len = 0;
+	meridian_wire_put_stamp(&out, &meridian_apply.xact.stamps);
+	repeat_message(MERIDIAN_STAMP_PREFIX, out.data, out.len);
+}
+
 void
 meridian_apply_start(void)
 {
@@ -376,6 +410,7 @@ meridian_apply_start(void)
 	StartTransactionCommand();
 	MemoryContextSwitchTo(message_context);
 	meridian_apply.xact.started = true;
+	repeat_stamps();
 }
 
 static void
@@ -436,6 +471,10 @@ turn_to_tail(void)
 	if (!meridian_apply.full_images)
 		meridian_apply_put_aside("its images before the change are needed");
 	meridian_apply.xact.tail = true;
+	/* what is written for it is our own, see tail.c */
+	replorigin_session_origin = InvalidRepOriginId;
+	replorigin_session_origin_lsn = InvalidXLogRecPtr;
+	replorigin_session_origin_timestamp = 0;
 	meridian_tail_begin();
 }
 
@@ -504,6 +543,8 @@ on_stamp(void)
 	switch (verdict())
 	{
 		case MRD_ACCEPT:
+			if (meridian_apply.xact.started)
+				repeat_message(MERIDIAN_STAMP_PREFIX, msg.payload, msg.payload_len);
 			break;
 		case MRD_ACCEPT_TAIL:
 			turn_to_tail();
@@ -577,6 +618,7 @@ on_ddl(void)
 	meridian_apply_start();
 	meridian_rows_close();
 	run_ddl(&ddl);
+	repeat_message(MERIDIAN_DDL_PREFIX, msg.payload, msg.payload_len);
 }
 
 static void
@@ -608,6 +650,22 @@ on_statement(void)
 	meridian_rows_truncate(&msg);
 }
 
+static void
+on_decision(void)
+{
+	meridian_apply_start();
+	if (msg.type == MERIDIAN_WIRE_REPAIR)
+	{
+		meridian_repair(msg.payload, msg.payload_len);
+		repeat_message(MERIDIAN_REPAIR_PREFIX, msg.payload, msg.payload_len);
+	}
+	else
+	{
+		meridian_resolve(msg.payload, msg.payload_len);
+		repeat_message(MERIDIAN_RESOLVE_PREFIX, msg.payload, msg.payload_len);
+	}
+}
+
 /* The commit record carries the position, except the tail's (tail.c). */
 static void
 commit_local(void)
@@ -618,9 +676,6 @@ commit_local(void)
 	{
 		if (x->started)
 			meridian_tail_commit();
-		replorigin_session_origin = InvalidRepOriginId;
-		replorigin_session_origin_lsn = InvalidXLogRecPtr;
-		replorigin_session_origin_timestamp = 0;
 	}
 	else
 	{
@@ -789,12 +844,9 @@ dispatch(void)
 			on_stamp();
 			break;
 		case MERIDIAN_WIRE_REPAIR:
-			if (!meridian_apply.xact.tail)
-				meridian_repair(msg.payload, msg.payload_len);
-			break;
 		case MERIDIAN_WIRE_RESOLVE:
 			if (!meridian_apply.xact.tail)
-				meridian_resolve(msg.payload, msg.payload_len);
+				on_decision();
 			break;
 		default:
 			break;

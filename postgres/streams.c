@@ -17,7 +17,11 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -31,9 +35,11 @@
 #include "storage/latch.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "streams.h"
@@ -190,22 +196,28 @@ is_running(MeridianStream *s)
 	return s->pid != 0 && kill(s->pid, 0) == 0;
 }
 
-static void
-start_worker(MeridianStream *s)
+static bool
+register_worker(const char *function, const char *name, int arg, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker;
-	int			i = (int) (s - meridian_streams->streams);
 
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_notify_pid = MyProcPid;
-	worker.bgw_main_arg = Int32GetDatum(i);
+	worker.bgw_main_arg = Int32GetDatum(arg);
 	strlcpy(worker.bgw_library_name, "meridian", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "meridian_apply_main", BGW_MAXLEN);
-	snprintf(worker.bgw_name, BGW_MAXLEN, "meridian apply %s", s->origin);
+	strlcpy(worker.bgw_function_name, function, BGW_MAXLEN);
+	strlcpy(worker.bgw_name, name, BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "meridian apply", BGW_MAXLEN);
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+static void
+start_worker(MeridianStream *s)
+{
+	int			i = (int) (s - meridian_streams->streams);
 
 	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
 	s->refused = false;
@@ -214,7 +226,8 @@ start_worker(MeridianStream *s)
 	s->start_after = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), s->backoff_ms);
 	LWLockRelease(meridian_streams->lock);
 
-	if (!RegisterDynamicBackgroundWorker(&worker, &handles[i]))
+	if (!register_worker("meridian_apply_main", psprintf("meridian apply %s", s->origin), i,
+						 &handles[i]))
 	{
 		handles[i] = NULL;
 		meridian_stream_state(s, MERIDIAN_STREAM_WAITING,
@@ -268,14 +281,15 @@ attend(const struct mrd_snapshot *snap, const struct mrd_snap_region *region)
 	}
 }
 
-/* After a restart, what is durable is what the origins' own progress says. */
+/*
+ * After a start, what is durable is what the origins' own progress says.  Their
+ * names are in a catalog that only a session with a database can read, so this
+ * is a worker of its own, run once before any stream.
+ */
 static void
-recall_positions(void)
+recall_positions(const struct mrd_snapshot *snap)
 {
-	const struct mrd_snapshot *snap = meridian_snapshot();
-
-	StartTransactionCommand();
-	for (int i = 0; snap != NULL && i < snap->region_count; i++)
+	for (int i = 0; i < snap->region_count; i++)
 	{
 		char		name[NAMEDATALEN];
 		RepOriginId id;
@@ -289,17 +303,73 @@ recall_positions(void)
 		if (id == InvalidRepOriginId || s == NULL)
 			continue;
 		LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
-		s->applied_lsn = Max(s->applied_lsn, replorigin_get_progress(id, false));
+		s->applied_lsn = Max(s->applied_lsn, replorigin_get_progress(id, true));
 		LWLockRelease(meridian_streams->lock);
 	}
+}
+
+void
+meridian_recall_main(Datum arg)
+{
+	const struct mrd_snapshot *snap;
+
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(meridian_database, NULL, 0);
+	StartTransactionCommand();
+	snap = meridian_snapshot();
+	if (snap != NULL)
+		recall_positions(snap);
 	CommitTransactionCommand();
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	meridian_streams->recalled = snap != NULL;
+	LWLockRelease(meridian_streams->lock);
+	proc_exit(0);
+}
+
+static bool
+database_exists(void)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	bool		ret;
+
+	StartTransactionCommand();
+	ScanKeyInit(&key, Anum_pg_database_datname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(meridian_database));
+	/* without a database there may be no index that could be opened */
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	ret = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	return ret;
+}
+
+/* true: streams may start */
+static bool
+recalled(void)
+{
+	static BackgroundWorkerHandle *handle = NULL;
+	static TimestampTz tried = 0;
+	pid_t		pid;
+
+	if (meridian_streams->recalled)
+		return true;
+	if (handle != NULL && GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
+		return false;
+	if (!TimestampDifferenceExceeds(tried, GetCurrentTimestamp(), 1000) || !database_exists())
+		return false;
+	tried = GetCurrentTimestamp();
+	if (!register_worker("meridian_recall_main", "meridian recall", 0, &handle))
+		handle = NULL;
+	return false;
 }
 
 void
 meridian_launcher_main(Datum arg)
 {
-	bool		recalled = false;
-
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
@@ -309,13 +379,7 @@ meridian_launcher_main(Datum arg)
 	{
 		const struct mrd_snapshot *snap = meridian_snapshot();
 
-		if (snap != NULL && !recalled)
-		{
-			recall_positions();
-			recalled = true;
-			snap = meridian_snapshot();
-		}
-		for (int i = 0; snap != NULL && i < snap->region_count; i++)
+		for (int i = 0; snap != NULL && recalled() && i < snap->region_count; i++)
 		{
 			if (i != snap->self && !snap->regions[i].witness)
 				attend(snap, &snap->regions[i]);

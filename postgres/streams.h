@@ -73,6 +73,7 @@ typedef struct MeridianStream
 typedef struct MeridianStreams
 {
 	LWLock	   *lock;
+	bool		recalled;		/* positions from before the start are in streams */
 	MeridianStream streams[MRD_REGIONS_MAX];
 } MeridianStreams;
 
@@ -80,6 +81,7 @@ extern MeridianStreams *meridian_streams;
 
 /* streams.c */
 extern PGDLLEXPORT void meridian_launcher_main(Datum arg);
+extern PGDLLEXPORT void meridian_recall_main(Datum arg);
 extern PGDLLEXPORT void meridian_apply_main(Datum arg);
 extern MeridianStream *meridian_stream_find(const char *origin);
 extern XLogRecPtr meridian_stream_applied(const char *origin);

@@ -779,6 +779,25 @@ meridian_wire_put_col(MeridianWireOut *out, uint8_t kind, const void *value, siz
 }
 
 void
+meridian_wire_put_stamp(MeridianWireOut *out, const MeridianWireStamp *stamp)
+{
+	struct mrd_buf b = out_begin(out, 3);
+
+	mrd_buf_put_u8(&b, PAYLOAD_VERSION);
+	mrd_buf_put_u16(&b, (uint16_t) stamp->count);
+	out_end(out, &b);
+	for (int i = 0; i < stamp->count; i++)
+	{
+		b = out_begin(out, str_room(stamp->entries[i].class_name) +
+					  str_room(stamp->entries[i].partition) + 8);
+		mrd_buf_put_str(&b, stamp->entries[i].class_name);
+		mrd_buf_put_str(&b, stamp->entries[i].partition);
+		mrd_buf_put_u64(&b, stamp->entries[i].epoch);
+		out_end(out, &b);
+	}
+}
+
+void
 meridian_wire_put_repair(MeridianWireOut *out, const char *target, const char *schema_name,
 						 const char *table_name, int natts)
 {

@@ -251,6 +251,9 @@ extern void meridian_wire_put_natts(MeridianWireOut *out, int natts);
 extern void meridian_wire_put_col(MeridianWireOut *out, uint8_t kind, const void *value,
 								  size_t len);
 
+/* writing: a stamp's payload */
+extern void meridian_wire_put_stamp(MeridianWireOut *out, const MeridianWireStamp *stamp);
+
 /* writing: a repair's payload; rows are put as key, whether there is an image, image */
 extern void meridian_wire_put_repair(MeridianWireOut *out, const char *target,
 									 const char *schema_name, const char *table_name, int natts);
