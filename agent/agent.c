@@ -10,20 +10,20 @@
  *   4. step the region.
  *
  * Each role has at most one proposal on its way. It is done when the store answered and our own
- * copy has reached that revision, so that the next step does not propose the same again; or when
- * it failed, timed out, or the leader it went to leads no more.
+ * copy has reached that revision, so that the next step does not propose the same again; or
+ * when it failed, timed out, or the leader it went to leads no more.
  *
  * The lease. A renewal's time is taken in the round that sends it; the deadline moves only when
  * our own store applies that renewal (mrd_region_observe). Three things end it early: a broken
  * store, a full disk under the store (no more renewals), and a broken invariant, after which a
  * last snapshot without a lease is published and the process stops.
  *
- * A restarted agent steps nothing before its store has caught up: libraft replays the log only as
- * far as it hears that it was committed, and among the entries still to come are our own from
- * the life before. A renewal sent now and an old one replayed later could be taken for each
- * other, which would count the lease from a moment that nobody else counts from. So the first
- * thing it proposes is a transaction that changes nothing; whatever was committed before stands
- * before it in the log.
+ * A restarted agent steps nothing before its store has caught up: libraft replays the log only
+ * as far as it hears that it was committed, and among the entries still to come are our own
+ * from the life before. A renewal sent now and an old one replayed later could be taken for
+ * each other, which would count the lease from a moment that nobody else counts from. So the
+ * first thing it proposes is a transaction that changes nothing; whatever was committed before
+ * stands before it in the log.
  *
  * It also finds the snapshot of the agent before. Until it has a session of its own it
  * leaves that file alone as long as the lease in it runs: the promise in it is still good, and
@@ -56,12 +56,12 @@
 #define FLIGHT_MS 2000
 #define AGAIN_NS (100 * MS)
 #define DISK_NS (500 * MS)
-#define DISK_FULL_BYTES (3u * 1024 * 1024) /* three of libraft's segments */
-#define DISK_FREE_BYTES (5u * 1024 * 1024)
+#define DISK_FULL_BYTES (3 * UINT64_C(1048576)) /* three of libraft's segments */
+#define DISK_FREE_BYTES (5 * UINT64_C(1048576))
 #define HANDOVER_NS (30000 * MS)
 #define HANDOVER_FIRST_NS (5000 * MS)
 #define STOP_MS 3000
-#define CONFIG_MAX (1024 * 1024 + 1)
+#define CONFIG_MAX ((size_t)1024 * 1024 + 1)
 #define EVENT_FRESH_MS 30000
 
 static struct agent *running; /* for mrd_panic only */
@@ -114,10 +114,9 @@ int agent_propose(struct agent *a, const struct mrd_proposal *p, agent_done_fn d
         return MRD_ENOMEM;
     }
     *s = (struct sent){done, ctx};
-    rv = leader == a->self
-             ? raft_node_propose(a->raft, a->encoded, out.pos, on_local_result, s)
-             : rpc_call(a->rpc, leader, RPC_PROPOSE, a->encoded, out.pos, FLIGHT_MS,
-                        on_remote_result, s);
+    rv = leader == a->self ? raft_node_propose(a->raft, a->encoded, out.pos, on_local_result, s)
+                           : rpc_call(a->rpc, leader, RPC_PROPOSE, a->encoded, out.pos,
+                                      FLIGHT_MS, on_remote_result, s);
     if (rv != 0) {
         free(s);
     }
@@ -178,14 +177,13 @@ static void flight_check(struct agent *a, struct flight *f, mrd_boot_ns now_ns)
         return;
     }
     if (f->accepted) {
-        if (mrd_store_revision(a->store) >= f->revision) {
+        /* Late: committed, only not seen here yet. The barrier is about seeing it. */
+        bool late = now_ns >= f->deadline_ns && f != &a->barrier;
+        if (late || mrd_store_revision(a->store) >= f->revision) {
             flight_end(a, f, 0);
-        } else if (now_ns >= f->deadline_ns && f != &a->barrier) {
-            flight_end(a, f, 0); /* committed, only not seen here yet */
         }
-    } else if (now_ns >= f->deadline_ns ||
-               (raft_node_leader(a->raft) != f->to &&
-                raft_node_leader(a->raft) != MRD_REGION_NONE)) {
+    } else if (now_ns >= f->deadline_ns || (raft_node_leader(a->raft) != f->to &&
+                                            raft_node_leader(a->raft) != MRD_REGION_NONE)) {
         flight_end(a, f, MRD_ETIMEDOUT);
     }
 }
@@ -441,8 +439,8 @@ static bool wants_config(struct agent *a)
         return false;
     }
     txn->compare_count = txn->put_count = 1;
-    strcpy(txn->compares[0].key, "config");
-    strcpy(txn->puts[0].key, "config");
+    snprintf(txn->compares[0].key, MRD_KEY_MAX, "config");
+    snprintf(txn->puts[0].key, MRD_KEY_MAX, "config");
     txn->compares[0].revision = a->config_revision;
     txn->puts[0].value = (const uint8_t *)a->config_text;
     txn->puts[0].len = a->config_len;
@@ -725,7 +723,9 @@ static int load_config(struct agent *a)
         mrd_config_print_errors(stderr, a->opt->config_path, errors);
     } else {
         char *fit = realloc(a->config_text, a->config_len + 1);
-        a->config_text = fit != NULL ? fit : a->config_text;
+        if (fit != NULL) {
+            a->config_text = fit;
+        }
     }
     free(errors);
     if (rv != 0) {
@@ -795,7 +795,8 @@ static int open_parts(struct agent *a, struct mrd_err *err)
     const struct mrd_conf_region *self = &a->config->regions[a->self];
     const struct raft_node_events raft_events = {on_restored, on_leadership, on_broken, a};
     const struct rpc_handlers handlers = {on_peer_proposal, ping_flags, a};
-    const struct pgwork_options pg = {.socket_dir = o->socket_dir, .certs_dir = o->certs_dir,
+    const struct pgwork_options pg = {.socket_dir = o->socket_dir,
+                                      .certs_dir = o->certs_dir,
                                       .user = o->user,
                                       .create = (o->guests.manage & GUEST_PG) != 0};
     char path[1200];

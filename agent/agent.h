@@ -20,19 +20,19 @@ struct agent_options {
     const char *config_path;
     const char *region;
     const char *state_dir, *run_dir;
-    const char *certs_dir; /* default: STATE/certs */
-    const char *bind;      /* numeric address for the TLS port; default: the configured one */
+    const char *certs_dir;  /* default: STATE/certs */
+    const char *bind;       /* numeric address for the TLS port; default: the configured one */
     const char *socket_dir; /* of PostgreSQL; default: RUN */
-    const char *user;      /* superuser role; default: the user we run as */
+    const char *user;       /* superuser role; default: the user we run as */
     struct supervise_options guests;
 };
 
 /* One role's proposal on its way through the store. */
 struct flight {
-    uint64_t id;         /* 0: none; an answer with another id is too late */
-    bool accepted;       /* committed at @revision; waiting until our own store has it */
+    uint64_t id;   /* 0: none; an answer with another id is too late */
+    bool accepted; /* committed at @revision; waiting until our own store has it */
     uint64_t revision;
-    mrd_region to;       /* the leader it went to */
+    mrd_region to; /* the leader it went to */
     mrd_boot_ns deadline_ns;
     mrd_boot_ns again_ns; /* after a failure: not before this */
     struct log_repeat failed;

@@ -28,8 +28,8 @@
 #include "documents.h"
 #include "log.h"
 
-#define BODY_MAX (64u * 1024)
-#define METRICS_MAX (64u * 1024)
+#define BODY_MAX ((size_t)64 * 1024)
+#define METRICS_MAX ((size_t)64 * 1024)
 #define CONNECTIONS_MAX 64
 
 struct api {
@@ -47,8 +47,7 @@ struct api {
 static enum MHD_Result send_text(struct MHD_Connection *c, unsigned status, const char *type,
                                  char *text, size_t len)
 {
-    struct MHD_Response *r =
-        MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
+    struct MHD_Response *r = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
     if (r == NULL) {
         free(text);
         return MHD_NO;
@@ -64,9 +63,9 @@ static enum MHD_Result send_answer(struct api_request *r)
     char *text = json_dumps(r->answer, JSON_COMPACT);
     json_decref(r->answer);
     r->answer = NULL;
-    return text != NULL ? send_text(r->connection, r->status, "application/json", text,
-                                    strlen(text))
-                        : MHD_NO;
+    return text != NULL
+               ? send_text(r->connection, r->status, "application/json", text, strlen(text))
+               : MHD_NO;
 }
 
 static void kick(struct api *api);
@@ -138,9 +137,9 @@ static json_t *document_for(struct api_request *r)
         const char *path;
         json_t *(*make)(const struct agent *a);
     } documents[] = {
-        {"/v1/status", document_status},   {"/v1/regions", document_regions},
-        {"/v1/classes", document_classes}, {"/v1/links", document_links},
-        {"/v1/leases", document_leases},   {"/v1/moves", document_moves},
+        {"/v1/status", document_status},     {"/v1/regions", document_regions},
+        {"/v1/classes", document_classes},   {"/v1/links", document_links},
+        {"/v1/leases", document_leases},     {"/v1/moves", document_moves},
         {"/v1/receipts", document_receipts},
     };
     for (size_t i = 0; i < sizeof(documents) / sizeof(documents[0]); i++) {
@@ -166,9 +165,9 @@ static enum MHD_Result send_metrics(struct api_request *r)
 
 static bool known_path(const char *path)
 {
-    static const char *const paths[] = {"/v1/status", "/v1/regions", "/v1/classes", "/v1/links",
-                                        "/v1/leases", "/v1/moves", "/v1/receipts", "/v1/events",
-                                        "/v1/reconcile", "/v1/move", "/metrics"};
+    static const char *const paths[] = {
+        "/v1/status",   "/v1/regions", "/v1/classes",   "/v1/links", "/v1/leases", "/v1/moves",
+        "/v1/receipts", "/v1/events",  "/v1/reconcile", "/v1/move",  "/metrics"};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         if (strcmp(path, paths[i]) == 0) {
             return true;
@@ -200,8 +199,8 @@ static void route_post(struct api_request *r)
                    known_path(r->path) ? "this path takes GET only" : "no such path", "");
         return;
     }
-    json_t *body = json_loadb(r->body != NULL ? r->body : "", r->body_len,
-                              JSON_REJECT_DUPLICATES, &bad);
+    json_t *body =
+        json_loadb(r->body != NULL ? r->body : "", r->body_len, JSON_REJECT_DUPLICATES, &bad);
     if (!json_is_object(body)) {
         api_refuse(r, MHD_HTTP_BAD_REQUEST, "the body is no JSON object", "");
     } else if (move) {
@@ -363,7 +362,7 @@ static int listen_at(const char *path, struct mrd_err *err)
         mrd_err_hint(err, "Give a shorter directory with --run.");
         return MRD_ETOOBIG;
     }
-    strcpy(sa.sun_path, path);
+    snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     unlink(path); /* ours alone: the state directory's lock says that no other agent runs */
     if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || chmod(path, 0660) != 0 ||
@@ -391,12 +390,12 @@ int api_new(struct agent *a, struct api **ret, struct mrd_err *err)
         free(api);
         return fd;
     }
-    strcpy(api->path, path);
-    api->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, api,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-        MHD_OPTION_CONNECTION_TIMEOUT, 120u, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-        MHD_OPTION_END);
+    snprintf(api->path, sizeof(api->path), "%.*s", (int)sizeof(api->path) - 1, path);
+    api->daemon =
+        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request,
+                         api, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED,
+                         on_completed, NULL, MHD_OPTION_CONNECTION_TIMEOUT, 120u,
+                         MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_END);
     if (api->daemon == NULL) {
         problem(err, path);
         close(fd);

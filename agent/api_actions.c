@@ -25,7 +25,7 @@ static bool text_member(const json_t *o, const char *key, char *out, size_t cap)
         strlen(json_string_value(v)) != json_string_length(v)) {
         return false;
     }
-    strcpy(out, json_string_value(v));
+    snprintf(out, cap, "%s", json_string_value(v));
     return true;
 }
 
@@ -269,8 +269,8 @@ void api_reconcile_act(struct api_request *r, const json_t *body)
     if (w == NULL) {
         return;
     }
-    strcpy(w->id, id);
-    strcpy(w->action, action);
+    snprintf(w->id, sizeof(w->id), "%s", id);
+    snprintf(w->action, sizeof(w->action), "%s", action);
     if (pglink_query(link,
                      apply ? "SELECT * FROM meridian.reconcile_apply($1, $2::boolean)"
                            : "SELECT * FROM meridian.reconcile_discard($1)",

@@ -7,8 +7,8 @@
  * subject alternative names, addresses as such. A region that already has a certificate keeps
  * it unless --renew is given, so the command can be run again when a region is added.
  *
- * EC P-256 throughout: small, quick to sign, and known to every OpenSSL and PostgreSQL. Keys are
- * created with mode 0600 before a byte is written to them.
+ * EC P-256 throughout: small, quick to sign, and known to every OpenSSL and PostgreSQL. Keys
+ * are created with mode 0600 before a byte is written to them.
  */
 #include <cli.h>
 
@@ -121,7 +121,8 @@ static int make_ca(struct identity *ca)
     ca->cert = X509_new();
     if (ca->key == NULL || ca->cert == NULL ||
         fill_cert(ca->cert, NULL, ca->key, "Meridian deployment CA", CA_DAYS) != 0 ||
-        add_extension(ca->cert, ca->cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
+        add_extension(ca->cert, ca->cert, NID_basic_constraints,
+                      "critical,CA:TRUE,pathlen:0") ||
         add_extension(ca->cert, ca->cert, NID_key_usage, "critical,keyCertSign,cRLSign") ||
         add_extension(ca->cert, ca->cert, NID_subject_key_identifier, "hash") ||
         X509_sign(ca->cert, ca->key, EVP_sha256()) == 0) {
@@ -219,8 +220,7 @@ static int read_ca(struct identity *ca, const char *key_path, const char *crt_pa
     }
     ca->cert = PEM_read_X509(f, NULL, NULL, NULL);
     fclose(f);
-    if (ca->key == NULL || ca->cert == NULL ||
-        X509_check_private_key(ca->cert, ca->key) != 1) {
+    if (ca->key == NULL || ca->cert == NULL || X509_check_private_key(ca->cert, ca->key) != 1) {
         return complain("use the CA in", crt_path);
     }
     return 0;
@@ -318,8 +318,10 @@ int cli_certs(int argc, char **argv)
         snprintf(region, sizeof(region), "%.*s", (int)(len < MRD_NAME_MAX ? len : MRD_NAME_MAX),
                  argv[at]);
         if (len >= MRD_NAME_MAX || !name_ok(region)) {
-            fprintf(stderr, "meridian certs: \"%s\" cannot be a region's name; use letters, "
-                            "digits, \"-\", \"_\" and \".\"\n", argv[at]);
+            fprintf(stderr,
+                    "meridian certs: \"%s\" cannot be a region's name; use letters, "
+                    "digits, \"-\", \"_\" and \".\"\n",
+                    argv[at]);
             status = 2;
             goto out;
         }

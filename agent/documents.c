@@ -203,8 +203,8 @@ static json_t *region_row(const struct agent *a, unsigned i, enum mrd_health hea
     set(o, "ready", sees(i == a->self ? a->local.report.ready : s.ready));
     set(o, "reachable", sees(i == a->self ? a->local.report.ready : probe.reachable));
     set(o, "rtt_us", i == a->self || probe.rtt_us != 0 ? number(probe.rtt_us) : json_null());
-    set(o, "dial_percent", number(a->published_ns != 0 ? a->snapshot.regions[i].dial_percent
-                                                       : 100));
+    set(o, "dial_percent",
+        number(a->published_ns != 0 ? a->snapshot.regions[i].dial_percent : 100));
     set(o, "weight", number(r->weight));
     set(o, "homes", number(homes(a, i)));
     set(o, "country", text_or_null(r->country));
@@ -296,12 +296,12 @@ static json_t *class_row(const struct agent *a, const struct mrd_conf_class *k)
     set(o, "name", json_string(k->name));
     set(o, "posture", json_string(mrd_posture_name(k->posture)));
     set(o, "durability", json_string(mrd_durability_name(k->durability)));
-    set(o, "remote_acks",
-        number(k->durability == MRD_QUORUM ? mrd_config_remote_acks(k) : 0));
+    set(o, "remote_acks", number(k->durability == MRD_QUORUM ? mrd_config_remote_acks(k) : 0));
     set(o, "partition_by", split ? json_string(k->partition_by) : json_null());
-    set(o, "home", split || k->home >= a->config->region_count
-                       ? json_null()
-                       : json_string(a->config->regions[k->home].name));
+    set(o, "home",
+        split || k->home >= a->config->region_count
+            ? json_null()
+            : json_string(a->config->regions[k->home].name));
     set(o, "replicas", region_names(a->config, k->replicas));
     set(o, "allowed", region_names(a->config, k->allowed));
     for (unsigned i = 0; i < k->table_count; i++) {
@@ -309,8 +309,8 @@ static json_t *class_row(const struct agent *a, const struct mrd_conf_class *k)
     }
     set(o, "tables", tables);
     for (unsigned i = 0; i < (split ? k->partition_count : 1u); i++) {
-        json_array_append_new(rows,
-                              partition_row(a, k, split ? k->partitions[i] : MRD_PARTITION_ALL));
+        json_array_append_new(
+            rows, partition_row(a, k, split ? k->partitions[i] : MRD_PARTITION_ALL));
     }
     set(o, "partitions", rows);
     return o;
@@ -354,14 +354,16 @@ static json_t *stream_of(const struct agent *a, unsigned from)
     size_t i;
 
     set(o, "order", json_string(r->stream < 4 ? orders[r->stream] : "none"));
-    set(o, "via", r->stream == MRD_STREAM_FORWARD && r->via < a->config->region_count
-                      ? json_string(a->config->regions[r->via].name)
-                      : json_null());
+    set(o, "via",
+        r->stream == MRD_STREAM_FORWARD && r->via < a->config->region_count
+            ? json_string(a->config->regions[r->via].name)
+            : json_null());
     set(o, "state", json_null());
     set(o, "received_lsn", json_null());
     set(o, "error", json_null());
     set(o, "since_ms", json_null());
-    json_array_foreach(json_object_get(all, "streams"), i, row) {
+    json_array_foreach(json_object_get(all, "streams"), i, row)
+    {
         const char *origin = json_string_value(json_object_get(row, "origin"));
         if (origin != NULL && strcmp(origin, a->config->regions[from].name) == 0) {
             static const char *const keys[] = {"state", "received_lsn", "error", "since_ms"};
@@ -405,9 +407,10 @@ static json_t *link_row(const struct agent *a, unsigned from, unsigned to)
     set(o, "lag_bytes", p != NULL ? number(p->lag_bytes) : json_null());
     set(o, "lag_ms", lag_of(a, from, p));
     set(o, "refused", json_boolean(p != NULL && p->refused));
-    set(o, "reported_ms_ago", p == NULL ? json_null()
-                              : to == a->self ? number(0)
-                                              : number(renewed_ms_ago(a, to)));
+    set(o, "reported_ms_ago",
+        p == NULL       ? json_null()
+        : to == a->self ? number(0)
+                        : number(renewed_ms_ago(a, to)));
     set(o, "stream", to == a->self ? stream_of(a, from) : json_null());
     return o;
 }
@@ -441,8 +444,8 @@ static json_t *lease_row(const struct agent *a, unsigned i)
     set(o, "live", json_boolean(known && live(a, i, &s)));
     set(o, "expired", known ? json_boolean(s.expired) : json_null());
     set(o, "renewed_ms_ago", seen ? number(renewed_ms_ago(a, i)) : json_null());
-    set(o, "left_ms", i == a->self ? number(agent_lease_left_ms(a, clock_boot_ns()))
-                                   : json_null());
+    set(o, "left_ms",
+        i == a->self ? number(agent_lease_left_ms(a, clock_boot_ns())) : json_null());
     set(o, "wal_lsn", lsn_text(s.wal_lsn));
     set(o, "ready", known ? sees(s.ready) : json_null());
     set(o, "agent_pid", known ? number(s.agent_pid) : json_null());
@@ -472,8 +475,8 @@ static json_t *store_state(const struct agent *a)
         alive += read_session(a, i, &s) && live(a, i, &s);
     }
     json_t *o = json_object();
-    set(o, "leader", leader != MRD_REGION_NONE ? json_string(a->config->regions[leader].name)
-                                               : json_null());
+    set(o, "leader",
+        leader != MRD_REGION_NONE ? json_string(a->config->regions[leader].name) : json_null());
     set(o, "term", number(raft_node_term(a->raft)));
     set(o, "revision", number(mrd_store_revision(a->store)));
     set(o, "voters", number(a->config->region_count));
@@ -517,9 +520,10 @@ json_t *document_status(const struct agent *a)
     set(o, "agent_pid", number(a->local.report.agent_pid));
     set(o, "uptime_ms", number((now_ns - a->started_ns) / MS));
     set(o, "store", store_state(a));
-    set(o, "lease", json_pack("{s:b, s:I, s:I, s:I}", "held", left_ms > 0, "session",
-                              (json_int_t)a->region.session, "seq", (json_int_t)a->region.seq,
-                              "left_ms", (json_int_t)left_ms));
+    set(o, "lease",
+        json_pack("{s:b, s:I, s:I, s:I}", "held", left_ms > 0, "session",
+                  (json_int_t)a->region.session, "seq", (json_int_t)a->region.seq, "left_ms",
+                  (json_int_t)left_ms));
     set(o, "postgres", postgres_state(a));
     set(o, "problems", problem_list(a));
     set(o, "regions", region_rows(a));
@@ -579,7 +583,8 @@ json_t *document_events(const struct agent *a, uint64_t after)
     return o;
 }
 
-static json_t *move_row(const char *class_name, const char *partition, const struct mrd_entry *e)
+static json_t *move_row(const char *class_name, const char *partition,
+                        const struct mrd_entry *e)
 {
     static const char *const states[] = {
         [MRD_MOVE_FREEZE] = "freeze",
@@ -744,7 +749,8 @@ size_t document_metrics(const struct agent *a, char *out, size_t cap)
     char(*problems)[256] = calloc(32, sizeof(*problems));
     mrd_boot_ns now_ns = clock_boot_ns();
 
-    gauge(&t, "lease_left_seconds", "What is left of this region's lease; 0 when none is held.");
+    gauge(&t, "lease_left_seconds",
+          "What is left of this region's lease; 0 when none is held.");
     put(&t, "meridian_lease_left_seconds %.3f\n",
         (double)agent_lease_left_ms(a, now_ns) / 1000.0);
     gauge(&t, "store_has_leader", "Whether some region leads the store.");

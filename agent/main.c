@@ -28,8 +28,22 @@ static const char usage_text[] =
     "  --nginx PROGRAM, --nginx-conf FILE   (default nginx, STATE/nginx/nginx.conf)\n"
     "  --knotd PROGRAM, --knot-conf FILE    (default knotd, STATE/knot/knot.conf)\n";
 
-enum { REGION = 256, STATE, RUN, CERTS, BIND, MANAGE, PG_BIN, PG_SOCKET, PG_USER, PG_HBA, NGINX,
-       NGINX_CONF, KNOTD, KNOT_CONF };
+enum {
+    REGION = 256,
+    STATE,
+    RUN,
+    CERTS,
+    BIND,
+    MANAGE,
+    PG_BIN,
+    PG_SOCKET,
+    PG_USER,
+    PG_HBA,
+    NGINX,
+    NGINX_CONF,
+    KNOTD,
+    KNOT_CONF
+};
 
 static const struct option long_options[] = {
     {"file", required_argument, NULL, 'f'},
@@ -134,8 +148,8 @@ static void fill_defaults(struct agent_options *o)
     g->knot_conf = g->knot_conf != NULL
                        ? g->knot_conf
                        : below(o->state_dir, "knot/knot.conf", knot, sizeof(knot));
-    g->pg_hba = g->pg_hba != NULL ? g->pg_hba
-                                  : below(o->state_dir, "pg_hba.local", hba, sizeof(hba));
+    g->pg_hba =
+        g->pg_hba != NULL ? g->pg_hba : below(o->state_dir, "pg_hba.local", hba, sizeof(hba));
     g->state_dir = o->state_dir;
     g->run_dir = o->run_dir;
     g->certs_dir = o->certs_dir;
@@ -156,9 +170,10 @@ static const char *absolute(const char *path, char *out, size_t cap)
 int cli_agent(int argc, char **argv)
 {
     static char state[2100], run[2100];
-    struct agent_options o = {.state_dir = "/var/lib/meridian", .run_dir = "/run/meridian",
-                              .guests = {.pg_bin = "/usr/lib/postgresql/15/bin",
-                                         .nginx = "nginx", .knotd = "knotd"}};
+    struct agent_options o = {
+        .state_dir = "/var/lib/meridian",
+        .run_dir = "/run/meridian",
+        .guests = {.pg_bin = "/usr/lib/postgresql/15/bin", .nginx = "nginx", .knotd = "knotd"}};
     int option;
 
     while ((option = getopt_long(argc, argv, "f:", long_options, NULL)) != -1) {

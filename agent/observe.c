@@ -137,9 +137,11 @@ static void http_send(struct target *t)
 {
     char request[400];
     const char *host = t->o->config->regions[t->region].endpoint;
-    int n = snprintf(request, sizeof(request),
-                     "GET /meridian/health HTTP/1.1\r\nHost: %s\r\nUser-Agent: meridian-agent\r\n"
-                     "\r\n", host[0] != '\0' ? host : "meridian");
+    int n =
+        snprintf(request, sizeof(request),
+                 "GET /meridian/health HTTP/1.1\r\nHost: %s\r\nUser-Agent: meridian-agent\r\n"
+                 "\r\n",
+                 host[0] != '\0' ? host : "meridian");
     t->http_sent = true;
     t->head_len = 0;
     t->body_left = -1;
@@ -162,7 +164,7 @@ static long body_length(const char *head)
     }
     char *end;
     long n = strtol(at + 17, &end, 10);
-    return *end == '\r' && n >= 0 && n < 1024 * 1024 ? n : -1;
+    return *end == '\r' && n >= 0 && n < 1048576 ? n : -1;
 }
 
 static void http_data(void *ctx, struct tls_conn *c, const uint8_t *data, size_t len)
@@ -314,7 +316,10 @@ static int target_init(struct target *t, struct observe *o, mrd_region region,
 {
     const struct mrd_conf_region *r = &o->config->regions[region];
     const struct pglink_target sql = {
-        .host = r->db_host, .port = r->db_port, .dbname = r->db_name, .user = "meridian",
+        .host = r->db_host,
+        .port = r->db_port,
+        .dbname = r->db_name,
+        .user = "meridian",
         .certs = certs_dir,
         /* A question takes one round trip, getting connected five (TCP, the request for TLS,
          * TLS, identification, the first answer): a second is too little at 205 ms. */

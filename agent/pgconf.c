@@ -20,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FILE_MAX (64 * 1024)
+#define FILE_MAX ((size_t)64 * 1024)
 
 struct text {
     char *out;
@@ -133,8 +133,9 @@ int pgconf_text(const struct pgconf *c, char *out, size_t cap)
     unsigned n = c->config->region_count;
     char listen[600];
 
-    put(&t, "# Written by the agent of region \"%s\"; changes here are lost.\n"
-            "# Put yours into postgresql.conf, above the line that includes this file.\n",
+    put(&t,
+        "# Written by the agent of region \"%s\"; changes here are lost.\n"
+        "# Put yours into postgresql.conf, above the line that includes this file.\n",
         self->name);
     snprintf(listen, sizeof(listen), "localhost,%s", c->bind != NULL ? c->bind : self->db_host);
     put_setting(&t, "listen_addresses", listen);
@@ -151,12 +152,13 @@ int pgconf_text(const struct pgconf *c, char *out, size_t cap)
     put_setting(&t, "meridian.region", self->name);
     put_setting(&t, "meridian.database", self->db_name);
     put_path(&t, "meridian.snapshot_file", c->run_dir, "snapshot");
-    put(&t, "\nwal_level = logical\n"
-            "track_commit_timestamp = on\n"
-            "max_replication_slots = %u\n"
-            "max_wal_senders = %u\n"
-            "max_worker_processes = %u\n"
-            "max_connections = %u\n",
+    put(&t,
+        "\nwal_level = logical\n"
+        "track_commit_timestamp = on\n"
+        "max_replication_slots = %u\n"
+        "max_wal_senders = %u\n"
+        "max_worker_processes = %u\n"
+        "max_connections = %u\n",
         2 * n + 8, 2 * n + 8, 4 * n + 16, 100 + 4 * n);
     put(&t, "synchronous_commit = local\n");
     put_standbys(&t, c);
@@ -193,7 +195,8 @@ static int hba_text(const struct pgconf *c, char *out, size_t cap)
 static int ident_text(const struct pgconf *c, char *out, size_t cap)
 {
     struct text t = {out, cap, 0};
-    put(&t, "# Written by the agent: the certificates of these regions may be role meridian.\n");
+    put(&t,
+        "# Written by the agent: the certificates of these regions may be role meridian.\n");
     for (unsigned i = 0; i < c->config->region_count; i++) {
         put(&t, "meridian  \"%s\"  meridian\n", c->config->regions[i].name);
     }
@@ -259,7 +262,7 @@ static int include_ours(const struct pgconf *c, bool *changed, struct mrd_err *e
     }
     size_t len = strlen(text);
     if (len + sizeof(line) + 2 > FILE_MAX) {
-        return mrd_err_set(err, MRD_EFULL, "\"%s\" is longer than %d bytes", path, FILE_MAX);
+        return mrd_err_set(err, MRD_EFULL, "\"%s\" is longer than %zu bytes", path, FILE_MAX);
     }
     snprintf(text + len, FILE_MAX - len, "\n%s\n", line);
     return write_file(path, text, strlen(text), changed, err);
@@ -270,7 +273,8 @@ int pgconf_write(const struct pgconf *c, bool *ret_changed, struct mrd_err *err)
     static const struct {
         const char *name;
         int (*text)(const struct pgconf *c, char *out, size_t cap);
-    } files[] = {{"meridian.conf", pgconf_text}, {"pg_hba.conf", hba_text},
+    } files[] = {{"meridian.conf", pgconf_text},
+                 {"pg_hba.conf", hba_text},
                  {"pg_ident.conf", ident_text}};
     char *text = malloc(FILE_MAX);
     char path[1200];

@@ -152,8 +152,7 @@ static void drop(struct pglink *l, const char *reason)
     bool was_ready = l->state == READY;
     l->state = IDLE;
     l->ready_ns = 0;
-    if (l->name != NULL &&
-        (was_ready || log_repeat_pass(&l->down, clock_boot_ns(), &held))) {
+    if (l->name != NULL && (was_ready || log_repeat_pass(&l->down, clock_boot_ns(), &held))) {
         log_event("event=postgres.%s link=%s reason=\"%s\"", was_ready ? "lost" : "unreachable",
                   l->name, text);
     }

@@ -19,13 +19,13 @@
 struct pglink;
 
 struct pglink_target {
-    const char *name;     /* for the log: "heartbeat"; NULL: log nothing */
-    const char *host;     /* a socket directory, a name or an address */
+    const char *name; /* for the log: "heartbeat"; NULL: log nothing */
+    const char *host; /* a socket directory, a name or an address */
     uint16_t port;
     const char *dbname;
     const char *user;
-    const char *certs;    /* directory of ca.crt, node.crt, node.key; NULL: no TLS */
-    unsigned connect_ms;  /* time to connect */
+    const char *certs;     /* directory of ca.crt, node.crt, node.key; NULL: no TLS */
+    unsigned connect_ms;   /* time to connect */
     unsigned statement_ms; /* statement_timeout of the session; 0: none */
 };
 

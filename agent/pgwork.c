@@ -20,7 +20,7 @@
 #define CONNECT_MS 2000
 #define FIT_MS 60000
 #define FIT_RETRY_NS (1000 * UINT64_C(1000000))
-#define DRAIN_WAIT_MS 1000
+#define DRAIN_WAIT_MS 1000u
 
 /* One call to drain or promote. */
 struct duty_call {
@@ -274,8 +274,8 @@ static void on_extension(void *ctx, PGresult *res, const char *error)
     }
     char *text = configuration(w);
     const char *param = text;
-    if (text == NULL || pglink_query(w->status, "SELECT * FROM meridian.configure($1::jsonb)", 1,
-                                     &param, FIT_MS, on_configured, w) != 0) {
+    if (text == NULL || pglink_query(w->status, "SELECT * FROM meridian.configure($1::jsonb)",
+                                     1, &param, FIT_MS, on_configured, w) != 0) {
         w->fitting = false;
     }
     free(text);
@@ -356,7 +356,8 @@ void pgwork_canary_used(struct pgwork *w)
 static uint64_t json_u64(const json_t *o, const char *key)
 {
     const json_t *v = json_object_get(o, key);
-    return json_is_integer(v) && json_integer_value(v) > 0 ? (uint64_t)json_integer_value(v) : 0;
+    return json_is_integer(v) && json_integer_value(v) > 0 ? (uint64_t)json_integer_value(v)
+                                                           : 0;
 }
 
 static mrd_lsn json_lsn(const json_t *o, const char *key)
@@ -405,8 +406,8 @@ static void take_stream(struct pgwork *w, const json_t *s)
     p->lag_bytes = json_u64(s, "lag_bytes");
     /* Obeyed only if it was asked after our order to refuse was there to be read. */
     mrd_boot_ns since = w->refuse_since_ns[region];
-    p->refused = json_is_true(json_object_get(s, "refused")) && since != 0 &&
-                 w->status_sent_ns > since;
+    p->refused =
+        json_is_true(json_object_get(s, "refused")) && since != 0 && w->status_sent_ns > since;
 }
 
 static void take_tail(struct pgwork *w, const json_t *t)
@@ -425,10 +426,12 @@ static void take_status(struct pgwork *w, const json_t *all)
 {
     size_t i;
     json_t *row;
-    json_array_foreach(json_object_get(all, "streams"), i, row) {
+    json_array_foreach(json_object_get(all, "streams"), i, row)
+    {
         take_stream(w, row);
     }
-    json_array_foreach(json_object_get(all, "partitions"), i, row) {
+    json_array_foreach(json_object_get(all, "partitions"), i, row)
+    {
         int p = json_partition(w, row);
         if (p >= 0) {
             w->local->opened_epoch[p] = json_u64(row, "opened_epoch");
@@ -436,7 +439,8 @@ static void take_status(struct pgwork *w, const json_t *all)
         }
     }
     memset(w->local->tail, 0, sizeof(w->local->tail));
-    json_array_foreach(json_object_get(all, "tail"), i, row) {
+    json_array_foreach(json_object_get(all, "tail"), i, row)
+    {
         take_tail(w, row);
     }
 }
@@ -466,8 +470,8 @@ static void ask_status(struct pgwork *w, mrd_boot_ns now_ns)
 {
     w->status_next_ns = now_ns + STATUS_NS;
     w->status_sent_ns = clock_boot_ns();
-    w->status_busy = pglink_query(w->status, "SELECT meridian.agent_status()", 0, NULL, STATUS_MS,
-                                  on_status, w) == 0;
+    w->status_busy = pglink_query(w->status, "SELECT meridian.agent_status()", 0, NULL,
+                                  STATUS_MS, on_status, w) == 0;
 }
 
 void pgwork_published(struct pgwork *w, const struct mrd_snapshot *s, mrd_boot_ns now_ns)
@@ -569,9 +573,9 @@ static void send_receipts(struct pgwork *w)
     char *text = all != NULL ? json_dumps(all, JSON_COMPACT) : NULL;
     const char *param = text;
     w->receipts_next_ns = 0; /* a change from here on sets it again */
-    w->receipts_busy = text != NULL &&
-                       pglink_query(w->work, "SELECT meridian.record_receipts($1::jsonb)", 1,
-                                    &param, FIT_MS, on_receipts, w) == 0;
+    w->receipts_busy =
+        text != NULL && pglink_query(w->work, "SELECT meridian.record_receipts($1::jsonb)", 1,
+                                     &param, FIT_MS, on_receipts, w) == 0;
     free(text);
     json_decref(all);
 }
@@ -642,7 +646,8 @@ size_t pgwork_problems(const struct pgwork *w, char (*out)[256], size_t cap)
                  : w->fit                           ? "the canary failed"
                                                     : "it is not set up yet");
     }
-    json_array_foreach(json_object_get(w->last, "problems"), i, row) {
+    json_array_foreach(json_object_get(w->last, "problems"), i, row)
+    {
         if (n < cap && json_is_string(row)) {
             snprintf(out[n++], 256, "%s", json_string_value(row));
         }
@@ -665,10 +670,13 @@ static void on_status_connected(void *ctx)
 static struct pglink *link_new(struct pgwork *w, const char *name, const char *dbname,
                                unsigned statement_ms, void (*connected)(void *ctx))
 {
-    const struct pglink_target t = {.name = name, .host = w->opt.socket_dir,
+    const struct pglink_target t = {.name = name,
+                                    .host = w->opt.socket_dir,
                                     .port = w->config->regions[w->self].db_port,
-                                    .dbname = dbname, .user = w->opt.user,
-                                    .connect_ms = CONNECT_MS, .statement_ms = statement_ms};
+                                    .dbname = dbname,
+                                    .user = w->opt.user,
+                                    .connect_ms = CONNECT_MS,
+                                    .statement_ms = statement_ms};
     return pglink_new(w->loop, &t, connected, w);
 }
 

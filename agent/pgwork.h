@@ -22,8 +22,8 @@ struct pgwork;
 struct pgwork_options {
     const char *socket_dir;
     const char *certs_dir;
-    const char *user;  /* superuser role: the system user we run as */
-    bool create;       /* make database and role when they are not there */
+    const char *user; /* superuser role: the system user we run as */
+    bool create;      /* make database and role when they are not there */
 };
 
 /** @config and @local are borrowed. @changed is called when @local changed. */
@@ -47,9 +47,10 @@ void pgwork_duties(struct pgwork *w, const struct mrd_duty *duties);
 /** The store's receipts changed: hand @make's array of all of them to the extension, soon. */
 void pgwork_receipts(struct pgwork *w, json_t *(*make)(void *ctx), void *ctx);
 
-bool pgwork_answers(const struct pgwork *w);        /* the last canary succeeded */
-const json_t *pgwork_status(const struct pgwork *w); /* last agent_status(), borrowed; or NULL */
-struct pglink *pgwork_people(struct pgwork *w);     /* the link for the API */
+bool pgwork_answers(const struct pgwork *w); /* the last canary succeeded */
+const json_t *
+pgwork_status(const struct pgwork *w);          /* last agent_status(), borrowed; or NULL */
+struct pglink *pgwork_people(struct pgwork *w); /* the link for the API */
 /** Sentences for the operator; returns how many of @cap. */
 size_t pgwork_problems(const struct pgwork *w, char (*out)[256], size_t cap);
 

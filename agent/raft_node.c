@@ -40,7 +40,7 @@
 #define CONNECT_MS 2000
 #define CONNECT_RETRY_MS 200
 #define DISK_RETRY_MS 500
-#define PUMP_HIGH (256u * 1024)
+#define PUMP_HIGH ((size_t)256 * 1024)
 
 _Static_assert(sizeof(void *) == 8, "a result is a code and a revision in one pointer");
 
@@ -66,7 +66,7 @@ struct raft_node {
     void (*stopped)(void *ctx);
     void *stopped_ctx;
     struct log_repeat refused;
-    uint8_t scratch[64 * 1024];
+    uint8_t scratch[65536];
 };
 
 /* One libraft connection: its socketpair end (owned by libraft), ours, and TLS. */
@@ -207,8 +207,8 @@ static struct uv_stream_s *pump_split(struct pump *p)
 {
     int fds[2];
     uv_pipe_t *theirs = raft_malloc(sizeof(*theirs));
-    if (theirs == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-                                     fds) != 0) {
+    if (theirs == NULL ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0) {
         raft_free(theirs);
         return NULL;
     }
@@ -304,8 +304,8 @@ static int transport_listen(struct raft_uv_transport *t, raft_uv_accept_cb cb)
     return 0;
 }
 
-static int transport_connect(struct raft_uv_transport *t, struct raft_uv_connect *req, raft_id id,
-                             const char *address, raft_uv_connect_cb cb)
+static int transport_connect(struct raft_uv_transport *t, struct raft_uv_connect *req,
+                             raft_id id, const char *address, raft_uv_connect_cb cb)
 {
     struct raft_node *n = t->impl;
     (void)address;
@@ -510,21 +510,27 @@ int raft_node_new(uv_loop_t *loop, struct tls *tls, const struct mrd_config *con
     n->self = self;
     n->store = store;
     n->events = *events;
-    n->transport = (struct raft_uv_transport){.version = 1, .impl = n,
+    n->transport = (struct raft_uv_transport){.version = 1,
+                                              .impl = n,
                                               .init = transport_init,
                                               .listen = transport_listen,
                                               .connect = transport_connect,
                                               .close = transport_close};
-    n->fsm = (struct raft_fsm){.version = 1, .data = n, .apply = fsm_apply,
-                               .snapshot = fsm_snapshot, .restore = fsm_restore};
+    n->fsm = (struct raft_fsm){.version = 1,
+                               .data = n,
+                               .apply = fsm_apply,
+                               .snapshot = fsm_snapshot,
+                               .restore = fsm_restore};
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
-        mrd_err_set(err, MRD_EIO, "could not create directory \"%s\": %s", dir, strerror(errno));
+        mrd_err_set(err, MRD_EIO, "could not create directory \"%s\": %s", dir,
+                    strerror(errno));
         free(n);
         return MRD_EIO;
     }
     int rv = init_io(n, dir, err);
     if (rv == 0) {
-        rv = raft_init(&n->raft, &n->io, &n->fsm, (raft_id)self + 1, config->regions[self].name);
+        rv =
+            raft_init(&n->raft, &n->io, &n->fsm, (raft_id)self + 1, config->regions[self].name);
         if (rv != 0) {
             rv = raft_problem(err, "start the store", rv, raft_errmsg(&n->raft));
         } else {
@@ -559,8 +565,8 @@ static int bootstrap(struct raft_node *n, struct mrd_err *err)
     } else if (rv == RAFT_CANTBOOTSTRAP) {
         rv = 0;
     }
-    return rv == 0 ? 0 : raft_problem(err, "prepare the raft directory", rv,
-                                      raft_errmsg(&n->raft));
+    return rv == 0 ? 0
+                   : raft_problem(err, "prepare the raft directory", rv, raft_errmsg(&n->raft));
 }
 
 /* Ids are places in the configuration: a file that names others at them would mix up votes. */
@@ -573,7 +579,8 @@ static int check_voters(const struct raft_node *n, struct mrd_err *err)
             strcmp(n->config->regions[id - 1].name, have->servers[i].address) != 0) {
             mrd_err_set(err, MRD_ECONFIG,
                         "region \"%s\" votes as number %llu but the configuration has another "
-                        "there", have->servers[i].address, id);
+                        "there",
+                        have->servers[i].address, id);
             mrd_err_hint(err, "Keep the order of regions; add new ones at the end.");
             return MRD_ECONFIG;
         }
@@ -669,7 +676,8 @@ int raft_node_propose(struct raft_node *n, const uint8_t *data, size_t len,
 bool raft_node_leads(const struct raft_node *n)
 {
     struct raft *r = (struct raft *)&n->raft; /* libraft's getters take it non-const */
-    return n->started && !n->stopping && raft_state(r) == RAFT_LEADER && raft_transferee(r) == 0;
+    return n->started && !n->stopping && raft_state(r) == RAFT_LEADER &&
+           raft_transferee(r) == 0;
 }
 
 mrd_region raft_node_leader(const struct raft_node *n)

@@ -13,12 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RAFT_WIRE_HEADER_MAX (256u * 1024)
-#define RAFT_WIRE_PAYLOAD_MAX (64u * 1024 * 1024)
-#define RAFT_WIRE_ENTRY_MAX (1024u * 1024)
+#define RAFT_WIRE_HEADER_MAX ((size_t)256 * 1024)
+#define RAFT_WIRE_PAYLOAD_MAX ((size_t)64 * 1024 * 1024)
+#define RAFT_WIRE_ENTRY_MAX ((size_t)1024 * 1024)
 
 struct raft_wire {
-    uint8_t *head;  /* preamble and header gathered so far */
+    uint8_t *head; /* preamble and header gathered so far */
     size_t len, cap;
     uint64_t payload_left;
 };
@@ -26,7 +26,8 @@ struct raft_wire {
 /** Called with bytes that passed; borrowed until the call returns. */
 typedef void (*raft_wire_fn)(void *ctx, const uint8_t *data, size_t len);
 
-/** Take bytes from a peer. 0, or MRD_EFORMAT, MRD_ETOOBIG or MRD_ENOMEM: close the connection. */
+/** Take bytes from a peer. 0, or MRD_EFORMAT, MRD_ETOOBIG or MRD_ENOMEM: close the connection.
+ */
 int raft_wire_feed(struct raft_wire *w, const uint8_t *data, size_t len, raft_wire_fn pass,
                    void *ctx);
 

@@ -18,8 +18,8 @@
 
 #include "log.h"
 
-#define CALLS_MAX 256   /* of ours, over all peers */
-#define INBOUND_MAX 64  /* a peer's proposals not yet answered, over all peers */
+#define CALLS_MAX 256  /* of ours, over all peers */
+#define INBOUND_MAX 64 /* a peer's proposals not yet answered, over all peers */
 #define CONNECT_MS 2000
 #define RETRY_NS (250 * UINT64_C(1000000))
 
@@ -54,8 +54,8 @@ struct rpc_inbound {
 };
 
 struct pending {
-    uint64_t token; /* 0: free */
-    uint64_t id;    /* the peer's */
+    uint64_t token;           /* 0: free */
+    uint64_t id;              /* the peer's */
     struct rpc_inbound *from; /* NULL: its connection is gone */
 };
 
@@ -132,7 +132,7 @@ static int rx_take(struct rx *rx, struct tls_conn *c, frame_fn fn, void *who)
     }
     memmove(rx->data, rx->data + at, rx->len - at);
     rx->len -= at;
-    if (rx->len == 0 && rx->cap > 64 * 1024) {
+    if (rx->len == 0 && rx->cap > 65536) {
         rx_fini(rx); /* a rare big frame does not keep its memory */
     }
     return rv;
@@ -207,8 +207,8 @@ static void peer_close(void *ctx, struct tls_conn *c, const char *reason)
     }
     if (log_repeat_pass(&p->lost, clock_boot_ns(), &held)) {
         log_event("event=peer.%s region=%s reason=\"%s\" repeated=%u",
-                  p->was_open ? "lost" : "unreachable", p->r->config->regions[peer].name, reason,
-                  held);
+                  p->was_open ? "lost" : "unreachable", p->r->config->regions[peer].name,
+                  reason, held);
     }
     p->was_open = false;
     end_calls(p->r, peer, MRD_EUNAVAILABLE);
@@ -227,8 +227,8 @@ static void peer_connect(struct rpc *r, mrd_region peer, mrd_boot_ns now_ns)
     }
 }
 
-int rpc_call(struct rpc *r, mrd_region peer, enum rpc_type type, const void *payload, size_t len,
-             unsigned timeout_ms, rpc_done_fn done, void *ctx)
+int rpc_call(struct rpc *r, mrd_region peer, enum rpc_type type, const void *payload,
+             size_t len, unsigned timeout_ms, rpc_done_fn done, void *ctx)
 {
     struct peer *p = &r->peers[peer];
     if (p->conn == NULL || !tls_is_open(p->conn)) {

@@ -54,8 +54,9 @@ void rpc_result(struct rpc *r, uint64_t token, int code, uint64_t revision);
  * Call @peer. 0: @done will be called once, from the loop. MRD_EUNAVAILABLE: not connected and
  * nothing was sent (a connection is being tried); @done is not called.
  */
-int rpc_call(struct rpc *r, mrd_region peer, enum rpc_type type, const void *payload, size_t len,
-             unsigned timeout_ms, rpc_done_fn done, void *ctx);
+int rpc_call(struct rpc *r, mrd_region peer, enum rpc_type type, const void *payload,
+             size_t len, unsigned timeout_ms, rpc_done_fn done, void *ctx);
 
-/** Call from a regular tick: connects where there is no connection, ends calls whose time is up. */
+/** Call from a regular tick: connects where there is no connection, ends calls whose time is
+ * up. */
 void rpc_tick(struct rpc *r, mrd_boot_ns now_ns);

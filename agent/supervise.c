@@ -41,11 +41,11 @@ struct guest {
     const char *name;
     enum guest_state state;
     pid_t pid;
-    unsigned long long start;  /* of the process, in ticks since boot */
+    unsigned long long start; /* of the process, in ticks since boot */
     uint64_t started_ns, try_ns;
     unsigned backoff_ms;
-    bool child;                /* started by this agent: its end comes as an event */
-    char why[256];             /* refused, or why it ended last */
+    bool child;    /* started by this agent: its end comes as an event */
+    char why[256]; /* refused, or why it ended last */
 };
 
 struct supervise {
@@ -101,8 +101,10 @@ static unsigned long long start_of(pid_t pid)
     const char *at = strrchr(text, ')');
     char state;
     unsigned long long start;
-    if (at == NULL || sscanf(at + 1, " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-                                     "%*s %*s %*s %*s %*s %llu", &state, &start) != 2) {
+    if (at == NULL || sscanf(at + 1,
+                             " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+                             "%*s %*s %*s %*s %*s %llu",
+                             &state, &start) != 2) {
         return 0;
     }
     return state == 'Z' || state == 'X' ? 0 : start;
@@ -126,8 +128,8 @@ static void remember(const struct guest *g)
     guest_file(g, path);
     snprintf(tmp, sizeof(tmp), "%s.new", path);
     FILE *f = fopen(tmp, "we");
-    bool good = f != NULL && fprintf(f, "%ld %llu %llu\n", (long)g->pid, g->start,
-                                     pid_namespace()) > 0;
+    bool good =
+        f != NULL && fprintf(f, "%ld %llu %llu\n", (long)g->pid, g->start, pid_namespace()) > 0;
     if (f != NULL && fclose(f) != 0) {
         good = false;
     }
@@ -147,8 +149,8 @@ static bool adopt(struct guest *g)
     if (f == NULL) {
         return false;
     }
-    bool good = fscanf(f, "%ld %llu %llu", &pid, &start, &ns) == 3 && pid > 1 &&
-                ns == pid_namespace();
+    bool good =
+        fscanf(f, "%ld %llu %llu", &pid, &start, &ns) == 3 && pid > 1 && ns == pid_namespace();
     fclose(f);
     if (!good) {
         return false;
@@ -200,9 +202,13 @@ static int spawn(struct guest *g, char **args,
                                      {.flags = log < 0 ? UV_IGNORE : UV_INHERIT_FD},
                                      {.flags = log < 0 ? UV_IGNORE : UV_INHERIT_FD}};
     stdio[1].data.fd = stdio[2].data.fd = log;
-    uv_process_options_t options = {.exit_cb = on_child_exit, .file = args[0], .args = args,
-                                    .cwd = g->s->opt.state_dir, .stdio = stdio,
-                                    .stdio_count = 3, .flags = UV_PROCESS_DETACHED};
+    uv_process_options_t options = {.exit_cb = on_child_exit,
+                                    .file = args[0],
+                                    .args = args,
+                                    .cwd = g->s->opt.state_dir,
+                                    .stdio = stdio,
+                                    .stdio_count = 3,
+                                    .flags = UV_PROCESS_DETACHED};
     int rv = UV_ENOMEM;
     if (c != NULL) {
         c->g = g;
@@ -229,7 +235,7 @@ static void note_end(struct guest *g, const char *how)
 {
     uint64_t now_ns = clock_boot_ns();
     g->state = ABSENT;
-    g->backoff_ms = now_ns - g->started_ns > STABLE_NS ? BACKOFF_MIN_MS
+    g->backoff_ms = now_ns - g->started_ns > STABLE_NS   ? BACKOFF_MIN_MS
                     : g->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS
                                                          : g->backoff_ms * 2;
     g->try_ns = now_ns + g->backoff_ms * UINT64_C(1000000);
@@ -301,9 +307,17 @@ static void make_cluster(struct guest *g)
     snprintf(dir, sizeof(dir), "%s/pg.new", g->s->opt.state_dir);
     nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     /* The bootstrap superuser is named as the user we run as, for "peer" on the socket. */
-    char *args[] = {initdb, (char *)"-D", dir, (char *)"-E", (char *)"UTF8", (char *)"--locale",
-                    (char *)"C.UTF-8", (char *)"--data-checksums", (char *)"--auth",
-                    (char *)"peer", NULL};
+    char *args[] = {initdb,
+                    (char *)"-D",
+                    dir,
+                    (char *)"-E",
+                    (char *)"UTF8",
+                    (char *)"--locale",
+                    (char *)"C.UTF-8",
+                    (char *)"--data-checksums",
+                    (char *)"--auth",
+                    (char *)"peer",
+                    NULL};
     if (spawn(g, args, on_initdb_end, &pid) == 0) {
         g->state = PREPARING;
     }
@@ -322,9 +336,13 @@ static void start_pg(struct guest *g)
         make_cluster(g);
         return;
     }
-    const struct pgconf conf = {.config = s->config, .self = s->self, .data_dir = data,
-                                .run_dir = s->opt.run_dir, .certs_dir = s->opt.certs_dir,
-                                .bind = s->opt.bind, .extra_hba = s->opt.pg_hba,
+    const struct pgconf conf = {.config = s->config,
+                                .self = s->self,
+                                .data_dir = data,
+                                .run_dir = s->opt.run_dir,
+                                .certs_dir = s->opt.certs_dir,
+                                .bind = s->opt.bind,
+                                .extra_hba = s->opt.pg_hba,
                                 .version = s->pg_version};
     if (pgconf_write(&conf, &changed, &err) != 0) {
         refuse(g, "%s", err.text);
@@ -345,9 +363,13 @@ static void reload_pg(struct guest *g)
     bool changed = false;
 
     snprintf(data, sizeof(data), "%s/pg", s->opt.state_dir);
-    const struct pgconf conf = {.config = s->config, .self = s->self, .data_dir = data,
-                                .run_dir = s->opt.run_dir, .certs_dir = s->opt.certs_dir,
-                                .bind = s->opt.bind, .extra_hba = s->opt.pg_hba,
+    const struct pgconf conf = {.config = s->config,
+                                .self = s->self,
+                                .data_dir = data,
+                                .run_dir = s->opt.run_dir,
+                                .certs_dir = s->opt.certs_dir,
+                                .bind = s->opt.bind,
+                                .extra_hba = s->opt.pg_hba,
                                 .version = s->pg_version};
     if (pgconf_write(&conf, &changed, &err) != 0) {
         log_event("event=guest.unconfigured guest=pg reason=\"%s\"", err.text);
@@ -388,16 +410,23 @@ static void start_nginx(struct guest *g)
     mkdir(prefix, 0755);
     global[0] = '\0';
     if (!has_directive(s->opt.nginx_conf, "daemon")) {
-        strcat(global, "daemon off;");
+        snprintf(global, sizeof(global), "daemon off;");
     }
     if (!has_directive(s->opt.nginx_conf, "pid")) {
         snprintf(global + strlen(global), sizeof(global) - strlen(global), " pid %s/nginx.pid;",
                  s->opt.run_dir);
     }
     /* Logging to stderr until the configuration is read: the compiled-in path is not ours. */
-    char *args[] = {(char *)s->opt.nginx, (char *)"-p", prefix, (char *)"-c",
-                    (char *)s->opt.nginx_conf, (char *)"-e", (char *)"stderr", (char *)"-g",
-                    global, NULL};
+    char *args[] = {(char *)s->opt.nginx,
+                    (char *)"-p",
+                    prefix,
+                    (char *)"-c",
+                    (char *)s->opt.nginx_conf,
+                    (char *)"-e",
+                    (char *)"stderr",
+                    (char *)"-g",
+                    global,
+                    NULL};
     start_guest(g, args);
 }
 
@@ -509,8 +538,8 @@ int supervise_new(uv_loop_t *loop, const struct mrd_config *config, mrd_region s
     }
     for (size_t i = 0; i < 3; i++) {
         struct guest *g = &s->guests[i];
-        *g = (struct guest){.s = s, .bit = 1u << i, .name = names[i],
-                            .backoff_ms = BACKOFF_MIN_MS / 2};
+        *g = (struct guest){
+            .s = s, .bit = 1u << i, .name = names[i], .backoff_ms = BACKOFF_MIN_MS / 2};
         if ((s->opt.manage & g->bit) != 0 && adopt(g) && g->bit == GUEST_PG) {
             reload_pg(g);
         }

@@ -3,8 +3,9 @@
  *
  * A guest is started detached, in a session of its own, so that the agent's end is not its end.
  * Which process it is stands in RUN/NAME.guest as "PID START NAMESPACE"; an agent that starts
- * finds it there and takes it over, reuse of ids excluded by the start time and the namespace. What dies is started again,
- * waiting 0.2 s and then longer, up to 10 s. Output goes to STATE/log/NAME.log.
+ * finds it there and takes it over, reuse of ids excluded by the start time and the namespace.
+ * What dies is started again, waiting 0.2 s and then longer, up to 10 s. Output goes to
+ * STATE/log/NAME.log.
  */
 #pragma once
 
@@ -20,8 +21,8 @@
 struct supervise_options {
     unsigned manage; /* GUEST_* */
     const char *state_dir, *run_dir, *certs_dir;
-    const char *pg_bin;     /* directory of postgres and initdb */
-    const char *pg_hba;     /* file of lines put before ours in pg_hba.conf; may be absent */
+    const char *pg_bin;        /* directory of postgres and initdb */
+    const char *pg_hba;        /* file of lines put before ours in pg_hba.conf; may be absent */
     const char *nginx, *knotd; /* programs */
     const char *nginx_conf, *knot_conf;
     const char *bind; /* address PostgreSQL listens on besides loopback */

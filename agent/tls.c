@@ -30,7 +30,7 @@
 
 #define HANDSHAKES_MAX 64
 #define HANDSHAKE_MS 3000
-#define QUEUE_MAX (4u * 1024 * 1024)
+#define QUEUE_MAX ((size_t)4 * 1024 * 1024)
 #define USER_TIMEOUT_MS 3000
 #define READ_CHUNK (32 * 1024)
 
@@ -43,7 +43,7 @@ struct tls {
     bool listening, stopped;
     tls_accept_fn accept;
     void *accept_ctx;
-    unsigned handshakes; /* accepted connections that are not open yet */
+    unsigned handshakes;    /* accepted connections that are not open yet */
     struct tls_conn *conns; /* every connection that is not yet gone */
     struct log_repeat refused;
     uint8_t chunk[READ_CHUNK]; /* one read at a time: the loop has one thread */
@@ -130,8 +130,8 @@ static mrd_region region_of(const struct mrd_config *config, X509 *cert)
         return MRD_REGION_NONE;
     }
     unsigned char *utf8 = NULL;
-    int len = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(
-                                             X509_NAME_get_entry(subject, at)));
+    int len =
+        ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
     mrd_region ret = MRD_REGION_NONE;
     /* A NUL inside the name would make two different names look the same. */
     if (len > 0 && len < MRD_NAME_MAX && strlen((char *)utf8) == (size_t)len) {
@@ -651,8 +651,8 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 }
 
 struct tls_conn *tls_connect(struct tls *t, mrd_region peer, enum tls_use use, const char *host,
-                             uint16_t port, unsigned timeout_ms, const struct tls_events *events,
-                             void *ctx)
+                             uint16_t port, unsigned timeout_ms,
+                             const struct tls_events *events, void *ctx)
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct tls_conn *c = conn_new(t, use == TLS_HTTP ? t->http : t->client, timeout_ms);

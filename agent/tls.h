@@ -60,8 +60,8 @@ void tls_free(struct tls *t);
  * NULL only when out of memory.
  */
 struct tls_conn *tls_connect(struct tls *t, mrd_region peer, enum tls_use use, const char *host,
-                             uint16_t port, unsigned timeout_ms, const struct tls_events *events,
-                             void *ctx);
+                             uint16_t port, unsigned timeout_ms,
+                             const struct tls_events *events, void *ctx);
 
 void tls_attach(struct tls_conn *c, const struct tls_events *events, void *ctx);
 

@@ -53,8 +53,12 @@ static void test_text(void **state)
     (void)state;
     for (size_t i = 0; i < ROWS(rows); i++) {
         struct mrd_config *c = three_regions();
-        struct pgconf conf = {.config = c, .self = rows[i].self, .data_dir = "/d",
-                              .run_dir = "/r", .certs_dir = "/c", .version = rows[i].version};
+        struct pgconf conf = {.config = c,
+                              .self = rows[i].self,
+                              .data_dir = "/d",
+                              .run_dir = "/r",
+                              .certs_dir = "/c",
+                              .version = rows[i].version};
         ROW(rows[i].name);
         c->classes[1].replicas = rows[i].quorum_replicas;
         int len = pgconf_text(&conf, text, sizeof(text));
