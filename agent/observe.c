@@ -18,6 +18,8 @@
 #include "pglink.h"
 
 #define REFRESH 60
+#define CONNECT_TRIPS 7    /* TCP, SSLRequest, TLS 1.3, start-up, authentication, and room */
+#define CONNECT_TIMEOUTS 4 /* probe timeouts until an attempt to connect is given up */
 #define HTTP_HEAD_MAX 4096
 
 enum kind { AGENT, SQL, EDGE, KINDS };
@@ -36,6 +38,7 @@ struct target {
     struct probe probes[KINDS];
     uint32_t rtt_us;
     struct pglink *sql;
+    uint64_t sql_patience_ns; /* our own reconnecting is no miss until then */
     struct tls_conn *http;
     bool http_sent;
     char head[HTTP_HEAD_MAX + 1]; /* of the answer being read */
@@ -116,15 +119,25 @@ static void on_select(void *ctx, PGresult *res, const char *error)
     conclude(t, SQL, error == NULL);
 }
 
-static void probe_sql(struct target *t)
+static void be_patient(struct target *t, uint64_t now_ns)
+{
+    t->sql_patience_ns = now_ns + t->o->config->probe_timeout_ms * UINT64_C(1000000) +
+                         CONNECT_TRIPS * t->rtt_us * UINT64_C(1000);
+}
+
+static void probe_sql(struct target *t, uint64_t now_ns)
 {
     struct probe *p = &t->probes[SQL];
-    p->pending = true;
-    if (p->count++ % REFRESH == REFRESH - 1) {
+    if (p->count++ % REFRESH == REFRESH - 1 && pglink_ready(t->sql)) {
         pglink_reset(t->sql, "refreshed");
-        p->pending = false; /* this round only reconnects */
+        be_patient(t, now_ns);
+        return; /* this round only reconnects */
+    }
+    if (!pglink_ready(t->sql) && now_ns < t->sql_patience_ns) {
         return;
     }
+    t->sql_patience_ns = 0;
+    p->pending = true;
     if (pglink_query(t->sql, "SELECT 1", 0, NULL, t->o->config->probe_timeout_ms, on_select,
                      t) != 0) {
         conclude(t, SQL, false);
@@ -257,7 +270,7 @@ static void start_probe(struct target *t, enum kind k, mrd_boot_ns now_ns)
         probe_agent(t);
         break;
     case SQL:
-        probe_sql(t);
+        probe_sql(t, now_ns);
         break;
     default:
         probe_edge(t);
@@ -315,16 +328,14 @@ static int target_init(struct target *t, struct observe *o, mrd_region region,
                        const char *certs_dir)
 {
     const struct mrd_conf_region *r = &o->config->regions[region];
-    const struct pglink_target sql = {
-        .host = r->db_host,
-        .port = r->db_port,
-        .dbname = r->db_name,
-        .user = "meridian",
-        .certs = certs_dir,
-        /* A question takes one round trip, getting connected five (TCP, the request for TLS,
-         * TLS, identification, the first answer): a second is too little at 205 ms. */
-        .connect_ms = 5 * o->config->probe_timeout_ms,
-        .statement_ms = o->config->probe_timeout_ms};
+    const struct pglink_target sql = {.host = r->db_host,
+                                      .port = r->db_port,
+                                      .dbname = r->db_name,
+                                      .user = "meridian",
+                                      .certs = certs_dir,
+                                      .connect_ms =
+                                          CONNECT_TIMEOUTS * o->config->probe_timeout_ms,
+                                      .statement_ms = o->config->probe_timeout_ms};
 
     t->o = o;
     t->region = region;
