@@ -268,6 +268,51 @@ check_known(const char *class_name, const char *partition)
 		refuse(s, class_name, partition, mrd_guard(s, p, meridian_boot_ns()));
 }
 
+/*
+ * Replicas that could acknowledge a commit now.  Those that are connected but
+ * have nothing to report yet do not count, as they do not for the core.
+ */
+static int
+connected_replicas(void)
+{
+	SyncRepStandbyData *standbys;
+	int			n = SyncRepGetCandidateStandbys(&standbys);
+
+	pfree(standbys);
+	return n;
+}
+
+/*
+ * A commit that nobody can acknowledge waits for ever, with a transaction id
+ * that every new slot must wait for: a region that would join, and so could
+ * acknowledge it, would wait for it in turn.  So wait here, before the
+ * transaction has written anything, and not for ever.
+ */
+static void
+await_replicas(const Touch *t)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													meridian_quorum_wait_ms);
+	int			have;
+
+	/* an unset list has its own refusal, at commit */
+	if (!t->quorum || !meridian_sync_standbys_defined() || SyncRepConfig == NULL)
+		return;
+	while ((have = connected_replicas()) < (int) t->remote_acks)
+	{
+		if (GetCurrentTimestamp() >= until)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cannot write \"%s\" now: it needs %u other regions to acknowledge and %d are connected",
+							t->slot->class_name, t->remote_acks, have),
+					 errhint("See the streams with: meridian links.")));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 FREEZE_POLL_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 void
 meridian_touch(const char *class_name, const char *partition)
 {
@@ -287,6 +332,7 @@ meridian_touch(const char *class_name, const char *partition)
 		t = touch_add(class_name, partition);
 	v = ask(t, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 										   meridian_freeze_wait_ms));
+	await_replicas(t);
 	meridian_fault("after-touch");
 	stamp(t->slot, v.epoch);
 	t->epoch = v.epoch;

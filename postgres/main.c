@@ -32,6 +32,7 @@ char	   *meridian_snapshot_file;
 char	   *meridian_region;
 char	   *meridian_database;
 int			meridian_freeze_wait_ms = 10000;
+int			meridian_quorum_wait_ms = 5000;
 bool		meridian_compression = true;
 bool		meridian_restoring = false;
 
@@ -64,6 +65,14 @@ define_settings(void)
 							NULL,
 							&meridian_freeze_wait_ms,
 							10000, 0, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("meridian.quorum_wait",
+							"How long a write to a quorum class waits for enough replicas to be connected.",
+							NULL,
+							&meridian_quorum_wait_ms,
+							5000, 0, INT_MAX,
 							PGC_USERSET, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	DefineCustomBoolVariable("meridian.compression",

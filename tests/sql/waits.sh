@@ -92,14 +92,24 @@ expect "drain afterwards" "$(q -c "SELECT meridian.drain('events', 'all', 50) IS
 snap
 (echo "BEGIN; INSERT INTO shop.events VALUES (8, 'again');"; echo "\\! snap events/all=state=frozen"; echo "COMMIT;") | q || die "second freeze"
 
-# --- quorum: with nobody there it blocks, and neither cancel nor timeout lets it out
+# --- quorum: with nobody connected a write is refused before it begins, and not at once
 snap
 q -c "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (meridian_eu, meridian_ap)'" -c "SELECT pg_reload_conf()" >/dev/null
 wait_for "reload" "SELECT current_setting('synchronous_standby_names') <> ''"
 sleep 0.3
 q -c "INSERT INTO shop.events VALUES (9, 'async is not held up')" || die "async class waits"
 q -c "SET synchronous_commit = on" -c "INSERT INTO shop.events VALUES (90, 'nor does the session count')" || die "async class waits"
-q -c "SET synchronous_commit = off" -c "INSERT INTO shop.accounts VALUES (1, 100)" >"$out" 2>&1 & w=$!
+begin=$(date +%s%3N)
+q -c "SET meridian.quorum_wait = '300ms'" -c "INSERT INTO shop.accounts VALUES (1, 100)" >"$out" 2>&1 && die "wrote with nobody to acknowledge"
+grep -q 'it needs 1 other regions to acknowledge and 0 are connected' "$out" || die "$(cat "$out")"
+[ $(($(date +%s%3N) - begin)) -ge 300 ] || die "it did not wait"
+
+# --- with a standby that has stopped answering the commit waits, and neither cancel nor timeout lets it out
+w=$(mktemp -d); chown postgres "$w"
+PGAPPNAME=meridian_eu pg_receivewal -D "$w" --synchronous --no-loop >/dev/null 2>&1 & r=$!
+wait_for "standby" "SELECT count(*) = 1 FROM pg_stat_replication WHERE application_name = 'meridian_eu' AND sync_state = 'quorum'"
+kill -STOP $r
+q -c "SET synchronous_commit = off" -c "INSERT INTO shop.accounts VALUES (1, 100)" >"$out" 2>&1 & b=$!
 wait_for "waits for standbys" "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'INSERT INTO shop.accounts%' AND wait_event = 'SyncRep'"
 pid=$(q -c "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
 q -c "SELECT pg_cancel_backend($pid)" >/dev/null
@@ -107,8 +117,19 @@ sleep 0.3
 expect "cancel does not release" "$(q -c "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid")" SyncRep
 expect "nobody sees it" "$(q -c "SELECT count(*) FROM shop.accounts")" 0
 q -c "SELECT pg_terminate_backend($pid)" >/dev/null
-if wait $w; then die "terminated session reported success"; fi
+if wait $b; then die "terminated session reported success"; fi
 grep -q 'INSERT' "$out" && die "success was reported: $(cat "$out")"
+
+# --- a wait that ends after the authority was taken away is no acknowledgement
+q -c "INSERT INTO shop.accounts VALUES (4, 100)" >"$out" 2>&1 & b=$!
+wait_for "waits for standbys" "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'INSERT INTO shop.accounts%' AND wait_event = 'SyncRep'"
+snap accounts/all=home=ap,epoch=4
+kill -CONT $r
+if wait $b; then die "success was reported for a commit in doubt"; fi
+wait_for "it committed all the same" "SELECT count(*) = 1 FROM shop.accounts WHERE id = 4"
+snap
+kill $r; wait $r 2>/dev/null || true
+rm -rf "$w"
 
 # --- with a standby that confirms it ends; the session's own setting comes back
 w=$(mktemp -d); chown postgres "$w"
