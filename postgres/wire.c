@@ -445,7 +445,7 @@ meridian_wire_next(MeridianWireReader *r, MeridianWireMsg *msg)
 	msg->type = (MeridianWireType) mrd_buf_get_u8(&r->buf);
 	read_body(&r->buf, msg);
 	if (r->buf.failed)
-		return mrd_buf_left(&r->buf) == 0 ? MRD_ESHORT : MRD_EFORMAT;
+		return MRD_EFORMAT;
 	if (!in_order(r, msg->type))
 	{
 		r->buf.failed = true;
