@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "forward.h"
 #include "region.h"
 #include "wan.h"
@@ -100,14 +101,14 @@ static json_t *region_json(struct daemon *d, unsigned i)
              conf->db_name, LAB_USER);
     snprintf(url, sizeof(url), "http://127.0.0.1:%d", ports[DOOR_HTTP]);
     snprintf(address, sizeof(address), "10.77.%u.1", i + 1);
-    return json_pack(
-        "{ss ss sb si sf ss ss ss ss ss ss s{ss si ss ss} ss s{ss si si}}", "name", conf->name,
-        "state", lab_state_name(d->regions[i].state), "witness", conf->witness, "init_pid",
-        (int)d->regions[i].init_pid, "clock_offset_s", (double)lab_world_clock(w, i) / 1e9,
-        "address", address, "state_dir", state, "run_dir", run,
-        "agent_socket", agent, "snapshot", snapshot, "log_dir", log, "pg", "host", "127.0.0.1",
-        "port", ports[DOOR_PG], "database", conf->db_name, "dsn", dsn, "http_url", url, "dns",
-        "host", "127.0.0.1", "port", ports[DOOR_DNS_UDP], "tcp_port", ports[DOOR_DNS_TCP]);
+    return json_pack("{ss ss sb si sf ss ss ss ss ss ss s{ss si ss ss} ss s{ss si si}}", "name",
+                     conf->name, "state", lab_state_name(d->regions[i].state), "witness",
+                     conf->witness, "init_pid", (int)d->regions[i].init_pid, "clock_offset_s",
+                     (double)lab_world_clock(w, i) / 1e9, "address", address, "state_dir",
+                     state, "run_dir", run, "agent_socket", agent, "snapshot", snapshot,
+                     "log_dir", log, "pg", "host", "127.0.0.1", "port", ports[DOOR_PG],
+                     "database", conf->db_name, "dsn", dsn, "http_url", url, "dns", "host",
+                     "127.0.0.1", "port", ports[DOOR_DNS_UDP], "tcp_port", ports[DOOR_DNS_TCP]);
 }
 
 static json_t *status_json(struct daemon *d)
@@ -655,7 +656,7 @@ static int open_control(struct daemon *d, struct mrd_err *err)
     if (strlen(path) >= sizeof(at.sun_path)) {
         return mrd_err_set(err, MRD_ETOOBIG, "the path \"%s\" is too long for a socket", path);
     }
-    strcpy(at.sun_path, path);
+    snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
     unlink(path);
     d->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (d->listen_fd < 0 || bind(d->listen_fd, (struct sockaddr *)&at, sizeof(at)) != 0 ||

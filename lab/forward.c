@@ -319,7 +319,7 @@ static void door_event(struct lab_forward *f, unsigned i)
 
     if (d->udp) {
         uint8_t data[BUFFER];
-        struct sockaddr_in client;
+        struct sockaddr_in client = {.sin_family = AF_INET};
         socklen_t size = sizeof(client);
         ssize_t n = recvfrom(d->fd, data, sizeof(data), 0, (struct sockaddr *)&client, &size);
         struct flow *w = n >= 0 ? flow_of(f, i, &client) : NULL;
@@ -502,7 +502,7 @@ static int listen_on(bool udp, uint16_t port)
 int lab_forward_open(struct lab_forward *f, mrd_region region, bool udp, struct in_addr address,
                      uint16_t port, uint16_t wanted)
 {
-    struct sockaddr_in at;
+    struct sockaddr_in at = {.sin_family = AF_INET};
     socklen_t size = sizeof(at);
     unsigned i = f->door_count;
     int fd = listen_on(udp, wanted);
@@ -511,6 +511,9 @@ int lab_forward_open(struct lab_forward *f, mrd_region region, bool udp, struct 
         fd = listen_on(udp, 0);
     }
     if (fd < 0 || i == DOORS_MAX || getsockname(fd, (struct sockaddr *)&at, &size) != 0) {
+        if (fd >= 0) {
+            close(fd);
+        }
         return -1;
     }
     f->doors[i] = (struct door){

@@ -16,6 +16,7 @@
  */
 #include <cli.h>
 
+#include "files.h"
 #include "paths.h"
 #include "world.h"
 
@@ -169,7 +170,7 @@ static int open_tun(struct mrd_err *err)
     struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
     int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
-    strcpy(request.ifr_name, "wan0");
+    snprintf(request.ifr_name, sizeof(request.ifr_name), "wan0");
     if (fd < 0 || ioctl(fd, TUNSETIFF, &request) != 0) {
         failed(err, "make a TUN device with", "/dev/net/tun");
         return -1;

@@ -194,8 +194,8 @@ static int run_clock(const char *dir, int argc, char **argv)
         fprintf(stderr, "meridian lab: \"%s\" is not a step; try +300s, -5m or 0\n", text);
         return 2;
     }
-    return order(dir, json_pack("{ss ss sI}", "command", "clock", "region", argv[1], "offset_ns",
-                                back ? -(json_int_t)ns : (json_int_t)ns));
+    return order(dir, json_pack("{ss ss sI}", "command", "clock", "region", argv[1],
+                                "offset_ns", back ? -(json_int_t)ns : (json_int_t)ns));
 }
 
 static int run_heal(const char *dir, int argc, char **argv)
@@ -471,39 +471,20 @@ static const char *take_dir(int *argc, char **argv)
     return dir != NULL && dir[0] != '\0' ? dir : LAB_DIR_DEFAULT;
 }
 
-static int become_root(char **original)
+/* Run the same words again through sudo, with this program by its path. */
+static int become_root(int argc, char **argv, const char *dir)
 {
-    if (geteuid() == 0) {
-        return 0;
+    char self[PATH_MAX] = "";
+    char *words[128] = {(char *)"sudo",        self, (char *)"lab", argv[1], (char *)"--dir",
+                        (char *)(uintptr_t)dir};
+
+    if (readlink("/proc/self/exe", self, sizeof(self) - 1) > 0 && argc < 120) {
+        memcpy(words + 6, argv + 2, (size_t)(argc - 2) * sizeof(*words));
+        execvp("sudo", words);
     }
-    execvp("sudo", original);
     fprintf(stderr, "meridian lab: needs root for namespaces and network devices, and there is "
                     "no sudo here; run it as root\n");
     return 1;
-}
-
-/* What the words were, with this program by its path and sudo before it. */
-static char **sudo_words(int argc, char **argv, const char *dir)
-{
-    static char self[PATH_MAX];
-    char **words = calloc((size_t)argc + 7, sizeof(*words));
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    int k = 0;
-
-    if (words == NULL || n <= 0) {
-        exit(1);
-    }
-    words[k++] = (char *)"sudo";
-    words[k++] = self;
-    words[k++] = (char *)"lab";
-    for (int i = 1; i < argc; i++) {
-        words[k++] = argv[i];
-        if (i == 1) {
-            words[k++] = (char *)"--dir";
-            words[k++] = (char *)(uintptr_t)dir;
-        }
-    }
-    return words;
 }
 
 static const struct {
@@ -532,10 +513,8 @@ int cli_lab(int argc, char **argv)
 
     for (size_t i = 0; argc >= 2 && i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
-            if (become_root(sudo_words(argc, argv, dir)) != 0) {
-                return 1;
-            }
-            return commands[i].run(dir, argc - 1, argv + 1);
+            return geteuid() == 0 ? commands[i].run(dir, argc - 1, argv + 1)
+                                  : become_root(argc, argv, dir);
         }
     }
     return usage();

@@ -181,12 +181,12 @@ struct lab_write *lab_ledger_sorted(struct lab_ledger *l, size_t *ret_count)
 
 struct lab_write *lab_ledger_find(struct lab_write *writes, size_t count, const char *id)
 {
-    struct lab_write key;
+    struct lab_write key = {.id = ""};
 
     if (strlen(id) >= sizeof(key.id) || count == 0) {
         return NULL;
     }
-    strcpy(key.id, id);
+    snprintf(key.id, sizeof(key.id), "%s", id);
     return bsearch(&key, writes, count, sizeof(*writes), compare);
 }
 
@@ -214,7 +214,7 @@ static int keep_note(struct notes *n, const char *id, enum lab_outcome outcome)
         n->list = list;
         n->cap = cap;
     }
-    strcpy(n->list[n->count].id, id);
+    snprintf(n->list[n->count].id, sizeof(n->list[n->count].id), "%s", id);
     n->list[n->count++].outcome = (uint8_t)outcome;
     return 0;
 }

@@ -12,7 +12,6 @@
  */
 #include "up.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -20,21 +19,17 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <libpq-fe.h>
-#include <mrd/snapshot.h>
 
 #include "daemon.h"
+#include "files.h"
 #include "link.h"
-
-#define PROBE_MS 2000
+#include "serves.h"
 
 struct up {
     const char *dir, *file;
@@ -69,204 +64,6 @@ static int complain(const struct mrd_err *err)
     return 1;
 }
 
-/* ---- the checks: NULL when it passes, else what is missing ---- */
-
-static const char *text_of(json_t *region, const char *key)
-{
-    const char *text = json_string_value(json_object_get(region, key));
-
-    return text != NULL ? text : "";
-}
-
-static int port_of(json_t *region, const char *door, const char *key)
-{
-    return (int)json_integer_value(json_object_get(json_object_get(region, door), key));
-}
-
-static const char *judge_snapshot(const struct mrd_snapshot *s)
-{
-    uint64_t now_ns = clock_ms(CLOCK_BOOTTIME) * LAB_NS_PER_MS;
-
-    if (s->lease_deadline_ns <= now_ns) {
-        return "the agent holds no live lease";
-    }
-    for (unsigned i = 0; i < s->partition_count; i++) {
-        if (s->partitions[i].authority.region == MRD_REGION_NONE ||
-            s->partitions[i].authority.state != MRD_AUTH_OPEN) {
-            return "a class has no home yet";
-        }
-    }
-    return s->partition_count > 0 ? NULL : "no class is known yet";
-}
-
-/* Origins whose changes this region should be taking. */
-static long count_streams(const struct mrd_snapshot *s)
-{
-    long n = 0;
-
-    for (unsigned i = 0; i < s->region_count; i++) {
-        n += s->regions[i].stream == MRD_STREAM_RUN;
-    }
-    return n;
-}
-
-static const char *check_snapshot(json_t *region, long *ret_streams)
-{
-    static struct mrd_snapshot copy;
-    const char *why = "the agent has published no snapshot";
-    int fd = open(text_of(region, "snapshot"), O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    void *map;
-
-    if (fd < 0 || fstat(fd, &st) != 0 || (size_t)st.st_size < mrd_snapshot_file_size()) {
-        if (fd >= 0) {
-            close(fd);
-        }
-        return why;
-    }
-    map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-    close(fd);
-    if (map == MAP_FAILED) {
-        return why;
-    }
-    memset(&copy, 0, sizeof(copy));
-    if (mrd_snapshot_check(map, (size_t)st.st_size) == 0 &&
-        mrd_snapshot_read(map, &copy) >= 0) {
-        why = judge_snapshot(&copy);
-        *ret_streams = count_streams(&copy);
-    }
-    munmap(map, (size_t)st.st_size);
-    return why;
-}
-
-static PGconn *sql_open(json_t *region)
-{
-    char dsn[512];
-
-    snprintf(dsn, sizeof(dsn), "%s connect_timeout=3 application_name=lab",
-             text_of(json_object_get(region, "pg"), "dsn"));
-    return PQconnectdb(dsn);
-}
-
-/* The first value of the answer, or -1 when there is none. */
-static long sql_number(PGconn *c, const char *sql)
-{
-    PGresult *r = PQexec(c, sql);
-    long n = -1;
-
-    if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) > 0) {
-        n = strtol(PQgetvalue(r, 0, 0), NULL, 10);
-    }
-    PQclear(r);
-    return n;
-}
-
-static const char *check_sql(json_t *region, long streams)
-{
-    PGconn *c = sql_open(region);
-    const char *why = NULL;
-
-    if (sql_number(c, "SELECT 1") != 1) {
-        why = "PostgreSQL does not answer";
-    } else if (sql_number(c, "SELECT count(*) FROM "
-                             "jsonb_array_elements(meridian.agent_status() -> 'streams') s "
-                             "WHERE s ->> 'state' = 'streaming'") < streams) {
-        why = "the streams from other regions have not joined";
-    }
-
-    PQfinish(c);
-    return why;
-}
-
-static int dial(int type, int port)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    struct timeval limit = {PROBE_MS / 1000, 0};
-    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
-
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
-/* Send, and receive the first bytes of the answer. */
-static ssize_t ask(int type, int port, const void *data, size_t len, char *answer, size_t cap)
-{
-    int fd = dial(type, port);
-    ssize_t n = -1;
-
-    if (fd >= 0 && send(fd, data, len, MSG_NOSIGNAL) == (ssize_t)len) {
-        n = recv(fd, answer, cap, 0);
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return n;
-}
-
-static const char *check_http(json_t *region)
-{
-    static const char request[] = "GET /meridian/health HTTP/1.1\r\nHost: localhost\r\n"
-                                  "Connection: close\r\n\r\n";
-    const char *url = strrchr(text_of(region, "http_url"), ':');
-    char answer[64];
-    ssize_t n = ask(SOCK_STREAM, url != NULL ? atoi(url + 1) : 0, request, sizeof(request) - 1,
-                    answer, sizeof(answer));
-
-    return n >= 12 && memcmp(answer + 8, " 200", 4) == 0 ? NULL : "nginx does not answer";
-}
-
-/* The zone's SOA (RFC 1035, 4.1): any answer without an error will do. */
-static const char *check_dns(json_t *region, const char *zone)
-{
-    uint8_t query[300] = {0x4d, 0x52, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0};
-    char answer[512];
-    size_t len = 12;
-    ssize_t n;
-
-    for (const char *label = zone; *label != '\0';) {
-        size_t size = strcspn(label, ".");
-
-        if (size == 0 || size > 63 || len + size + 6 > sizeof(query)) {
-            return "the zone's name is not valid";
-        }
-        query[len++] = (uint8_t)size;
-        memcpy(query + len, label, size);
-        len += size;
-        label += size + (label[size] == '.');
-    }
-    memcpy(query + len, "\0\0\6\0\1", 5);
-    n = ask(SOCK_DGRAM, port_of(region, "dns", "port"), query, len + 5, answer, sizeof(answer));
-    return n >= 12 && (answer[3] & 0x0f) == 0 ? NULL : "knotd does not answer for the zone";
-}
-
-static const char *check_region(const struct up *u, json_t *region)
-{
-    const char *why = NULL;
-    long streams = 0;
-
-    if (strcmp(text_of(region, "state"), "running") != 0) {
-        return "the region is not running";
-    }
-    if (json_is_true(json_object_get(region, "witness"))) {
-        return check_snapshot(region, &streams);
-    }
-    if ((why = check_snapshot(region, &streams)) == NULL &&
-        (why = check_sql(region, streams)) == NULL) {
-        why = check_http(region);
-    }
-    if (why == NULL && u->world.config->dns_zone[0] != '\0') {
-        why = check_dns(region, u->world.config->dns_zone);
-    }
-    return why;
-}
-
 /* ---- waiting and explaining ---- */
 
 /* The last lines of every log of the region; init's says what keeps dying. */
@@ -280,7 +77,7 @@ static void print_logs(json_t *region)
         size_t len;
         unsigned lines = 0;
 
-        snprintf(path, sizeof(path), "%s/%s", text_of(region, "log_dir"), logs[i]);
+        snprintf(path, sizeof(path), "%s/%s", lab_text_of(region, "log_dir"), logs[i]);
         text = lab_read_file(path, 64u << 20, &len);
         if (text == NULL) {
             continue;
@@ -302,7 +99,7 @@ static void diagnose(json_t *regions, const char *const why[MRD_REGIONS_MAX])
     {
         if (why[i] != NULL) {
             fprintf(stderr, "meridian lab: region \"%s\" does not serve: %s\n",
-                    text_of(region, "name"), why[i]);
+                    lab_text_of(region, "name"), why[i]);
             print_logs(region);
         }
     }
@@ -318,7 +115,7 @@ static void show_progress(json_t *regions, const char *const why[MRD_REGIONS_MAX
 {
     for (size_t i = 0; i < json_array_size(regions); i++) {
         if (why[i] != last[i]) {
-            printf("  %-16s %s\n", text_of(json_array_get(regions, i), "name"),
+            printf("  %-16s %s\n", lab_text_of(json_array_get(regions, i), "name"),
                    why[i] != NULL ? why[i] : "serves");
             fflush(stdout);
             last[i] = why[i];
@@ -347,7 +144,7 @@ static int wait_serving(const struct up *u)
             return complain(&err);
         }
         for (size_t i = 0; i < json_array_size(regions) && !interrupted; i++) {
-            why[i] = check_region(u, json_array_get(regions, i));
+            why[i] = lab_serves(json_array_get(regions, i), u->world.config->dns_zone);
             missing += why[i] != NULL;
         }
         if (!interrupted) {
@@ -392,7 +189,7 @@ static long count_tables(const struct up *u, PGconn *c, long *ret_wanted)
             snprintf(sql, sizeof(sql), "SELECT count(to_regclass(%s))",
                      quoted != NULL ? quoted : "''");
             PQfreemem(quoted);
-            found += sql_number(c, sql) == 1;
+            found += lab_sql_number(c, sql) == 1;
             ++*ret_wanted;
         }
     }
@@ -409,7 +206,7 @@ static int schema_home(const struct up *u)
 static int load_schema(const struct up *u, json_t *region, struct mrd_err *err)
 {
     char schema[LAB_PATH + 16], seed[LAB_PATH + 16], seconds[24];
-    char *dsn = (char *)(uintptr_t)text_of(json_object_get(region, "pg"), "dsn");
+    char *dsn = (char *)(uintptr_t)lab_text_of(json_object_get(region, "pg"), "dsn");
 
     snprintf(schema, sizeof(schema), "%s/schema.sql", u->world.templates);
     snprintf(seed, sizeof(seed), "%s/seed.sql", u->world.templates);
@@ -450,7 +247,7 @@ static bool all_have_tables(const struct up *u, json_t *regions)
     json_array_foreach(regions, i, region)
     {
         if (!json_is_true(json_object_get(region, "witness"))) {
-            PGconn *c = sql_open(region);
+            PGconn *c = lab_sql_open(region);
             long found = count_tables(u, c, &wanted);
 
             PQfinish(c);
@@ -469,7 +266,7 @@ static int bring_schema(const struct up *u)
     json_t *regions = json_object_get(status, "regions");
     json_t *home = json_array_get(regions, (size_t)schema_home(u));
     uint64_t start = clock_ms(CLOCK_MONOTONIC);
-    PGconn *c = sql_open(home);
+    PGconn *c = lab_sql_open(home);
     long wanted;
     long found = count_tables(u, c, &wanted);
     int code = 0;
@@ -477,7 +274,7 @@ static int bring_schema(const struct up *u)
     PQfinish(c);
     if (found == 0) {
         printf("  loading the schema of %s at %s\n", u->world.config->name,
-               text_of(home, "name"));
+               lab_text_of(home, "name"));
         fflush(stdout);
         code = load_schema(u, home, &err);
     }
@@ -694,9 +491,10 @@ int lab_print_status(const char *dir)
            "postgres", "dns");
     json_array_foreach(json_object_get(status, "regions"), i, item)
     {
-        printf("%-16s %-8s %-10s %-26s port %-11d port %d\n", text_of(item, "name"),
-               text_of(item, "state"), text_of(item, "address"), text_of(item, "http_url"),
-               port_of(item, "pg", "port"), port_of(item, "dns", "port"));
+        printf("%-16s %-8s %-10s %-26s port %-11d port %d\n", lab_text_of(item, "name"),
+               lab_text_of(item, "state"), lab_text_of(item, "address"),
+               lab_text_of(item, "http_url"), lab_port_of(item, "pg", "port"),
+               lab_port_of(item, "dns", "port"));
     }
     printf("\n%-33s %9s %8s %6s %9s %10s %12s\n", "link (one way)", "delay", "jitter", "loss",
            "rate", "packets", "late p50/p99");
@@ -705,7 +503,8 @@ int lab_print_status(const char *dir)
         double rate = json_real_value(json_object_get(item, "rate_mbit"));
         char name[80], rates[32] = "none";
 
-        snprintf(name, sizeof(name), "%s -> %s", text_of(item, "from"), text_of(item, "to"));
+        snprintf(name, sizeof(name), "%s -> %s", lab_text_of(item, "from"),
+                 lab_text_of(item, "to"));
         if (rate > 0) {
             snprintf(rates, sizeof(rates), "%.4gmbit", rate);
         }

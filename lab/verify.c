@@ -37,8 +37,8 @@ static const char *const queries[LAB_CLASSES] = {
     "SELECT id::text, price_cents FROM shop.products WHERE name = $1",
     "SELECT id::text, 1 FROM shop.accounts WHERE name = $1",
     /* An order without its line is a torn transaction, and so not there. */
-    "SELECT o.id::text, (SELECT count(*) FROM shop.order_lines l WHERE l.order_id = o.id) "
-    "FROM shop.orders o WHERE o.account = $1::uuid",
+    ("SELECT o.id::text, (SELECT count(*) FROM shop.order_lines l WHERE l.order_id = o.id) "
+     "FROM shop.orders o WHERE o.account = $1::uuid"),
     "SELECT id::text, 1 FROM shop.events WHERE kind = $1",
 };
 
@@ -205,7 +205,7 @@ static void count(const struct check *c, struct lab_counts *ret)
         if (w->outcome == LAB_ACKED) {
             ret->acknowledged++;
             ret->present += everywhere;
-            ret->in_reconcile += w->reconcile;
+            ret->in_reconcile += !everywhere && w->reconcile;
             ret->missing += !everywhere && !w->reconcile;
             ret->partial += !everywhere && !w->reconcile && w->present != 0;
         } else if (w->outcome == LAB_REFUSED) {

@@ -2,8 +2,8 @@
  * Holding a ledger against the databases: what was acknowledged must be somewhere.
  *
  * Reads every running region, again and again until all agree with the ledger or time is up.
- * An acknowledged write is *present* when every running region has it, *in reconcile* when
- * some region's reconcile queue holds it, and *missing* when it is neither.
+ * An acknowledged write is *present* when every running region has it, else *in reconcile*
+ * when some region's reconcile queue holds it, else *missing*: the three add up.
  */
 #pragma once
 

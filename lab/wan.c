@@ -45,6 +45,7 @@ struct matrix {
     int tun[MRD_REGIONS_MAX];       /* -1: none */
     uint64_t life[MRD_REGIONS_MAX]; /* counts attachments, so that the thread sees a change */
     struct lab_link_conf link[MRD_REGIONS_MAX][MRD_REGIONS_MAX];
+    uint64_t edits[MRD_REGIONS_MAX][MRD_REGIONS_MAX]; /* counts settings of each link */
 };
 
 struct counters {
@@ -128,7 +129,7 @@ static bool heap_push(struct lab_wan *w, struct packet *p)
 
     if (i == w->heap_cap) {
         size_t cap = w->heap_cap == 0 ? 1024 : w->heap_cap * 2;
-        struct packet **heap = realloc(w->heap, cap * sizeof(*heap));
+        struct packet **heap = realloc(w->heap, cap * sizeof(struct packet *));
 
         if (heap == NULL) {
             return false;
@@ -328,10 +329,9 @@ static void change_device(struct lab_wan *w, mrd_region r, int fd)
 /* A slower link would hold back a packet behind the delays of the old one for ever. */
 static void change_link(struct lab_wan *w, unsigned from, unsigned to)
 {
-    const struct lab_link_conf *conf = &w->next.link[from][to];
-
-    if (memcmp(conf, &w->now.link[from][to], sizeof(*conf)) != 0) {
-        w->now.link[from][to] = *conf;
+    if (w->next.edits[from][to] != w->now.edits[from][to]) {
+        w->now.link[from][to] = w->next.link[from][to];
+        w->now.edits[from][to] = w->next.edits[from][to];
         w->state[from][to].busy_ns = 0;
         w->state[from][to].last_due_ns = 0;
     }
@@ -514,6 +514,7 @@ void lab_wan_set(struct lab_wan *w, mrd_region from, mrd_region to,
 {
     pthread_mutex_lock(&w->mutex);
     w->next.link[from][to] = *conf;
+    w->next.edits[from][to]++;
     commit_change(w);
 }
 

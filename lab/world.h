@@ -73,11 +73,3 @@ int64_t lab_world_clock(const struct lab_world *w, unsigned region);
 /** DIR/REGION/NAME into @ret. */
 void lab_world_path(const struct lab_world *w, unsigned region, const char *name,
                     char ret[LAB_PATH]);
-
-/** Run @argv and wait. Non-zero exit: MRD_EIO with the end of what it said. */
-int lab_run(char *const argv[], struct mrd_err *err);
-
-/** Read a whole file of at most @max bytes; the caller frees. NULL on failure (errno). */
-char *lab_read_file(const char *path, size_t max, size_t *ret_len);
-/** Write a file by way of a rename, so that readers see the old or the new. 0 or MRD_EIO. */
-int lab_write_file(const char *path, const char *text, size_t len, mode_t mode);
