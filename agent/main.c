@@ -185,7 +185,8 @@ int cli_agent(int argc, char **argv)
             return 2;
         }
     }
-    if (o.config_path == NULL || o.region == NULL || optind != argc) {
+    /* An empty name is what /etc/default/meridian has before somebody fills it in. */
+    if (o.config_path == NULL || o.region == NULL || o.region[0] == '\0' || optind != argc) {
         fputs(usage_text, stderr);
         return 2;
     }
