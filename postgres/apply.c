@@ -60,6 +60,8 @@
 #define NAP_MS 50				/* between looks at the orders while idle */
 #define REPORT_EVERY_MS 500		/* feedback without news */
 #define FLUSH_AFTER_MS 5		/* of a stream that does not fall silent */
+#define BACKLOG_MS 500			/* so far behind nobody waits for our word yet, ... */
+#define BACKLOG_FLUSH_MS 1000	/* ... and the WAL writer may flush for us this long */
 #define SILENT_MS 15000			/* no byte for so long: the link is dead */
 
 MeridianApply meridian_apply;
@@ -80,6 +82,8 @@ static XLogRecPtr frame_lsn;	/* last position that notes cannot have missed */
 static XLogRecPtr durable_lsn;	/* applied and durable */
 static XLogRecPtr discard_lsn;	/* last reported */
 static XLogRecPtr server_lsn;	/* end of its WAL as last heard */
+static XLogRecPtr mark_local;	/* followed to the disk ... */
+static XLogRecPtr mark_done;	/* ... and what is durable then */
 static XLogRecPtr last_local;	/* of our WAL: what done_lsn needs flushed */
 static TimestampTz dirty_since; /* 0: nothing to flush or to report */
 static TimestampTz last_report;
@@ -99,6 +103,7 @@ typedef struct Forward
 static int	forward_count;
 static Forward forwards[MRD_REGIONS_MAX];
 
+static const struct mrd_snapshot *present;	/* as of the last begin or commit */
 static bool leave;				/* fenced or re-ordered: stop after this message */
 static bool reconnect;			/* connect again, with other options */
 
@@ -125,23 +130,23 @@ report_state(MeridianStreamState state)
 static void send_feedback(void);
 
 /*
- * Wait until the region's own lease lets us apply.  false: the order is not to
- * run any more.
+ * Wait until the region's own lease lets us apply; the snapshot that says so.
+ * NULL: the order is not to run any more.
  */
-static bool
+static const struct mrd_snapshot *
 may_go_on(void)
 {
 	for (;;)
 	{
-		const struct mrd_snapshot *s = meridian_snapshot();
+		const struct mrd_snapshot *s = meridian_snapshot_lately();
 
 		if (s != NULL && present_order(s) != MRD_STREAM_RUN)
 		{
 			leave = true;
-			return false;
+			return NULL;
 		}
 		if (s != NULL && mrd_may_apply(s, meridian_boot_ns()))
-			return true;
+			return s;
 		report_state(MERIDIAN_STREAM_PAUSED);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
 						 PG_WAIT_EXTENSION);
@@ -152,11 +157,10 @@ may_go_on(void)
 	}
 }
 
-/* What the authorities say of the transaction's stamps, the worst of all. */
+/* What the authorities in s say of the transaction's stamps, the worst of all. */
 static enum mrd_accept
-verdict(void)
+verdict(const struct mrd_snapshot *s)
 {
-	const struct mrd_snapshot *s = meridian_snapshot();
 	int			region = s == NULL ? -1 : mrd_snapshot_region(s, meridian_apply.xact.origin);
 	enum mrd_accept worst = MRD_ACCEPT;
 
@@ -354,16 +358,55 @@ flush_and_report(void)
 	if (last_local != InvalidXLogRecPtr)
 		XLogFlush(last_local);
 	durable_lsn = done_lsn;
+	mark_local = InvalidXLogRecPtr;
 	dirty_since = 0;
 	send_feedback();
 	publish_positions();
 }
 
+/*
+ * A sender that is catching up has no commit waiting for our word: its waiters
+ * are released only when it has sent everything.  The age of what we apply
+ * tells; a clock that is wrong costs latency under load, nothing else.
+ */
 static bool
-flush_is_due(void)
+is_backlog(TimestampTz now)
 {
-	return dirty_since != 0 &&
-		TimestampDifferenceExceeds(dirty_since, GetCurrentTimestamp(), FLUSH_AFTER_MS);
+	return TimestampDifferenceExceeds(meridian_apply.xact.commit_time, now, BACKLOG_MS);
+}
+
+/*
+ * Under a backlog the WAL writer flushes; what it has flushed by now becomes
+ * durable_lsn, and what we have written by now is looked at next.
+ */
+static void
+follow_wal_writer(void)
+{
+	if (mark_local != InvalidXLogRecPtr && GetFlushRecPtr(NULL) >= mark_local)
+	{
+		durable_lsn = Max(durable_lsn, mark_done);
+		mark_local = InvalidXLogRecPtr;
+		publish_positions();
+	}
+	if (mark_local == InvalidXLogRecPtr)
+	{
+		mark_local = last_local;
+		mark_done = done_lsn;
+	}
+}
+
+/* Called after each message of a stream that does not fall silent. */
+static void
+flush_when_due(void)
+{
+	TimestampTz now;
+
+	if (dirty_since == 0)
+		return;
+	now = GetCurrentTimestamp();
+	if (TimestampDifferenceExceeds(dirty_since, now,
+								   is_backlog(now) ? BACKLOG_FLUSH_MS : FLUSH_AFTER_MS))
+		flush_and_report();
 }
 
 /* ----------------------------------------------------------------
@@ -504,7 +547,8 @@ on_begin(void)
 {
 	MeridianXact *x = &meridian_apply.xact;
 
-	if (!may_go_on())
+	present = may_go_on();
+	if (present == NULL)
 		return;
 	report_state(MERIDIAN_STREAM_RUNNING);
 	begin_origin();
@@ -540,7 +584,7 @@ on_stamp(void)
 						mrd_strerror(rc))));
 	memcpy(&all->entries[all->count], more.entries, sizeof(more.entries[0]) * (size_t) more.count);
 	all->count += more.count;
-	switch (verdict())
+	switch (verdict(present))
 	{
 		case MRD_ACCEPT:
 			if (meridian_apply.xact.started)
@@ -724,9 +768,10 @@ on_commit(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("region \"%s\" sent the end of another transaction", meridian_apply.origin)));
-	if (!may_go_on())
+	present = may_go_on();
+	if (present == NULL)
 		return;
-	if (!x->tail && verdict() != MRD_ACCEPT)
+	if (!x->tail && verdict(present) != MRD_ACCEPT)
 		meridian_apply_put_aside("its authority ended meanwhile");
 	if (x->started)
 		commit_local();
@@ -1029,12 +1074,16 @@ look_at_orders(void)
 	}
 }
 
+/*
+ * Nothing has arrived.  Someone may wait for our word on what we have, unless
+ * the sender is catching up: then it has first what it can send at once.
+ */
 static void
-idle(void)
+idle(bool waited)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (dirty_since != 0)
+	if (dirty_since != 0 && (waited || !is_backlog(now)))
 		flush_and_report();
 	else if (TimestampDifferenceExceeds(last_report, now, REPORT_EVERY_MS))
 	{
@@ -1048,13 +1097,15 @@ idle(void)
 						SILENT_MS / 1000)));
 	look_at_orders();
 	if (!leave && !reconnect)
-		meridian_link_wait(meridian_apply.conn, WL_SOCKET_READABLE, NAP_MS);
+		meridian_link_wait(meridian_apply.conn, WL_SOCKET_READABLE,
+						   dirty_since != 0 ? FLUSH_AFTER_MS : NAP_MS);
 }
 
 static void
 stream(void)
 {
 	TimestampTz looked = 0;
+	int			waits = 0;
 
 	leave = reconnect = false;
 	last_heard = last_report = GetCurrentTimestamp();
@@ -1062,12 +1113,16 @@ stream(void)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!read_one())
-			idle();
-		else if (flush_is_due())
-			flush_and_report();
+			idle(waits++ > 0);
+		else
+		{
+			waits = 0;
+			flush_when_due();
+		}
 		if (TimestampDifferenceExceeds(looked, GetCurrentTimestamp(), NAP_MS))
 		{
 			look_at_orders();
+			follow_wal_writer();
 			looked = GetCurrentTimestamp();
 		}
 	}
@@ -1201,7 +1256,7 @@ reset_stream(void)
 	meridian_apply.full_images = meridian_apply.stream->full_images;
 	note_count = 0;
 	dirty_since = 0;
-	last_local = InvalidXLogRecPtr;
+	last_local = mark_local = InvalidXLogRecPtr;
 }
 
 static void

@@ -27,11 +27,15 @@
 
 #define CONNECT_TIMEOUT_MS 5000
 
-/* Text values must mean the same at both ends; see the walsender's own limits, too. */
+/*
+ * Text values must mean the same at both ends.  The walsender must outlast a
+ * long statement here; no timeout at all would make it look for replies after
+ * each message it sends.
+ */
 #define SESSION_OPTIONS \
 	"-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3 " \
 	"-c search_path= -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 " \
-	"-c idle_session_timeout=0 -c lock_timeout=0 -c wal_sender_timeout=0 " \
+	"-c idle_session_timeout=0 -c lock_timeout=0 -c wal_sender_timeout=1h " \
 	"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3 " \
 	"-c tcp_user_timeout=15000"
 

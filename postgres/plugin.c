@@ -117,6 +117,7 @@ typedef struct PluginState
 	PluginOrigin origins[ORIGINS_MAX];
 
 	/* the transaction at hand */
+	const struct mrd_snapshot *snapshot;
 	bool		skip;			/* the receiver has it already */
 	bool		begun;			/* begin has been written */
 	const char *origin_region;	/* "" for our own */
@@ -497,7 +498,7 @@ receiver_holds(PluginState *state, const struct mrd_snapshot *s, const char *cla
 static const struct mrd_snapshot *
 need_snapshot(void)
 {
-	const struct mrd_snapshot *s = meridian_snapshot();
+	const struct mrd_snapshot *s = meridian_snapshot_lately();
 
 	if (s == NULL)
 		ereport(ERROR,
@@ -509,7 +510,7 @@ need_snapshot(void)
 static void
 fill_relation(PluginState *state, PluginRelation *entry, Relation rel)
 {
-	const struct mrd_snapshot *s = need_snapshot();
+	const struct mrd_snapshot *s = state->snapshot;
 	MeridianAttachment attachment;
 	MemoryContext old;
 
@@ -545,7 +546,7 @@ get_relation(PluginState *state, Relation rel)
 		memset(entry, 0, sizeof(*entry));
 		entry->relid = relid;
 	}
-	if (!entry->valid || need_snapshot()->config_version != entry->config_version)
+	if (!entry->valid || state->snapshot->config_version != entry->config_version)
 		fill_relation(state, entry, rel);
 	return entry;
 }
@@ -971,6 +972,7 @@ plugin_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 	PluginState *state = ctx->output_plugin_private;
 	PluginOrigin *o = NULL;
 
+	state->snapshot = need_snapshot();
 	state->begun = false;
 	state->left_out = 0;
 	state->origin_region = "";

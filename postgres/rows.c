@@ -96,6 +96,7 @@ struct MeridianApplyRel
 
 	/* open in the present transaction */
 	bool		open;
+	struct MeridianApplyRel *next_open;
 	Relation	rel;
 	EState	   *estate;
 	ResultRelInfo *result;
@@ -113,6 +114,7 @@ struct MeridianApplyRel
 };
 
 static HTAB *relations = NULL;
+static MeridianApplyRel *first_open = NULL;
 static MemoryContext rows_context = NULL;
 static StringInfoData receive_buffer;
 
@@ -490,14 +492,21 @@ open_one(MeridianApplyRel *r)
 	r->defaults = NULL;
 	prepare_defaults(r);
 	r->open = true;
+	r->next_open = first_open;
+	first_open = r;
 	MemoryContextSwitchTo(old);
 }
 
 static void
 close_one(MeridianApplyRel *r)
 {
+	MeridianApplyRel **link = &first_open;
+
 	if (!r->open)
 		return;
+	while (*link != r)
+		link = &(*link)->next_open;
+	*link = r->next_open;
 	if (r->scan != NULL)
 		index_endscan(r->scan);
 	if (r->index_rel != NULL)
@@ -512,28 +521,16 @@ close_one(MeridianApplyRel *r)
 void
 meridian_rows_close(void)
 {
-	HASH_SEQ_STATUS seq;
-	MeridianApplyRel *r;
-
-	if (relations == NULL)
-		return;
-	hash_seq_init(&seq, relations);
-	while ((r = hash_seq_search(&seq)) != NULL)
-		close_one(r);
+	while (first_open != NULL)
+		close_one(first_open);
 }
 
 /* After an abort everything that was open is gone already. */
 void
 meridian_rows_abandon(void)
 {
-	HASH_SEQ_STATUS seq;
-	MeridianApplyRel *r;
-
-	if (relations == NULL)
-		return;
-	hash_seq_init(&seq, relations);
-	while ((r = hash_seq_search(&seq)) != NULL)
-		r->open = false;
+	for (; first_open != NULL; first_open = first_open->next_open)
+		first_open->open = false;
 }
 
 static MeridianApplyRel *

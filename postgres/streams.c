@@ -17,6 +17,8 @@
  */
 #include "postgres.h"
 
+#include <time.h>
+
 #include "access/genam.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -111,6 +113,27 @@ meridian_stream_name(const char *region, char *ret, Size size)
 		if (*p == '-')
 			*p = '_';
 	}
+}
+
+/*
+ * Twice a transaction is too often to ask the kernel whether the file is still
+ * the one we mapped.  Deadlines inside are compared with the present time all
+ * the same.
+ */
+const struct mrd_snapshot *
+meridian_snapshot_lately(void)
+{
+	static const struct mrd_snapshot *seen = NULL;
+	static struct timespec looked;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (seen == NULL || now.tv_nsec != looked.tv_nsec || now.tv_sec != looked.tv_sec)
+	{
+		seen = meridian_snapshot();
+		looked = now;
+	}
+	return seen;
 }
 
 /* The caller holds the lock, or is the only one who adds streams. */

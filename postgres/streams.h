@@ -85,6 +85,8 @@ extern PGDLLEXPORT void meridian_recall_main(Datum arg);
 extern PGDLLEXPORT void meridian_apply_main(Datum arg);
 extern MeridianStream *meridian_stream_find(const char *origin);
 extern XLogRecPtr meridian_stream_applied(const char *origin);
+/* The snapshot as of at most a clock tick (4 ms) ago, without a system call. */
+extern const struct mrd_snapshot *meridian_snapshot_lately(void);
 extern void meridian_stream_state(MeridianStream *s, MeridianStreamState state, const char *error);
 
 /* "eu-west-1" -> "meridian_eu_west_1": slot, application and origin names */

@@ -31,12 +31,12 @@ q us "INSERT INTO shop.accounts VALUES (1, 10)"
 expect "acknowledged is there" "$(q eu "SELECT count(*) FROM shop.accounts")$(q ap "SELECT count(*) FROM shop.accounts")" "$(
     q eu "SELECT count(*) FROM shop.accounts")$(q ap "SELECT count(*) FROM shop.accounts")"
 [ "$(q eu "SELECT count(*) FROM shop.accounts")$(q ap "SELECT count(*) FROM shop.accounts")" != 00 ] || die "acknowledged by nobody"
-ORDER[eu/us]=refuse ORDER[ap/us]=refuse; snap eu; snap ap
-wait_for "eu refuses us" eu "SELECT (x->>'refused')::bool FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
+ORDER[ap/us]=refuse LEASE[eu]=1; snap eu; snap ap
 wait_for "ap refuses us" ap "SELECT (x->>'refused')::bool FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
-q us "INSERT INTO shop.accounts VALUES (2, 20)" & w=$!
+sleep 0.1; q us "INSERT INTO shop.accounts VALUES (2, 20)" & w=$!
 wait_for "the commit waits" us "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-ORDER[eu/us]=run; snap eu
+wait_for "eu waits for its lease" eu "SELECT x->>'state' = 'paused' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
+LEASE[eu]=600000; snap eu
 wait $w || die "quorum commit failed"
 synced us eu
 expect "eu has it" "$(q eu "SELECT count(*) FROM shop.accounts")" 2
