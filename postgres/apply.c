@@ -62,6 +62,7 @@
 #define FLUSH_AFTER_MS 5		/* of a stream that does not fall silent */
 #define BACKLOG_MS 500			/* so far behind nobody waits for our word yet, ... */
 #define BACKLOG_FLUSH_MS 1000	/* ... and the WAL writer may flush for us this long */
+#define FULL_IMAGES_FOR 100		/* accepted transactions after which they are not asked for again */
 #define SILENT_MS 15000			/* no byte for so long: the link is dead */
 
 MeridianApply meridian_apply;
@@ -737,6 +738,7 @@ commit_local(void)
 static void
 after_commit(void)
 {
+	static int	accepted = 0;	/* since the last of the tail */
 	MeridianXact *x = &meridian_apply.xact;
 	Forward    *f = x->origin_id == own_origin ? NULL : forward_of(x->origin);
 
@@ -753,7 +755,10 @@ after_commit(void)
 	{
 		meridian_tail_abandon();
 		meridian_apply.stream->tail_lsn = InvalidXLogRecPtr;
+		accepted = 0;
 	}
+	else if (++accepted == FULL_IMAGES_FOR)
+		meridian_apply.stream->full_images = false; /* from the next connection on */
 	mark_dirty();
 }
 
@@ -1296,7 +1301,7 @@ connect_stream(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("region \"%s\" no longer has what this region lacks: slot \"%s\" is gone",
 						meridian_apply.origin, slot),
-				 errhint("This region must be copied anew.")));
+				 errhint("Copy it anew with: SELECT meridian.copy_again('%s').", meridian_apply.origin)));
 
 	reset_stream();
 	StartTransactionCommand();

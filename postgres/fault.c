@@ -7,7 +7,8 @@
  * so long, not to be woken by signals: as if the host had been paused there.
  * Only a superuser can set it.  Places: before-commit (the guard has checked
  * for the last time, nothing is committed), after-touch (registered and
- * checked, not yet stamped).
+ * checked, not yet stamped), join-copied (a joining region has copied all, and
+ * has not committed).
  *
  *-------------------------------------------------------------------------
  */

@@ -110,6 +110,23 @@ is_schema_home(void)
 	return n >= 0 && s->partitions[n].authority.region == region;
 }
 
+/*
+ * Before its agent has configured it, an origin has attached nothing, and what
+ * it attaches later would not be copied.
+ */
+static void
+need_configured(void)
+{
+	PGresult   *res = meridian_link_exec(source, "SELECT FROM meridian.config", PGRES_TUPLES_OK);
+	bool		configured = PQntuples(res) == 1;
+
+	PQclear(res);
+	if (!configured)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("region \"%s\" is not configured yet", meridian_apply.origin)));
+}
+
 /* The tables that the origin attached and their classes, in its snapshot. */
 static PGresult *
 attached_tables(void)
@@ -405,6 +422,17 @@ drain_copy(void)
 	}
 }
 
+/* Of an earlier copy, when this region is copied anew */
+static void
+remove_rows(const char *name, const char *condition)
+{
+	SPI_connect();
+	if (SPI_execute(psprintf("DELETE FROM ONLY %s WHERE %s", name, condition), false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not remove the rows of an earlier copy from %s", name);
+	SPI_finish();
+	CommandCounterIncrement();
+}
+
 static uint64
 copy_rows(const char *schema_name, const char *table_name, const char *condition)
 {
@@ -420,6 +448,7 @@ copy_rows(const char *schema_name, const char *table_name, const char *condition
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table \"%s.%s\" does not exist here yet", schema_name, table_name)));
+	remove_rows(name, condition);
 	PQclear(meridian_link_exec(source, psprintf("COPY (SELECT %s FROM ONLY %s WHERE %s) TO STDOUT",
 												column_list(columns), name, condition),
 							   PGRES_COPY_OUT));
@@ -500,6 +529,7 @@ meridian_join(MeridianApply *a, const char *conninfo, const char *slot)
 	drop_slot(a->conn, slot);
 	point = create_slot(a->conn, slot, &snapshot);
 	open_source(conninfo, snapshot);
+	need_configured();
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -510,6 +540,7 @@ meridian_join(MeridianApply *a, const char *conninfo, const char *slot)
 	copy_tables(tables);
 	PQclear(tables);
 	PopActiveSnapshot();
+	meridian_fault("join-copied");
 	CommitTransactionCommand();
 	XLogFlush(XactLastCommitEnd);
 	finish_origin();

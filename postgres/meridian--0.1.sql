@@ -100,6 +100,31 @@ CREATE FUNCTION meridian.slot_states() RETURNS jsonb
 CREATE FUNCTION meridian.tail_states() RETURNS jsonb
     AS 'MODULE_PATHNAME', 'meridian_tail_states' LANGUAGE C STRICT;
 
+-- Forget a region's position here, so that what it is home of is copied again.
+CREATE FUNCTION meridian.copy_again(origin text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text := 'meridian_' || replace(origin, '-', '_');
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = name) THEN
+        RAISE EXCEPTION 'region "%" was never copied here', origin USING ERRCODE = 'undefined_object';
+    END IF;
+    -- its worker holds the origin, and is started again at once
+    FOR try IN 1..50 LOOP
+        PERFORM pg_terminate_backend((s->>'pid')::int, 1000)
+            FROM jsonb_array_elements(meridian.stream_states()) AS s
+            WHERE s->>'origin' = copy_again.origin AND (s->>'pid')::int <> 0;
+        BEGIN
+            PERFORM pg_replication_origin_drop(name);
+            RETURN;
+        EXCEPTION WHEN object_in_use THEN
+            PERFORM pg_sleep(0.05);
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'the stream of region "%" does not stop', origin USING ERRCODE = 'object_in_use';
+END $$;
+REVOKE ALL ON FUNCTION meridian.copy_again(text) FROM PUBLIC;
+
 -- Part of meridian.agent_status()
 CREATE FUNCTION meridian.stream_status() RETURNS jsonb
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$

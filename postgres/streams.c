@@ -467,7 +467,7 @@ one_stream_json(StringInfo out, const MeridianStream *s)
 	escape_json(out, s->origin);
 	appendStringInfoString(out, ", ");
 	json_text(out, "via", s->via);
-	appendStringInfo(out, ", \"state\": \"%s\", ", state_name(s->state));
+	appendStringInfo(out, ", \"state\": \"%s\", \"pid\": %d, ", state_name(s->state), (int) s->pid);
 	json_lsn(out, "applied_lsn", s->applied_lsn);
 	appendStringInfo(out, ", \"through_session\": " UINT64_FORMAT ", \"through_boot_ms\": "
 					 UINT64_FORMAT ", ", s->through_session, s->through_boot_ms);
