@@ -82,6 +82,8 @@ TRIES=1200 synced us eu; same shop.big
 expect "no conflicts" "$(q us "SELECT count(*) FROM meridian.conflict_count")$(q eu "SELECT count(*) FROM meridian.conflict_count")" 00
 expect "status" "$(q eu "SELECT x->>'state' || (x->>'refused') || (x->'via')::text FROM jsonb_array_elements(meridian.agent_status()->'streams') x WHERE x->>'origin' = 'us'")" streamingfalsenull
 
+expect "links" "$(q eu "SELECT region, state, taking_ours, error IS NULL, lag_bytes FROM meridian.links WHERE region = 'us'")" "us|streaming|t|t|0"
+
 # --- kill -9 of either server in the middle of traffic: every number once, none missing
 q us "TRUNCATE shop.events"
 load() { # REGION: commits numbered rows until told to stop
