@@ -848,6 +848,16 @@ static void start_loop(struct agent *a)
     uv_signal_start(&a->sigint, on_signal, SIGINT);
 }
 
+static void agent_free(struct agent *a)
+{
+    mrd_store_free(a->store);
+    free(a->config);
+    free(a->config_text);
+    free(a->encoded);
+    running = NULL;
+    free(a);
+}
+
 int agent_run(const struct agent_options *options)
 {
     struct agent *a = calloc(1, sizeof(*a));
@@ -863,6 +873,7 @@ int agent_run(const struct agent_options *options)
     if (a->store == NULL || a->encoded == NULL || load_config(a) != 0 ||
         make_dir(options->state_dir, 0700) != 0 || make_dir(options->run_dir, 0755) != 0 ||
         lock_state(options->state_dir) != 0) {
+        agent_free(a);
         return 1;
     }
     uv_loop_init(&a->loop);
@@ -886,10 +897,7 @@ int agent_run(const struct agent_options *options)
     uv_run(&a->loop, UV_RUN_DEFAULT);
     tls_free(a->tls);
     publish_close(&a->file);
-    mrd_store_free(a->store);
-    free(a->config);
-    free(a->config_text);
-    free(a->encoded);
+    agent_free(a);
     log_event("event=agent.stopped status=%d", status);
     return status;
 }

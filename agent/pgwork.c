@@ -44,17 +44,16 @@ struct pgwork {
     bool made, fit, fitting;
     uint64_t fit_try_ns, made_try_ns;
 
-    bool canary_busy, answers;
+    bool answers;
+    bool canary_busy, status_busy, receipts_busy; /* asked, not yet answered */
     mrd_boot_ns canary_next_ns, canary_sent_ns;
     uint64_t canary_boot_ms;
-    bool status_busy;
     mrd_boot_ns status_next_ns, status_sent_ns;
     mrd_boot_ns refuse_since_ns[MRD_REGIONS_MAX]; /* 0: we do not refuse it */
     struct duty_call calls[MRD_PARTITIONS_MAX];
     json_t *last;
     json_t *(*make_receipts)(void *ctx); /* NULL: PostgreSQL has them all */
     void *receipts_ctx;
-    bool receipts_busy;
     mrd_boot_ns receipts_next_ns;
     struct log_repeat canary_log, fit_log, status_log, duty_log;
 };

@@ -32,7 +32,7 @@
 #include "log.h"
 #include "raft_wire.h"
 
-#define SEGMENT_BYTES (1024u * 1024)
+#define SEGMENT_BYTES ((size_t)1024 * 1024)
 #define CAPACITY_KIB 512
 #define SNAPSHOT_THRESHOLD 1024
 #define SNAPSHOT_TRAILING 2048

@@ -32,7 +32,7 @@
 #define HANDSHAKE_MS 3000
 #define QUEUE_MAX ((size_t)4 * 1024 * 1024)
 #define USER_TIMEOUT_MS 3000
-#define READ_CHUNK (32 * 1024)
+#define READ_CHUNK ((size_t)32 * 1024)
 
 struct tls {
     uv_loop_t *loop;
@@ -512,7 +512,7 @@ void tls_write(struct tls_conn *c, const void *data, size_t len)
 {
     const uint8_t *p = data;
     while (len > 0 && c->open && !c->closing) {
-        int part = len > READ_CHUNK ? READ_CHUNK : (int)len;
+        int part = (int)(len > READ_CHUNK ? READ_CHUNK : len);
         /* A memory BIO grows as needed, so SSL_write takes everything or fails for good. */
         if (SSL_write(c->ssl, p, part) != part) {
             ssl_failed(c, "writing");

@@ -19,7 +19,7 @@
 #define RUN_SOCKET "/run/meridian/agent.sock"
 #define RUN_SNAPSHOT "/run/meridian/snapshot"
 #define LAB_DIR "/var/tmp/meridian-lab"
-#define ANSWER_MAX (64u * 1024u * 1024u)
+#define ANSWER_MAX ((size_t)64 * 1024 * 1024)
 
 /* ---- the lab ---- */
 

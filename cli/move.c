@@ -122,7 +122,7 @@ int cli_move(int argc, char **argv)
     bool wait = false;
     struct cli_place place = {0};
     struct target target;
-    json_t *answer;
+    json_t *answer = NULL;
     const struct cli_option options[] = {
         {"--to", "REGION", &to, "the new home"},
         {"--wait", NULL, &wait, "until the new home is open; then print the receipt"},

@@ -19,6 +19,7 @@ struct reconcile {
     struct cli_place place;
     const char *status, *limit;
     bool force;
+    char home[128]; /* of the rows, once it is known */
 };
 
 /** ORIGIN:LSN or ORIGIN:LSN:SEQ; only what a path may carry without escapes. */
@@ -132,7 +133,7 @@ static int show(const struct reconcile *r, const char *id)
 /* ---- apply, discard ---- */
 
 /** In a lab: the region that is home of the rows, so that the request goes there. */
-static void go_home(struct reconcile *r, const char *id, char *home, size_t cap)
+static void go_home(struct reconcile *r, const char *id)
 {
     char path[ID_MAX + 64];
     json_t *answer;
@@ -142,22 +143,21 @@ static void go_home(struct reconcile *r, const char *id, char *home, size_t cap)
         return;
     }
     const json_t *row = json_array_get(json_object_get(answer, "rows"), 0);
-    snprintf(home, cap, "%s", cli_text(row, "home"));
-    if (home[0] != '\0' && cli_lab_has(&r->place, home)) {
-        r->place.region = home;
+    snprintf(r->home, sizeof(r->home), "%s", cli_text(row, "home"));
+    if (r->home[0] != '\0' && cli_lab_has(&r->place, r->home)) {
+        r->place.region = r->home;
     }
     json_decref(answer);
 }
 
 static int settle(struct reconcile *r, const char *action, const char *id)
 {
-    char home[128] = "";
     json_t *answer,
         *body = json_pack("{s:s, s:s, s:b}", "action", action, "id", id, "force", r->force);
     if (body == NULL) {
         return cli_fail(NULL, "out of memory");
     }
-    go_home(r, id, home, sizeof(home));
+    go_home(r, id);
     int rc = cli_ask(&r->place, "/v1/reconcile", body, &answer);
     json_decref(body);
     if (rc != 0) {

@@ -20,7 +20,7 @@
 
 #include <load.h>
 
-#define CONF_BYTES_MAX (256u * 1024u) /* the store keeps the text as one value */
+#define CONF_BYTES_MAX ((size_t)256 * 1024) /* the store keeps the text as one value */
 #define CONF_NODES_MAX 8192u
 #define CONF_ENTRIES_MAX 512u /* of one mapping or list */
 #define CONF_DEPTH_MAX 12u

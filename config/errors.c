@@ -174,7 +174,7 @@ const char *conf_meant(const char *text, const char *const *words)
             continue;
         }
         unsigned d = distance(text, m, *words, n);
-        if (d < best_distance && d * 2 < (m > n ? m : n)) {
+        if (d < best_distance && (size_t)d * 2 < (m > n ? m : n)) {
             best = *words;
             best_distance = d;
         }

@@ -15,9 +15,9 @@
 #define REGION(field) AT(struct mrd_conf_region, field)
 #define CLASS(field) AT(struct mrd_conf_class, field)
 
-#define SECOND 1000u
-#define MINUTE (60u * SECOND)
-#define HOUR (60u * MINUTE)
+#define SECOND UINT64_C(1000)
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
 
 static const struct conf_word replication_words[] = {
     {"async", CONF_REPLICATE_ASYNC},

@@ -16,7 +16,7 @@
 
 #include <yaml.h>
 
-#define CHUNK_BYTES (32u * 1024u)
+#define CHUNK_BYTES ((size_t)32 * 1024)
 
 struct conf_chunk {
     struct conf_chunk *next;
@@ -122,7 +122,7 @@ static bool check_bytes(struct conf_doc *doc, const char *text, size_t len)
     int line = 1, column = 1;
 
     if (len > CONF_BYTES_MAX) {
-        conf_error(doc, 1, 1, "the file has %zu bytes; at most %u are read", len,
+        conf_error(doc, 1, 1, "the file has %zu bytes; at most %zu are read", len,
                    CONF_BYTES_MAX);
         return false;
     }
@@ -328,6 +328,7 @@ static bool on_event(struct builder *b, const yaml_event_t *e)
                         e->data.sequence_start.tag);
     case YAML_MAPPING_END_EVENT:
     case YAML_SEQUENCE_END_EVENT:
+        mrd_assert(b->depth > 0); /* libyaml balances them */
         b->depth--;
         return true;
     case YAML_ALIAS_EVENT:

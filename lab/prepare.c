@@ -15,7 +15,7 @@
 #include "files.h"
 #include "paths.h"
 
-#define TEMPLATE_MAX (1024 * 1024)
+#define TEMPLATE_MAX ((size_t)1024 * 1024)
 
 /*
  * What the build made, and the directory of the stage it goes to. Installed, most of it is

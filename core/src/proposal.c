@@ -7,6 +7,7 @@
  */
 #include "view.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -159,8 +160,7 @@ void mrd_proposal_event(struct mrd_proposal *p, const struct mrd_store *store,
     va_start(ap, fmt);
     vsnprintf(text + head, sizeof(text) - (size_t)head, fmt, ap);
     va_end(ap);
-    snprintf(key, sizeof(key), "event/%016llx",
-             (unsigned long long)(mrdi_next_id(store) + p->event_count));
+    snprintf(key, sizeof(key), "event/%016" PRIx64, mrdi_next_id(store) + p->event_count);
     /* Two deciders who start from the same revision must not write over each other's words. */
     mrdi_compare(p, 0, "%s", key);
     mrdi_put_bytes(p, key, text, strlen(text));

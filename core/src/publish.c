@@ -348,11 +348,10 @@ static void fill_authority(const struct mrdi_view *v, const struct mrd_local *lo
     copy_authority(v, &a, ret);
     if (ret->region == MRD_REGION_NONE || ret->state == MRD_AUTH_VACANT) {
         ret->state = MRD_AUTH_VACANT;
-    } else if (mrdi_fencing(v, ret->region)) {
-        ret->state = MRD_AUTH_FENCING;
-    } else if (ret->region == self && ret->state == MRD_AUTH_OPEN &&
-               (local->opened_epoch[p->index] < a.epoch ||
-                !mrdi_caught_up(v, local, self, &a))) {
+    } else if (mrdi_fencing(v, ret->region) ||
+               (ret->region == self && ret->state == MRD_AUTH_OPEN &&
+                (local->opened_epoch[p->index] < a.epoch ||
+                 !mrdi_caught_up(v, local, self, &a)))) {
         ret->state = MRD_AUTH_FENCING;
     }
 }

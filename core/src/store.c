@@ -294,9 +294,10 @@ static void tell(struct mrd_store *s, const struct mrd_entry *e)
 static void commit(struct mrd_store *s, const struct mrd_txn *txn, struct item *fresh)
 {
     bool changed[MRD_TXN_OPS_MAX];
+    size_t count = txn->put_count;
 
     s->revision++;
-    for (size_t i = 0; i < txn->put_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         bool found;
         size_t at = find(s->items, s->count, txn->puts[i].key, &found);
         changed[i] = fresh[i].key != NULL || found;
@@ -306,7 +307,7 @@ static void commit(struct mrd_store *s, const struct mrd_txn *txn, struct item *
             remove_at(s, at);
         }
     }
-    for (size_t i = 0; i < txn->put_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         struct mrd_entry e = {txn->puts[i].key, NULL, 0, s->revision};
         if (changed[i]) {
             (void)mrd_store_get(s, txn->puts[i].key, &e);
