@@ -18,7 +18,8 @@
 #include "pglink.h"
 
 #define REFRESH 60
-#define CONNECT_TRIPS UINT64_C(7)    /* TCP, SSLRequest, TLS 1.3, start-up, authentication, and room */
+#define CONNECT_TRIPS                                                                          \
+    UINT64_C(7)            /* TCP, SSLRequest, TLS 1.3, start-up, authentication, and room */
 #define CONNECT_TIMEOUTS 4 /* probe timeouts until an attempt to connect is given up */
 #define HTTP_HEAD_MAX 4096
 

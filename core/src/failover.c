@@ -534,7 +534,8 @@ static bool settle(struct mrdi_step *s, unsigned t, bool *ret_left)
         judge(s, p.class, t, &j);
         /* Each grant puts at most six records; its evidence is at most all regions twice. */
         if (j.outcome == WAIT || !mrdi_room(s->p, 6) ||
-            s->p->txn.compare_count + (size_t)2 * s->config->region_count + 6 > MRD_TXN_OPS_MAX) {
+            s->p->txn.compare_count + (size_t)2 * s->config->region_count + 6 >
+                MRD_TXN_OPS_MAX) {
             *ret_left = true;
         } else if (j.outcome == GRANT) {
             grant(s, &p, t, &a, revision, &j);

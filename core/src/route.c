@@ -72,7 +72,8 @@ static struct subject subject_of(const struct mrd_snapshot *s, const struct mrd_
 
 /* ---- who comes in which order ---- */
 
-/* All regions, each once, and how many: the nearest, then its ranking, then whoever a broken ranking left. */
+/* All regions, each once, and how many: the nearest, then its ranking, then whoever a broken
+ * ranking left. */
 static unsigned order_from(const struct mrd_snapshot *s, mrd_region near,
                            mrd_region ret[MRD_REGIONS_MAX])
 {

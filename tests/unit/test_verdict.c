@@ -201,10 +201,8 @@ static void test_reasons(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_guard),
-        cmocka_unit_test(test_no_snapshot),
-        cmocka_unit_test(test_guard_commit),
-        cmocka_unit_test(test_may_apply),
+        cmocka_unit_test(test_guard),        cmocka_unit_test(test_no_snapshot),
+        cmocka_unit_test(test_guard_commit), cmocka_unit_test(test_may_apply),
         cmocka_unit_test(test_reasons),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

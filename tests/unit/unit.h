@@ -1,8 +1,8 @@
 /*
  * What every unit test includes: cmocka with the headers it wants, and tables of named rows.
  *
- * ROW(name) at the top of the loop over a table says which row an assertion failed in: it is the
- * last one printed before the failure.
+ * ROW(name) at the top of the loop over a table says which row an assertion failed in: it is
+ * the last one printed before the failure.
  */
 #pragma once
 

@@ -28,7 +28,7 @@ enum mrd_route_strategy {
 
 struct mrd_conf_region {
     char name[MRD_NAME_MAX];
-    bool primary;  /* home of the schema and default home of classes; exactly one */
+    bool primary; /* home of the schema and default home of classes; exactly one */
     bool witness;
     char endpoint[MRD_CONF_STR];       /* public host name of its edge */
     char failure_domain[MRD_CONF_STR]; /* default: the name */
@@ -54,9 +54,9 @@ struct mrd_conf_class {
     char name[MRD_NAME_MAX];
     enum mrd_posture posture;
     enum mrd_durability durability;
-    mrd_region home;             /* for MRD_PARTITIONED: MRD_REGION_NONE */
-    mrd_regions replicas;        /* regions with a copy */
-    mrd_regions allowed;         /* regions that may be home; subset of replicas */
+    mrd_region home;                 /* for MRD_PARTITIONED: MRD_REGION_NONE */
+    mrd_regions replicas;            /* regions with a copy */
+    mrd_regions allowed;             /* regions that may be home; subset of replicas */
     char partition_by[MRD_NAME_MAX]; /* column, for MRD_PARTITIONED */
     uint16_t partition_count;        /* for MRD_PARTITIONED: one per data region, named as it */
     char partitions[MRD_REGIONS_MAX][MRD_NAME_MAX];
@@ -75,19 +75,19 @@ struct mrd_config {
     struct mrd_conf_class classes[MRD_CLASSES_MAX];
 
     /* coordination */
-    uint32_t lease_ms;           /* default 4000 */
-    uint32_t lease_margin_ms;    /* default 500 */
-    uint32_t commit_margin_ms;   /* default 300 */
-    uint32_t renew_ms;           /* default lease / 8 */
-    uint32_t election_ms;        /* default 1200 */
-    uint32_t heartbeat_ms;       /* default 150 */
+    uint32_t lease_ms;         /* default 4000 */
+    uint32_t lease_margin_ms;  /* default 500 */
+    uint32_t commit_margin_ms; /* default 300 */
+    uint32_t renew_ms;         /* default lease / 8 */
+    uint32_t election_ms;      /* default 1200 */
+    uint32_t heartbeat_ms;     /* default 150 */
 
     /* health and failover */
     enum mrd_failover_mode failover;
-    uint32_t probe_interval_ms;  /* routing.health_check_interval; default 500 */
-    uint32_t probe_timeout_ms;   /* default 1000 */
-    uint32_t probe_threshold;    /* routing.failover_threshold; default 3 */
-    uint32_t lag_threshold_ms;   /* replication.lag_threshold; default 5000 */
+    uint32_t probe_interval_ms; /* routing.health_check_interval; default 500 */
+    uint32_t probe_timeout_ms;  /* default 1000 */
+    uint32_t probe_threshold;   /* routing.failover_threshold; default 3 */
+    uint32_t lag_threshold_ms;  /* replication.lag_threshold; default 5000 */
 
     /* routing */
     enum mrd_route_strategy strategy;

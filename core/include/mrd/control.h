@@ -108,8 +108,8 @@ void mrd_health_of(const struct mrd_config *config, const struct mrd_store *stor
 
 /*
  * A process steps neither role before its copy of the store holds everything that was committed
- * before it began: an entry of its own from an earlier life, replayed after the first step, could
- * be taken for the answer to a proposal of this life.
+ * before it began: an entry of its own from an earlier life, replayed after the first step,
+ * could be taken for the answer to a proposal of this life.
  */
 
 /** What this region measured about itself and the others, filled by the agent. */

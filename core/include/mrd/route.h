@@ -14,32 +14,32 @@
 #include <mrd/token.h>
 
 struct mrd_request {
-    int class_index;   /* -1: no data, any region with an edge */
-    int partition;     /* index into the snapshot's partitions; -1: unknown or not needed */
+    int class_index; /* -1: no data, any region with an edge */
+    int partition;   /* index into the snapshot's partitions; -1: unknown or not needed */
     bool write;
-    bool strong;       /* a read that must see the latest: goes home */
-    mrd_region near;   /* region nearest to the client; MRD_REGION_NONE: this one */
+    bool strong;     /* a read that must see the latest: goes home */
+    mrd_region near; /* region nearest to the client; MRD_REGION_NONE: this one */
     uint64_t client_hash;
     const struct mrd_token *token; /* verified read-your-writes token, or NULL; borrowed */
 };
 
 enum mrd_route_why {
-    MRD_ROUTE_NEAREST,      /* nearest region that may serve */
-    MRD_ROUTE_HOME,         /* a write, or a strong read */
-    MRD_ROUTE_TOKEN_LOCAL,  /* the token is already applied here */
-    MRD_ROUTE_TOKEN_HOME,   /* not applied here yet: home answers */
-    MRD_ROUTE_TOKEN_LOST,   /* the token lies past the cut of a closed epoch: its write may be
-                               in the lost tail; the caller must say so */
-    MRD_ROUTE_FAIL_OPEN,    /* nothing is healthy: nearest anyway */
-    MRD_ROUTE_NO_HOME,      /* it must go home and there is none, or its partition is unknown:
-                               no region in the answer */
+    MRD_ROUTE_NEAREST,     /* nearest region that may serve */
+    MRD_ROUTE_HOME,        /* a write, or a strong read */
+    MRD_ROUTE_TOKEN_LOCAL, /* the token is already applied here */
+    MRD_ROUTE_TOKEN_HOME,  /* not applied here yet: home answers */
+    MRD_ROUTE_TOKEN_LOST,  /* the token lies past the cut of a closed epoch: its write may be
+                              in the lost tail; the caller must say so */
+    MRD_ROUTE_FAIL_OPEN,   /* nothing is healthy: nearest anyway */
+    MRD_ROUTE_NO_HOME,     /* it must go home and there is none, or its partition is unknown:
+                              no region in the answer */
 };
 
 struct mrd_route {
     enum mrd_route_why why;
-    uint8_t count;                       /* regions in order of preference */
+    uint8_t count; /* regions in order of preference */
     mrd_region regions[MRD_REGIONS_MAX];
-    uint8_t dropped_count;               /* for --explain: who was dropped and why */
+    uint8_t dropped_count; /* for --explain: who was dropped and why */
     struct {
         mrd_region region;
         const char *reason; /* static text */

@@ -54,20 +54,20 @@ struct mrd_snap_region {
     uint8_t has_v4, has_v6; /* public addresses of its edge, for DNS */
     uint8_t v4[MRD_ADDRESSES_MAX][4];
     uint8_t v6[MRD_ADDRESSES_MAX][16];
-    uint8_t edge_v4[4];     /* where other edges reach its edge */
+    uint8_t edge_v4[4]; /* where other edges reach its edge */
     uint16_t edge_port;
     uint32_t weight;
-    uint32_t rtt_us;        /* measured from this region; 0 is unknown */
+    uint32_t rtt_us;               /* measured from this region; 0 is unknown */
     uint8_t rank[MRD_REGIONS_MAX]; /* all regions ordered from this one, itself first: the
                                       failover order for clients whose nearest it is */
     uint8_t network_count;
     struct mrd_network networks[MRD_NETWORKS_MAX]; /* clients nearest to this region */
 
     /* Replication from this region into ours. */
-    uint8_t stream;         /* enum mrd_stream_order */
-    mrd_region via;         /* for MRD_STREAM_FORWARD */
-    mrd_session session;    /* its present lease session */
-    mrd_lsn applied_lsn;    /* its WAL position up to which everything is applied here */
+    uint8_t stream;              /* enum mrd_stream_order */
+    mrd_region via;              /* for MRD_STREAM_FORWARD */
+    mrd_session session;         /* its present lease session */
+    mrd_lsn applied_lsn;         /* its WAL position up to which everything is applied here */
     mrd_session applied_session; /* applied-through mark: all it acknowledged before this */
     uint64_t applied_boot_ms;    /* time of its CLOCK_BOOTTIME is applied here */
     uint64_t lag_bytes;
@@ -75,12 +75,12 @@ struct mrd_snap_region {
 
 struct mrd_snap_class {
     char name[MRD_NAME_MAX];
-    uint8_t posture;    /* enum mrd_posture */
-    uint8_t durability; /* enum mrd_durability */
-    uint8_t remote_acks; /* for MRD_QUORUM: acknowledgements needed besides the home's */
+    uint8_t posture;      /* enum mrd_posture */
+    uint8_t durability;   /* enum mrd_durability */
+    uint8_t remote_acks;  /* for MRD_QUORUM: acknowledgements needed besides the home's */
     mrd_regions replicas; /* regions that hold a copy, home included */
     mrd_regions allowed;  /* regions that may be home */
-    uint16_t first;     /* its partitions: [first, first + count) */
+    uint16_t first;       /* its partitions: [first, first + count) */
     uint16_t count;
 };
 
@@ -91,23 +91,24 @@ struct mrd_snap_partition {
 };
 
 struct mrd_snapshot {
-    uint64_t generation;       /* of the slot this copy came from; grows by one */
-    mrd_boot_ns published_ns;  /* CLOCK_BOOTTIME when written */
+    uint64_t generation;      /* of the slot this copy came from; grows by one */
+    mrd_boot_ns published_ns; /* CLOCK_BOOTTIME when written */
     mrd_wall_ms published_ms;
     uint64_t config_version;
     mrd_region self;
-    mrd_session session;       /* our own lease session, 0 while we have none */
+    mrd_session session;           /* our own lease session, 0 while we have none */
     mrd_boot_ns lease_deadline_ns; /* 0: no lease */
-    uint32_t commit_margin_ms; /* refuse when less than this is left of the lease */
-    uint32_t stale_after_ms;   /* older than this, readers treat health as frozen */
+    uint32_t commit_margin_ms;     /* refuse when less than this is left of the lease */
+    uint32_t stale_after_ms;       /* older than this, readers treat health as frozen */
     uint32_t dns_ttl_s;
-    uint8_t token_key[32];     /* HMAC-SHA256 key of read-your-writes tokens and hop headers */
+    uint8_t token_key[32]; /* HMAC-SHA256 key of read-your-writes tokens and hop headers */
     uint8_t region_count;
     uint8_t class_count;
     uint16_t partition_count;
     struct mrd_snap_region regions[MRD_REGIONS_MAX];
     struct mrd_snap_class classes[MRD_CLASSES_MAX];
-    struct mrd_snap_partition partitions[MRD_PARTITIONS_MAX]; /* last: only the used are written */
+    struct mrd_snap_partition
+        partitions[MRD_PARTITIONS_MAX]; /* last: only the used are written */
 };
 
 /** Size of the whole file in bytes. */
@@ -153,4 +154,5 @@ int mrd_snapshot_read(const void *map, struct mrd_snapshot *copy);
 int mrd_snapshot_region(const struct mrd_snapshot *s, const char *name);
 int mrd_snapshot_class(const struct mrd_snapshot *s, const char *name);
 /** @partition NULL means the only partition of an unpartitioned class. */
-int mrd_snapshot_partition(const struct mrd_snapshot *s, int class_index, const char *partition);
+int mrd_snapshot_partition(const struct mrd_snapshot *s, int class_index,
+                           const char *partition);

@@ -16,12 +16,13 @@
 #include <mrd/buf.h>
 #include <mrd/err.h>
 
-#define MRD_KEY_MAX 192            /* with its NUL */
+#define MRD_KEY_MAX 192                    /* with its NUL */
 #define MRD_VALUE_MAX ((size_t)256 * 1024) /* a configuration fits */
 #define MRD_TXN_MAX ((size_t)320 * 1024)   /* encoded size */
 #define MRD_TXN_OPS_MAX 64
 #define MRD_STORE_KEYS_MAX 8192
-#define MRD_STORE_BYTES_MAX ((size_t)32 * 1024 * 1024) /* of keys and values; a Raft snapshot fits */
+#define MRD_STORE_BYTES_MAX                                                                    \
+    ((size_t)32 * 1024 * 1024) /* of keys and values; a Raft snapshot fits */
 
 struct mrd_compare {
     char key[MRD_KEY_MAX];

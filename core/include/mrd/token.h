@@ -28,7 +28,8 @@ struct mrd_token {
 };
 
 /** Write @t as text into @out, NUL-terminated. Returns its length, MRD_ETOOBIG, or
- *  MRD_EINVAL when the home's name is empty or has other bytes than letters, digits, - and _. */
+ *  MRD_EINVAL when the home's name is empty or has other bytes than letters, digits, - and _.
+ */
 int mrd_token_format(const struct mrd_token *t, const uint8_t key[32], char *out, size_t cap);
 
 /** Parse and verify. Returns 0, MRD_EFORMAT, MRD_EVERSION or MRD_EAUTH. */

@@ -21,13 +21,13 @@
 /** The built-in class whose home may run DDL on attached schemas; always present. */
 #define MRD_CLASS_SCHEMA "schema"
 
-typedef uint8_t mrd_region;     /* index into the snapshot's or configuration's regions */
-typedef uint16_t mrd_regions;   /* a set of regions, bit i is region i */
-typedef uint64_t mrd_epoch;     /* epoch of write authority; 0 is none, grows by 1 per grant */
-typedef uint64_t mrd_lsn;       /* a PostgreSQL WAL position; 0 is none */
-typedef uint64_t mrd_session;   /* a region's lease session, growing per region; 0 is none */
-typedef uint64_t mrd_boot_ns;   /* CLOCK_BOOTTIME of one host, nanoseconds */
-typedef uint64_t mrd_wall_ms;   /* wall clock, milliseconds since 1970; for people only */
+typedef uint8_t mrd_region;   /* index into the snapshot's or configuration's regions */
+typedef uint16_t mrd_regions; /* a set of regions, bit i is region i */
+typedef uint64_t mrd_epoch;   /* epoch of write authority; 0 is none, grows by 1 per grant */
+typedef uint64_t mrd_lsn;     /* a PostgreSQL WAL position; 0 is none */
+typedef uint64_t mrd_session; /* a region's lease session, growing per region; 0 is none */
+typedef uint64_t mrd_boot_ns; /* CLOCK_BOOTTIME of one host, nanoseconds */
+typedef uint64_t mrd_wall_ms; /* wall clock, milliseconds since 1970; for people only */
 
 enum mrd_posture {
     MRD_SINGLE_REGION,

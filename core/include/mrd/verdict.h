@@ -15,8 +15,7 @@
       "Start the agent, or wait until it has joined.")                                         \
     X(UNKNOWN_PARTITION, "no such partition", "List the partitions with: meridian classes.")   \
     X(NOT_HOME, "this region is not the home of the data", "Send writes to the home region.")  \
-    X(VACANT, "no region may write this data now",                                             \
-      "See why with: meridian events.")                                                        \
+    X(VACANT, "no region may write this data now", "See why with: meridian events.")           \
     X(FENCING, "the home is being replaced", "Retry in a few seconds.")                        \
     X(FROZEN, "the data is moving to another home", "Retry in a moment.")                      \
     X(NO_LEASE, "this region holds no lease",                                                  \
@@ -39,7 +38,7 @@ struct mrd_verdict {
     mrd_epoch epoch;
 };
 
-const char *mrd_reason_name(enum mrd_reason why);     /* "not_home" */
+const char *mrd_reason_name(enum mrd_reason why); /* "not_home" */
 const char *mrd_reason_sentence(enum mrd_reason why);
 const char *mrd_reason_hint(enum mrd_reason why);
 
