@@ -109,12 +109,25 @@ static void follow_home(struct lab_client *c, const PGresult *r)
     }
 }
 
-/* The result of what was sent, or NULL when time is up or the connection is lost. */
+/* Both are one statement's results: it may succeed and its commit fail. The failure counts. */
+static PGresult *worse(PGresult *a, PGresult *b)
+{
+    bool keep_a = a != NULL && PQresultStatus(a) != PGRES_COMMAND_OK;
+
+    PQclear(keep_a ? b : a);
+    return keep_a ? a : b;
+}
+
+/*
+ * The result of what was sent, or NULL when time is up or the connection is lost. A statement
+ * sent with parameters reports its success before it commits: only when the server is ready for
+ * the next one, and no error came in between, is it an acknowledgement.
+ */
 static PGresult *sql_await(struct lab_client *c)
 {
     uint64_t end = lab_now_us() + c->load->timeout_ms * 1000;
     struct pollfd p = {.fd = PQsocket(c->conn), .events = POLLIN};
-    PGresult *first = NULL;
+    PGresult *result = NULL;
 
     while (PQconsumeInput(c->conn) == 1) {
         uint64_t now = lab_now_us();
@@ -123,20 +136,16 @@ static PGresult *sql_await(struct lab_client *c)
             PGresult *r = PQgetResult(c->conn);
 
             if (r == NULL) {
-                return first;
+                return result;
             }
-            if (first == NULL) {
-                first = r;
-            } else {
-                PQclear(r);
-            }
+            result = worse(result, r);
         }
         if (now >= end) {
             break;
         }
         poll(&p, 1, (int)((end - now) / 1000) + 1);
     }
-    PQclear(first);
+    PQclear(result);
     return NULL;
 }
 
