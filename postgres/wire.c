@@ -55,7 +55,8 @@ out_reserve(MeridianWireOut *out, size_t more)
 static struct mrd_buf
 out_begin(MeridianWireOut *out, size_t room)
 {
-	if (!out_reserve(out, room))
+	/* For nothing there may be no memory yet, and NULL + 0 is undefined in C. */
+	if (!out_reserve(out, room) || room == 0)
 		return mrd_buf_writer(NULL, 0);
 	return mrd_buf_writer(out->data + out->len, room);
 }
