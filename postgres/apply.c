@@ -32,6 +32,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xloginsert.h"
+#include "catalog/pg_replication_origin.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
@@ -45,6 +46,7 @@
 #include "replication/walreceiver.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
@@ -105,6 +107,7 @@ static int	forward_count;
 static Forward forwards[MRD_REGIONS_MAX];
 
 static const struct mrd_snapshot *present;	/* as of the last begin or commit */
+static bool streaming;			/* orders are heeded between messages */
 static bool leave;				/* fenced or re-ordered: stop after this message */
 static bool reconnect;			/* connect again, with other options */
 
@@ -119,6 +122,20 @@ present_order(const struct mrd_snapshot *s)
 	int			n = s == NULL ? -1 : mrd_snapshot_region(s, meridian_apply.origin);
 
 	return n < 0 ? MRD_STREAM_NONE : (enum mrd_stream_order) s->regions[n].stream;
+}
+
+/*
+ * Called wherever we wait for another region outside the stream itself.  A
+ * region that is being given up is often one that does not answer; whoever
+ * waits for our refusal must not wait for that, too.
+ */
+void
+meridian_apply_heed(void)
+{
+	const struct mrd_snapshot *s = meridian_snapshot_lately();
+
+	if (!streaming && s != NULL && present_order(s) != MRD_STREAM_RUN)
+		proc_exit(0);
 }
 
 static void
@@ -1113,6 +1130,7 @@ stream(void)
 	int			waits = 0;
 
 	leave = reconnect = false;
+	streaming = true;
 	last_heard = last_report = GetCurrentTimestamp();
 	while (!leave && !reconnect)
 	{
@@ -1148,6 +1166,7 @@ stop(void)
 		XLogFlush(last_local);
 	durable_lsn = done_lsn;
 	publish_positions();
+	streaming = false;
 }
 
 /* ----------------------------------------------------------------
@@ -1176,7 +1195,7 @@ static bool
 find_slot(const char *slot, XLogRecPtr *confirmed)
 {
 	char	   *sql = psprintf("SELECT confirmed_flush_lsn, plugin, wal_status, "
-							   "pg_catalog.pg_terminate_backend(active_pid) "
+							   "pg_catalog.pg_terminate_backend(active_pid, 2000) "
 							   "FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
 							   meridian_link_literal(meridian_apply.conn, slot));
 	PGresult   *res = meridian_link_exec(meridian_apply.conn, sql, PGRES_TUPLES_OK);
@@ -1264,6 +1283,26 @@ reset_stream(void)
 	last_local = mark_local = InvalidXLogRecPtr;
 }
 
+/*
+ * Take the origin for this session, if there is one.  Someone may be dropping
+ * it (meridian.copy_again): wait for the outcome, and be in the way of the next
+ * who tries.
+ */
+static RepOriginId
+take_origin(const char *name)
+{
+	RepOriginId id = replorigin_by_name(name, true);
+
+	if (id != InvalidRepOriginId)
+	{
+		LockSharedObject(ReplicationOriginRelationId, id, 0, AccessShareLock);
+		id = replorigin_by_name(name, true);
+	}
+	if (id != InvalidRepOriginId)
+		use_origin(id);
+	return id;
+}
+
 static void
 connect_stream(void)
 {
@@ -1279,7 +1318,7 @@ connect_stream(void)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	conninfo = MemoryContextStrdup(TopMemoryContext, meridian_link_conninfo(meridian_apply.origin));
-	own_origin = replorigin_by_name(name, true);
+	own_origin = take_origin(name);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(message_context);
@@ -1290,7 +1329,7 @@ connect_stream(void)
 	{
 		meridian_join(&meridian_apply, conninfo, slot);
 		StartTransactionCommand();
-		own_origin = replorigin_by_name(name, false);
+		own_origin = take_origin(name);
 		CommitTransactionCommand();
 		MemoryContextSwitchTo(message_context);
 		have_slot = find_slot(slot, &confirmed);
@@ -1351,6 +1390,9 @@ note_failure(void)
 		meridian_apply.stream->careful_until =
 			Max(meridian_apply.stream->careful_until, meridian_apply.xact.local_lsn);
 	LWLockRelease(meridian_streams->lock);
+	/* what keepalives brought counts for a refusal, even if none of us runs then */
+	if (streaming)
+		stop();
 	meridian_stream_state(meridian_apply.stream, MERIDIAN_STREAM_WAITING, e->message);
 	MemoryContextSwitchTo(old);
 	RESUME_INTERRUPTS();

@@ -47,6 +47,7 @@ typedef struct MeridianApplyRel MeridianApplyRel;
 
 /* apply.c */
 extern void meridian_apply_start(void); /* a local transaction, if none runs */
+extern void meridian_apply_heed(void);	/* does not return when the order has changed */
 extern void meridian_apply_put_aside(const char *why) pg_attribute_noreturn();
 extern void meridian_apply_count(const char *schema_name, const char *table_name,
 								 const char *kind);

@@ -350,7 +350,7 @@ next_bytes(void *out, int min, int max)
 			if (row_len == 0)
 			{
 				row = NULL;
-				meridian_link_wait(source, WL_SOCKET_READABLE, 1000);
+				meridian_link_wait(source, WL_SOCKET_READABLE, 50);
 				if (!PQconsumeInput(source))
 					ereport(ERROR,
 							(errcode(ERRCODE_CONNECTION_FAILURE),

@@ -26,6 +26,7 @@
 #include "apply.h"
 
 #define CONNECT_TIMEOUT_MS 5000
+#define WAKE_MS 50				/* to see whether the order has changed */
 
 /*
  * Text values must mean the same at both ends.  The walsender must outlast a
@@ -34,7 +35,7 @@
  */
 #define SESSION_OPTIONS \
 	"-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3 " \
-	"-c search_path= -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 " \
+	"-c search_path= -c row_security=off -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 " \
 	"-c idle_session_timeout=0 -c lock_timeout=0 -c wal_sender_timeout=1h " \
 	"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3 " \
 	"-c tcp_user_timeout=15000"
@@ -58,6 +59,7 @@ meridian_link_wait(PGconn *conn, int events, long timeout_ms)
 	if (rc & WL_LATCH_SET)
 		ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
+	meridian_apply_heed();
 }
 
 static void
@@ -95,7 +97,7 @@ meridian_link_open(const char *conninfo, bool replication)
 		if (GetCurrentTimestamp() > until)
 			fail_connect(conn, "it took too long to connect");
 		meridian_link_wait(conn, poll == PGRES_POLLING_READING ? WL_SOCKET_READABLE :
-						   WL_SOCKET_WRITEABLE, 1000);
+						   WL_SOCKET_WRITEABLE, WAKE_MS);
 		poll = PQconnectPoll(conn);
 	}
 	if (PQstatus(conn) != CONNECTION_OK)
@@ -108,7 +110,7 @@ next_result(PGconn *conn)
 {
 	while (PQisBusy(conn))
 	{
-		meridian_link_wait(conn, WL_SOCKET_READABLE, 1000);
+		meridian_link_wait(conn, WL_SOCKET_READABLE, WAKE_MS);
 		if (!PQconsumeInput(conn))
 			return NULL;
 	}

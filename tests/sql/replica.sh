@@ -63,6 +63,7 @@ expect "events copied anew" "$(q eu "SELECT count(*) FROM shop.events")" "$(q us
 q us "CREATE TABLE shop.big (id int PRIMARY KEY, body text)" "INSERT INTO shop.big SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, 60000) i"
 synced us eu
 q eu "ALTER SYSTEM SET meridian.fault = 'join-copied:20000'" "SELECT pg_reload_conf()" >/dev/null
+wait_for "the fault is set" eu "SELECT current_setting('meridian.fault') <> ''"
 sleep 0.2; q eu "SELECT meridian.copy_again('us')" >/dev/null
 wait_for "joining" eu "SELECT x->>'state' = 'joining' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
 sleep 1.5; copier=$(q eu "SELECT x->>'pid' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'")

@@ -66,7 +66,7 @@ region_new() { # REGION [SETTING...]
 configure() { # REGION
     local r list=
     for r in us eu ap; do
-        list="$list, {\"name\": \"$r\", \"conninfo\": \"host=127.0.0.1 port=$(port $r) dbname=app user=postgres\"}"
+        list="$list, {\"name\": \"$r\", \"conninfo\": \"host=127.0.0.1 port=$(port $r) dbname=app user=meridian\"}"
     done
     q "$1" "SELECT meridian.configure('{\"region\": \"$1\", \"version\": ${CONFIG:-1}, \"schema_home\": \"us\", \"regions\": [${list#, }],
         \"classes\": [
@@ -76,7 +76,8 @@ configure() { # REGION
 }
 region_up() { # REGION: running, with the extension, not configured
     pg_start "$ROOT/$1" || exit 1
-    pg_sql "$ROOT/$1" -d postgres -p "$(port "$1")" -c "CREATE DATABASE app" || exit 1
+    pg_sql "$ROOT/$1" -d postgres -p "$(port "$1")" -c "CREATE DATABASE app" \
+        -c "CREATE ROLE meridian LOGIN REPLICATION IN ROLE pg_read_all_data" || exit 1
     q "$1" "CREATE EXTENSION meridian"
 }
 beat() { q "$1" "SELECT meridian.heartbeat(5, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"; }
