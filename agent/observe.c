@@ -15,6 +15,7 @@
 #include <mrd/buf.h>
 
 #include "log.h"
+#include "patience.h"
 #include "pglink.h"
 
 #define REFRESH 60
@@ -28,9 +29,10 @@ enum kind { AGENT, SQL, EDGE, KINDS };
 static const char *const kind_names[KINDS] = {"agent", "sql", "edge"};
 
 struct probe {
-    bool up, pending, wanted;
-    unsigned misses, count;
-    uint64_t started_ns, next_ns;
+    struct patience seen;
+    bool wanted;
+    unsigned count;
+    uint64_t next_ns;
 };
 
 struct target {
@@ -54,30 +56,40 @@ struct observe {
     const struct mrd_config *config;
     mrd_region self;
     bool stopped;
+    uint64_t ticked_ns;
     struct target targets[MRD_REGIONS_MAX];
 };
 
 /* ---- hysteresis ---- */
 
-static void conclude(struct target *t, enum kind k, bool success)
+static struct patience_limits limits_of(const struct target *t)
 {
-    struct probe *p = &t->probes[k];
+    const struct mrd_config *c = t->o->config;
+    return (struct patience_limits){.interval_ns = c->probe_interval_ms * UINT64_C(1000000),
+                                    .trip_ns = t->rtt_us * UINT64_C(1000),
+                                    .timeout_ns = c->probe_timeout_ms * UINT64_C(1000000),
+                                    .threshold = c->probe_threshold};
+}
+
+static void log_turn(const struct target *t, enum kind k)
+{
+    const struct patience *seen = &t->probes[k].seen;
     const char *name = t->o->config->regions[t->region].name;
 
-    p->pending = false;
-    if (success) {
-        p->misses = 0;
-        if (!p->up) {
-            p->up = true;
-            log_event("event=probe.found region=%s kind=%s", name, kind_names[k]);
-        }
-    } else if (p->misses < t->o->config->probe_threshold) {
-        p->misses++;
-        if (p->misses == t->o->config->probe_threshold && p->up) {
-            p->up = false;
-            log_event("event=probe.lost region=%s kind=%s misses=%u", name, kind_names[k],
-                      p->misses);
-        }
+    if (seen->up) {
+        log_event("event=probe.found region=%s kind=%s", name, kind_names[k]);
+    } else {
+        log_event("event=probe.lost region=%s kind=%s misses=%u", name, kind_names[k],
+                  seen->misses);
+    }
+}
+
+static void conclude(struct target *t, enum kind k, bool success)
+{
+    struct patience_limits limits = limits_of(t);
+
+    if (patience_answer(&t->probes[k].seen, success, clock_boot_ns(), &limits)) {
+        log_turn(t, k);
     }
 }
 
@@ -93,7 +105,7 @@ static void on_pong(void *ctx, int code, const uint8_t *payload, size_t len)
     mrd_buf_get_u8(&b);
     bool good = code == 0 && mrd_buf_done(&b);
     if (good) {
-        uint64_t us = (clock_boot_ns() - p->started_ns) / 1000;
+        uint64_t us = (clock_boot_ns() - p->seen.asked_ns) / 1000;
         uint32_t rtt = us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
         /* Smoothed as TCP does (RFC 6298, 2.3), so that one late answer moves nobody. */
         t->rtt_us = t->rtt_us == 0 ? rtt : (uint32_t)(((uint64_t)t->rtt_us * 7 + rtt) / 8);
@@ -104,7 +116,7 @@ static void on_pong(void *ctx, int code, const uint8_t *payload, size_t len)
 static void probe_agent(struct target *t)
 {
     uint8_t flags = 0;
-    t->probes[AGENT].pending = true;
+    patience_ask(&t->probes[AGENT].seen, clock_boot_ns());
     if (rpc_call(t->o->rpc, t->region, RPC_PING, &flags, sizeof(flags),
                  t->o->config->probe_timeout_ms, on_pong, t) != 0) {
         conclude(t, AGENT, false);
@@ -138,7 +150,7 @@ static void probe_sql(struct target *t, uint64_t now_ns)
         return;
     }
     t->sql_patience_ns = 0;
-    p->pending = true;
+    patience_ask(&p->seen, now_ns);
     if (pglink_query(t->sql, "SELECT 1", 0, NULL, t->o->config->probe_timeout_ms, on_select,
                      t) != 0) {
         conclude(t, SQL, false);
@@ -229,23 +241,24 @@ static void http_close(void *ctx, struct tls_conn *c, const char *reason)
     (void)reason;
     t->http = NULL;
     t->http_sent = false;
-    if (t->probes[EDGE].pending && !t->o->stopped) {
+    if (t->probes[EDGE].seen.pending && !t->o->stopped) {
         conclude(t, EDGE, false);
     }
 }
 
 static const struct tls_events http_events = {http_open, http_data, NULL, http_close};
 
-static void probe_edge(struct target *t)
+static void probe_edge(struct target *t, uint64_t now_ns)
 {
     const struct mrd_conf_region *r = &t->o->config->regions[t->region];
     struct probe *p = &t->probes[EDGE];
 
-    p->pending = true;
     if (t->http != NULL && p->count++ % REFRESH == REFRESH - 1) {
-        p->pending = false;
         tls_close(t->http, "refreshed");
-    } else if (t->http == NULL) {
+        return; /* this round only ends the connection */
+    }
+    patience_ask(&p->seen, now_ns);
+    if (t->http == NULL) {
         t->http = tls_connect(t->o->tls, t->region, TLS_HTTP, r->edge_host, r->edge_port,
                               t->o->config->probe_timeout_ms, &http_events, t);
         if (t->http == NULL) {
@@ -264,7 +277,6 @@ static void probe_edge(struct target *t)
 static void start_probe(struct target *t, enum kind k, mrd_boot_ns now_ns)
 {
     struct probe *p = &t->probes[k];
-    p->started_ns = now_ns;
     p->next_ns = now_ns + t->o->config->probe_interval_ms * UINT64_C(1000000);
     switch (k) {
     case AGENT:
@@ -274,33 +286,46 @@ static void start_probe(struct target *t, enum kind k, mrd_boot_ns now_ns)
         probe_sql(t, now_ns);
         break;
     default:
-        probe_edge(t);
+        probe_edge(t, now_ns);
         break;
+    }
+}
+
+static void tick_probe(struct target *t, enum kind k, mrd_boot_ns now_ns, bool listened)
+{
+    struct probe *p = &t->probes[k];
+    struct patience_limits limits = limits_of(t);
+
+    /* PING and SELECT end by their own timeouts; HTTP is watched here. */
+    if (k == EDGE && p->seen.pending && now_ns - p->seen.asked_ns > limits.timeout_ns) {
+        conclude(t, EDGE, false);
+        if (t->http != NULL) {
+            tls_close(t->http, "no answer in time");
+        }
+    }
+    if (listened && patience_wait(&p->seen, now_ns, &limits)) {
+        log_turn(t, k);
+    }
+    if (!p->seen.pending && now_ns >= p->next_ns) {
+        start_probe(t, k, now_ns);
     }
 }
 
 void observe_tick(struct observe *o, mrd_boot_ns now_ns)
 {
-    uint64_t timeout_ns = o->config->probe_timeout_ms * UINT64_C(1000000);
+    /* When this process itself did not run for a while, answers may lie unread. */
+    uint64_t interval_ns = o->config->probe_interval_ms * UINT64_C(1000000);
+    bool listened = now_ns - o->ticked_ns < interval_ns / 2;
+
+    o->ticked_ns = now_ns;
     for (mrd_region i = 0; i < o->config->region_count; i++) {
         struct target *t = &o->targets[i];
         if (t->sql != NULL) {
             pglink_tick(t->sql, now_ns);
         }
         for (enum kind k = AGENT; k < KINDS; k++) {
-            struct probe *p = &t->probes[k];
-            if (!p->wanted) {
-                continue;
-            }
-            /* PING and SELECT end by their own timeouts; HTTP is watched here. */
-            if (k == EDGE && p->pending && now_ns - p->started_ns > timeout_ns) {
-                conclude(t, EDGE, false);
-                if (t->http != NULL) {
-                    tls_close(t->http, "no answer in time");
-                }
-            }
-            if (!p->pending && now_ns >= p->next_ns) {
-                start_probe(t, k, now_ns);
+            if (t->probes[k].wanted) {
+                tick_probe(t, k, now_ns, listened);
             }
         }
     }
@@ -312,7 +337,7 @@ void observe_fill(const struct observe *o, mrd_region peer, struct mrd_peer_repo
     const struct target *t = &o->targets[peer];
     ret->reachable = 0;
     for (enum kind k = AGENT; k < KINDS; k++) {
-        if (t->probes[k].wanted && t->probes[k].up) {
+        if (t->probes[k].wanted && t->probes[k].seen.up) {
             ret->reachable = (uint8_t)(ret->reachable | bits[k]);
         }
     }
@@ -322,7 +347,7 @@ void observe_fill(const struct observe *o, mrd_region peer, struct mrd_peer_repo
 bool observe_own_edge(const struct observe *o)
 {
     const struct probe *p = &o->targets[o->self].probes[EDGE];
-    return p->wanted && p->up;
+    return p->wanted && p->seen.up;
 }
 
 static int target_init(struct target *t, struct observe *o, mrd_region region,
@@ -344,7 +369,7 @@ static int target_init(struct target *t, struct observe *o, mrd_region region,
     t->probes[SQL].wanted = region != o->self && !r->witness && r->db_host[0] != '\0';
     t->probes[EDGE].wanted = !r->witness && r->edge_host[0] != '\0';
     for (enum kind k = AGENT; k < KINDS; k++) {
-        t->probes[k].up = region != o->self;
+        t->probes[k].seen.up = region != o->self;
     }
     if (t->probes[SQL].wanted) {
         t->sql = pglink_new(o->loop, &sql, NULL, NULL);
