@@ -42,6 +42,7 @@
 
 #define REPAIR_RELATION UINT32_MAX	/* our own id for the table of a repair */
 #define REPAIR_BATCH 1000
+#define REMEMBERED 64			/* rows looked back for a repetition */
 
 /* A row that the tail touched and we are the home of: its key, in wire form. */
 typedef struct TouchedRow
@@ -179,13 +180,14 @@ remember(MeridianApplyRel *r, uint32 id, TupleTableSlot *slot)
 	MemoryContext old = MemoryContextSwitchTo(tail_context);
 	MeridianWireOut out;
 	TouchedRow *row;
-	ListCell   *lc;
+	int			n = list_length(touched);
 
 	meridian_wire_out_init(&out);
 	put_slot(&out, r, slot, true);
-	foreach(lc, touched)
+	/* the same row again, soon after, is common; repairing it twice is harmless */
+	for (int i = Max(0, n - REMEMBERED); i < n; i++)
 	{
-		row = lfirst(lc);
+		row = list_nth(touched, i);
 		if (row->rel == id && row->len == out.len && memcmp(row->key, out.data, out.len) == 0)
 		{
 			pfree(out.data);
@@ -267,7 +269,7 @@ meridian_tail_change(const MeridianWireMsg *msg)
 	CommandCounterIncrement();
 }
 
-/* A statement was emptied tables, or it was DDL: there are no row images. */
+/* A table that the tail emptied: every row that the home has is touched. */
 static void
 remember_table(MeridianApplyRel *r, uint32 id)
 {
@@ -324,6 +326,7 @@ tail_ddl(const MeridianWireMsg *msg)
 	record(&e);
 }
 
+/* TRUNCATE or DDL of the lost transaction: there are no row images. */
 void
 meridian_tail_statement(const MeridianWireMsg *msg)
 {
