@@ -136,7 +136,7 @@ static void flight_end(struct agent *a, struct flight *f, int code)
     mrd_boot_ns now_ns = clock_boot_ns();
     unsigned held;
     f->id = 0;
-    if (f == &a->region_flight && code != 0) {
+    if ((f == &a->region_flight || f == &a->duty_flight) && code != 0) {
         mrd_region_abandon(&a->region);
     }
     if (f == &a->barrier && code == 0) {
@@ -150,6 +150,7 @@ static void flight_end(struct agent *a, struct flight *f, int code)
     if (log_repeat_pass(&f->failed, now_ns, &held)) {
         log_event("event=store.proposal_failed role=%s reason=\"%s\" repeated=%u",
                   f == &a->region_flight        ? "region"
+                  : f == &a->duty_flight        ? "duty"
                   : f == &a->coordinator_flight ? "coordinator"
                                                 : "barrier",
                   mrd_strerror(code), held);
@@ -463,12 +464,25 @@ static void step_coordinator(struct agent *a, mrd_boot_ns now_ns)
     }
 }
 
+/*
+ * While a renewal is on its way, which takes a round trip or two, what a failover or a move
+ * waits for must not queue behind it. Nothing else overlaps: sessions open one step at a time.
+ */
+static struct flight *free_region_flight(struct agent *a)
+{
+    if (a->region_flight.id == 0) {
+        return &a->region_flight;
+    }
+    return a->region.pending_seq != 0 && a->duty_flight.id == 0 ? &a->duty_flight : NULL;
+}
+
 static void step_region(struct agent *a)
 {
+    struct flight *f = free_region_flight(a);
     mrd_boot_ns sent_before = a->region.last_sent_ns;
     /* Read here, so that the renewal's time is certainly before it is sent. */
     mrd_boot_ns now_ns = clock_boot_ns();
-    if (a->region_flight.id != 0 || now_ns < a->region_flight.again_ns || a->store_full ||
+    if (f == NULL || now_ns < f->again_ns || a->store_full ||
         raft_node_leader(a->raft) == MRD_REGION_NONE) {
         return;
     }
@@ -478,7 +492,7 @@ static void step_region(struct agent *a)
         if (a->pg != NULL && a->region.last_sent_ns != sent_before) {
             pgwork_canary_used(a->pg);
         }
-        fly(a, &a->region_flight, now_ns);
+        fly(a, f, now_ns);
     }
 }
 
@@ -497,6 +511,7 @@ static void decide(struct agent *a, mrd_boot_ns now_ns)
     a->dirty = false;
     flight_check(a, &a->barrier, now_ns);
     flight_check(a, &a->region_flight, now_ns);
+    flight_check(a, &a->duty_flight, now_ns);
     flight_check(a, &a->coordinator_flight, now_ns);
     fill_report(a);
     if (changed || now_ns - a->published_ns >= PUBLISH_NS) {

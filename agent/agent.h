@@ -65,7 +65,7 @@ struct agent {
     struct mrd_snapshot snapshot; /* last published */
     struct mrd_proposal proposal; /* scratch of a step */
     uint8_t *encoded;             /* MRD_TXN_MAX bytes, scratch of a proposal */
-    struct flight region_flight, coordinator_flight, barrier;
+    struct flight region_flight, duty_flight, coordinator_flight, barrier;
     bool caught_up; /* our store holds everything committed before this process began */
     uint64_t last_flight;
 

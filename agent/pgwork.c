@@ -465,9 +465,21 @@ static void on_status(void *ctx, PGresult *res, const char *error)
     log_failure(&w->status_log, "agent_status", error != NULL ? error : "no row");
 }
 
+/* A failover waits for our word that a stream is closed. */
+static bool refusal_waits(struct pgwork *w)
+{
+    for (unsigned i = 0; i < w->config->region_count; i++) {
+        const struct mrd_peer_report *p = peer_of(w, (int)i);
+        if (w->refuse_since_ns[i] != 0 && p != NULL && !p->refused) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void ask_status(struct pgwork *w, mrd_boot_ns now_ns)
 {
-    w->status_next_ns = now_ns + STATUS_NS;
+    w->status_next_ns = now_ns + (refusal_waits(w) ? 0 : STATUS_NS);
     w->status_sent_ns = clock_boot_ns();
     w->status_busy = pglink_query(w->status, "SELECT meridian.agent_status()", 0, NULL,
                                   STATUS_MS, on_status, w) == 0;

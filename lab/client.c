@@ -299,14 +299,16 @@ static void note_accepted(struct lab_client *c, uint64_t began_us)
 {
     struct lab_load *l = c->load;
     struct lab_track *t = &l->tracks[c->class][c->class == LAB_ORDERS ? c->region : 0];
-    uint64_t now = lab_now_us();
-    uint64_t took = now - began_us;
+    uint64_t now, took;
     unsigned bucket = 0;
 
+    /* The clock is read under the lock: clients of one track must not overtake each other. */
+    pthread_mutex_lock(&l->mutex);
+    now = lab_now_us();
+    took = now - began_us;
     while (bucket + 1 < LAB_LATENCY_BUCKETS && took >= (100ull << bucket)) {
         bucket++;
     }
-    pthread_mutex_lock(&l->mutex);
     if (t->accepted > 0 && now - t->last_us > t->gap_us) {
         t->gap_us = now - t->last_us;
         t->gap_began_wall_ms = wall_ms() - t->gap_us / 1000;

@@ -60,6 +60,7 @@
 #include "apply.h"
 
 #define NAP_MS 50				/* between looks at the orders while idle */
+#define SPARE_MS 30000 /* a connection made ready for a failover is kept that long */
 #define REPORT_EVERY_MS 500		/* feedback without news */
 #define FLUSH_AFTER_MS 5		/* of a stream that does not fall silent */
 #define BACKLOG_MS 500			/* so far behind nobody waits for our word yet, ... */
@@ -105,6 +106,13 @@ typedef struct Forward
 
 static int	forward_count;
 static Forward forwards[MRD_REGIONS_MAX];
+
+/* A second connection, made ready before it is needed */
+static char *stream_conninfo;
+static PGconn *spare;
+static PostgresPollingStatusType spare_poll;
+static TimestampTz spare_until;
+static int	refused_seen;
 
 static const struct mrd_snapshot *present;	/* as of the last begin or commit */
 static bool streaming;			/* orders are heeded between messages */
@@ -1065,15 +1073,68 @@ forwards_changed(const struct mrd_snapshot *s)
 {
 	const char *names[MRD_REGIONS_MAX];
 	int			n = forward_list(s, names);
+	int			via = mrd_snapshot_region(s, meridian_apply.origin);
 
-	if (n != forward_count)
-		return true;
 	for (int i = 0; i < n; i++)
 	{
 		if (forward_of(names[i]) == NULL)
 			return true;
 	}
+
+	/*
+	 * One that is over may stay in the connection, since to connect again is
+	 * dear, until somebody else takes that region's changes.
+	 */
+	for (int i = 0; i < forward_count; i++)
+	{
+		int			r = mrd_snapshot_region(s, forwards[i].region);
+
+		if (r < 0 || s->regions[r].stream == MRD_STREAM_RUN ||
+			(s->regions[r].stream == MRD_STREAM_FORWARD && s->regions[r].via != via))
+			return true;
+	}
 	return false;
+}
+
+static int
+count_refused(const struct mrd_snapshot *s)
+{
+	int			n = 0;
+
+	for (int i = 0; i < s->region_count; i++)
+		n += s->regions[i].stream == MRD_STREAM_REFUSE || s->regions[i].stream == MRD_STREAM_FORWARD;
+	return n;
+}
+
+static void
+drop_spare(void)
+{
+	if (spare != NULL)
+		PQfinish(spare);
+	spare = NULL;
+}
+
+/*
+ * When a region is shut out, its tail may soon have to come by way of the one
+ * we are connected to, and its changes and acknowledgements would stand still
+ * for as long as it takes to connect again.  So a second connection is made
+ * ready while the control plane still decides.
+ */
+static void
+prepare_spare(const struct mrd_snapshot *s)
+{
+	int			refused = count_refused(s);
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (refused > refused_seen && spare == NULL && stream_conninfo != NULL)
+	{
+		spare = meridian_link_begin(stream_conninfo, true);
+		spare_poll = PGRES_POLLING_WRITING;
+		spare_until = TimestampTzPlusMilliseconds(now, SPARE_MS);
+	}
+	refused_seen = refused;
+	if (spare != NULL && now > spare_until)
+		drop_spare();
 }
 
 static void
@@ -1083,6 +1144,7 @@ look_at_orders(void)
 
 	if (s == NULL)
 		return;
+	prepare_spare(s);
 	if (present_order(s) != MRD_STREAM_RUN)
 		leave = true;
 	else if (!meridian_apply.xact.open && forwards_changed(s))
@@ -1135,6 +1197,8 @@ stream(void)
 	while (!leave && !reconnect)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (spare != NULL)
+			meridian_link_advance(spare, &spare_poll);
 		if (!read_one())
 			idle(waits++ > 0);
 		else
@@ -1303,6 +1367,24 @@ take_origin(const char *name)
 	return id;
 }
 
+/* Take the spare connection when there is one that may still come to something. */
+static void
+open_link(const char *conninfo)
+{
+	PGconn	   *ready = spare;
+
+	if (ready != NULL && strcmp(conninfo, stream_conninfo) == 0 &&
+		PQstatus(ready) != CONNECTION_BAD)
+	{
+		spare = NULL;
+		meridian_link_finish(ready, spare_poll);
+		meridian_apply.conn = ready;
+		return;
+	}
+	drop_spare();
+	meridian_apply.conn = meridian_link_open(conninfo, true);
+}
+
 static void
 connect_stream(void)
 {
@@ -1323,7 +1405,7 @@ connect_stream(void)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(message_context);
 
-	meridian_apply.conn = meridian_link_open(conninfo, true);
+	open_link(conninfo);
 	have_slot = find_slot(slot, &confirmed);
 	if (own_origin == InvalidRepOriginId)
 	{
@@ -1334,7 +1416,9 @@ connect_stream(void)
 		MemoryContextSwitchTo(message_context);
 		have_slot = find_slot(slot, &confirmed);
 	}
-	pfree(conninfo);
+	if (stream_conninfo != NULL)
+		pfree(stream_conninfo);
+	stream_conninfo = conninfo;
 	if (!have_slot)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -1367,6 +1451,7 @@ static void
 on_exit_worker(int code, Datum arg)
 {
 	disconnect();
+	drop_spare();
 	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
 	if (meridian_apply.stream->pid == MyProcPid)
 		meridian_apply.stream->pid = 0;

@@ -53,6 +53,9 @@ extern void meridian_apply_count(const char *schema_name, const char *table_name
 								 const char *kind);
 
 /* link.c: errors are ereport()ed with class 08 */
+extern PGconn *meridian_link_begin(const char *conninfo, bool replication);
+extern void meridian_link_advance(PGconn *conn, PostgresPollingStatusType *poll);
+extern void meridian_link_finish(PGconn *conn, PostgresPollingStatusType poll);
 extern PGconn *meridian_link_open(const char *conninfo, bool replication);
 extern PGresult *meridian_link_exec(PGconn *conn, const char *command, ExecStatusType expected);
 extern char *meridian_link_conninfo(const char *region);

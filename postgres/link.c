@@ -27,6 +27,8 @@
 
 #define CONNECT_TIMEOUT_MS 5000
 #define WAKE_MS 50				/* to see whether the order has changed */
+#define BUSY_TRIES 10
+#define OBJECT_IN_USE "55006"
 
 /*
  * Text values must mean the same at both ends.  The walsender must outlast a
@@ -73,8 +75,9 @@ fail_connect(PGconn *conn, const char *why)
 			 errmsg("could not reach region \"%s\": %s", meridian_apply.origin, text)));
 }
 
+/* Begin to connect, without waiting. */
 PGconn *
-meridian_link_open(const char *conninfo, bool replication)
+meridian_link_begin(const char *conninfo, bool replication)
 {
 	char		name[NAMEDATALEN];
 	const char *keys[] = {"dbname", "replication", "application_name", "client_encoding",
@@ -82,26 +85,61 @@ meridian_link_open(const char *conninfo, bool replication)
 	"tcp_user_timeout", NULL};
 	const char *values[] = {conninfo, replication ? "database" : "false", name,
 		GetDatabaseEncodingName(), SESSION_OPTIONS, "1", "5", "3", "3", "15000", NULL};
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CONNECT_TIMEOUT_MS);
-	PostgresPollingStatusType poll = PGRES_POLLING_WRITING;
 	PGconn	   *conn;
 
 	meridian_stream_name(meridian_region, name, sizeof(name));
 	conn = PQconnectStartParams(keys, values, 1);
 	if (conn == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	while (PQstatus(conn) != CONNECTION_BAD && poll != PGRES_POLLING_OK)
+	return conn;
+}
+
+static int
+events_of(PostgresPollingStatusType poll)
+{
+	return poll == PGRES_POLLING_READING ? WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE;
+}
+
+static bool
+connecting(PGconn *conn, PostgresPollingStatusType poll)
+{
+	return PQstatus(conn) != CONNECTION_BAD && poll != PGRES_POLLING_OK &&
+		poll != PGRES_POLLING_FAILED;
+}
+
+/* Go on connecting as far as it goes without waiting. */
+void
+meridian_link_advance(PGconn *conn, PostgresPollingStatusType *poll)
+{
+	while (connecting(conn, *poll) &&
+		   (WaitLatchOrSocket(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | events_of(*poll),
+							  PQsocket(conn), 0, PG_WAIT_EXTENSION) & events_of(*poll)) != 0)
+		*poll = PQconnectPoll(conn);
+}
+
+/* Wait until it is connected; an ERROR, and no connection any more, when it cannot be. */
+void
+meridian_link_finish(PGconn *conn, PostgresPollingStatusType poll)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CONNECT_TIMEOUT_MS);
+
+	while (connecting(conn, poll))
 	{
-		if (poll == PGRES_POLLING_FAILED)
-			break;
 		if (GetCurrentTimestamp() > until)
 			fail_connect(conn, "it took too long to connect");
-		meridian_link_wait(conn, poll == PGRES_POLLING_READING ? WL_SOCKET_READABLE :
-						   WL_SOCKET_WRITEABLE, WAKE_MS);
-		poll = PQconnectPoll(conn);
+		meridian_link_wait(conn, events_of(poll), WAKE_MS);
+		meridian_link_advance(conn, &poll);
 	}
 	if (PQstatus(conn) != CONNECTION_OK)
 		fail_connect(conn, NULL);
+}
+
+PGconn *
+meridian_link_open(const char *conninfo, bool replication)
+{
+	PGconn	   *conn = meridian_link_begin(conninfo, replication);
+
+	meridian_link_finish(conn, PGRES_POLLING_WRITING);
 	return conn;
 }
 
@@ -117,14 +155,29 @@ next_result(PGconn *conn)
 	return PQgetResult(conn);
 }
 
-/* Run one command; expected is the status that means success. */
+/*
+ * Run one command; expected is the status that means success.  While a slot is
+ * still held by the connection before this one, which ends as we speak, the
+ * command is tried again.
+ */
 PGresult *
 meridian_link_exec(PGconn *conn, const char *command, ExecStatusType expected)
 {
 	PGresult   *res = NULL;
 
-	if (PQsendQuery(conn, command))
-		res = next_result(conn);
+	for (int tries = 0; tries < BUSY_TRIES; tries++)
+	{
+		const char *state;
+
+		res = PQsendQuery(conn, command) ? next_result(conn) : NULL;
+		state = res == NULL ? NULL : PQresultErrorField(res, PG_DIAG_SQLSTATE);
+		if (state == NULL || strcmp(state, OBJECT_IN_USE) != 0 || tries + 1 == BUSY_TRIES)
+			break;
+		do
+			PQclear(res);
+		while ((res = next_result(conn)) != NULL);
+		pg_usleep(20000L);
+	}
 	if (res == NULL || PQresultStatus(res) != expected)
 	{
 		char	   *text = res == NULL ? link_error(conn) : pchomp(PQresultErrorMessage(res));
