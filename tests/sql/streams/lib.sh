@@ -4,10 +4,18 @@
 set -u
 ROOT=$(mktemp -d /tmp/pgstream-XXXXXX)
 chmod 755 "$ROOT"
-PORT_us=${PORT_BASE:-54450} PORT_eu=$((${PORT_BASE:-54450} + 1)) PORT_ap=$((${PORT_BASE:-54450} + 2))
+# Runs beside each other take other ports: a directory is the claim to three of them.
+PORT_BASE=
+for base in $(seq 54450 3 54495); do
+    claim=/tmp/meridian-streams-ports-$base
+    if [ -e "$claim/pid" ] && ! kill -0 "$(cat "$claim/pid")" 2>/dev/null; then rm -rf "$claim"; fi
+    if mkdir "$claim" 2>/dev/null; then echo $$ >"$claim/pid"; PORT_BASE=$base; break; fi
+done
+[ -n "$PORT_BASE" ] || { echo "no free ports" >&2; exit 1; }
+PORT_us=$PORT_BASE PORT_eu=$((PORT_BASE + 1)) PORT_ap=$((PORT_BASE + 2))
 REGIONS=()
 declare -A LEASE ORDER PART
-cleanup() { for r in "${REGIONS[@]}"; do pg_stop "$ROOT/$r" immediate || true; done; rm -rf "$ROOT"; }
+cleanup() { for r in "${REGIONS[@]}"; do pg_stop "$ROOT/$r" immediate || true; done; rm -rf "$ROOT" "$claim"; }
 trap cleanup EXIT
 trap 'exit 1' INT TERM
 
