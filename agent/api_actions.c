@@ -63,7 +63,7 @@ static void on_moved(void *ctx, int code, uint64_t revision)
         api_refuse(r, MHD_HTTP_CONFLICT, "the state changed while the move was asked for",
                    "Look at it again and repeat the request.");
     } else if (code == MRD_ETIMEDOUT) {
-        api_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, "it is not known whether the move began",
+        api_refuse(r, MHD_HTTP_GATEWAY_TIMEOUT, "it is not known whether the move began",
                    "See: meridian moves.");
     } else {
         no_store(r);

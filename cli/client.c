@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define RUN_SOCKET "/run/meridian/agent.sock"
@@ -153,6 +154,9 @@ static size_t collect(char *data, size_t size, size_t n, void *to)
 }
 
 /** What a transfer gave. @status 0: nobody answered, and @why says so. */
+#define RETRIES 12 /* 5 s in all */
+#define RETRY_MS 400
+
 struct outcome {
     long status;
     json_t *json; /* NULL when the answer was none */
@@ -220,6 +224,23 @@ static int nobody(const char *socket, const char *why)
 }
 
 /** The first region of the lab that answers; fills @socket with the last one tried. */
+/*
+ * 503 means that nothing was done, as while the store changes its leader, which takes a second
+ * or two and follows every move of many homes: a request is worth repeating.
+ */
+static struct outcome persist(const char *socket, const char *path, const char *body)
+{
+    struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
+    struct outcome out = transfer(socket, path, body);
+
+    for (int i = 0; i < RETRIES && body != NULL && out.status == 503; i++) {
+        json_decref(out.json);
+        nanosleep(&pause, NULL);
+        out = transfer(socket, path, body);
+    }
+    return out;
+}
+
 static struct outcome ask_lab(const struct cli_place *place, const json_t *lab,
                               const char *path, const char *body, const char **socket)
 {
@@ -233,7 +254,7 @@ static struct outcome ask_lab(const struct cli_place *place, const json_t *lab,
             continue;
         }
         *socket = cli_text(r, "agent_socket");
-        out = transfer(*socket, path, body);
+        out = persist(*socket, path, body);
         if (out.status != 0) {
             break;
         }
@@ -301,7 +322,7 @@ static int ask(const struct cli_place *place, const char *path, const char *body
 
     *ret = NULL;
     if (socket != NULL) {
-        out = transfer(socket, path, body);
+        out = persist(socket, path, body);
         return judge(place, &out, socket, quiet, ret);
     }
     lab = load_lab(place);
