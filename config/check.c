@@ -314,6 +314,17 @@ static void check_voters(struct conf_doc *doc)
     }
 }
 
+/* The map knows distances: measured round trips, or else places. Shares it does not know. */
+static void check_strategy(struct conf_doc *doc)
+{
+    const struct conf_node *n = conf_get(conf_get(doc->top, "routing"), "strategy");
+
+    if (n != NULL && !n->bad && doc->config.strategy != MRD_STRATEGY_LATENCY) {
+        conf_note(doc, n, "strategy \"%.20s\" is recorded, but clients are placed by nearness",
+                  n->text);
+    }
+}
+
 static void set_jurisdictions(struct conf_doc *doc)
 {
     const struct conf_node *n = conf_get(conf_get(doc->top, "data_governance"), "gdpr_regions");
@@ -353,6 +364,7 @@ void conf_check_regions(struct conf_doc *doc)
     }
     check_primary(doc);
     check_voters(doc);
+    check_strategy(doc);
     set_jurisdictions(doc);
 }
 

@@ -821,6 +821,24 @@ static void test_template_notes(void **state)
     }
 }
 
+/** A strategy that the map cannot follow yet is said to be without effect; latency is not. */
+static void test_strategy_note(void **state)
+{
+    bool found = false;
+    (void)state;
+    assert_int_equal(0, parse(WORLD "  routing: {strategy: weighted}\n"));
+    for (unsigned k = 0; k < config.note_count; k++) {
+        found = found ||
+                strstr(config.notes[k], "strategy \"weighted\" is recorded, but clients are "
+                                        "placed by nearness") != NULL;
+    }
+    assert_true(found);
+    load(SOURCE_ROOT "/examples/template.yaml");
+    for (unsigned k = 0; k < config.note_count; k++) {
+        assert_null(strstr(config.notes[k], "strategy \"latency\""));
+    }
+}
+
 static void test_shop(void **state)
 {
     (void)state;
@@ -1198,29 +1216,18 @@ static void test_no_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_yaml),
-        cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_regions),
-        cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_residency),
-        cmocka_unit_test(test_timing),
-        cmocka_unit_test(test_template),
-        cmocka_unit_test(test_template_notes),
-        cmocka_unit_test(test_shop),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_partitions),
-        cmocka_unit_test(test_country),
-        cmocka_unit_test(test_durations),
-        cmocka_unit_test(test_host_port),
-        cmocka_unit_test(test_meant),
-        cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_nul),
-        cmocka_unit_test(test_many_errors),
-        cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_yaml),           cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_values),         cmocka_unit_test(test_regions),
+        cmocka_unit_test(test_classes),        cmocka_unit_test(test_residency),
+        cmocka_unit_test(test_timing),         cmocka_unit_test(test_template),
+        cmocka_unit_test(test_template_notes), cmocka_unit_test(test_strategy_note),
+        cmocka_unit_test(test_shop),           cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_accepted),       cmocka_unit_test(test_partitions),
+        cmocka_unit_test(test_country),        cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_host_port),      cmocka_unit_test(test_meant),
+        cmocka_unit_test(test_hostile),        cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_many_errors),    cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_damaged),        cmocka_unit_test(test_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
