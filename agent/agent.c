@@ -407,6 +407,36 @@ static void hand_over(struct agent *a, mrd_boot_ns now_ns)
 
 /* ---- the round ---- */
 
+/*
+ * After a quick restart the last snapshot stands until we hold a lease again, so that nobody is
+ * refused for nothing: but only while our homes are still as it says. A quorum class may have
+ * been granted away in the meantime, without waiting for our lease.
+ */
+static bool may_hold(const struct agent *a, mrd_boot_ns now_ns)
+{
+    static struct mrd_snapshot fresh;
+
+    if (now_ns >= a->hold_until_ns) {
+        return false;
+    }
+    if (!a->caught_up) {
+        return true;
+    }
+    mrd_region_snapshot(&a->region, a->config, a->store, &a->local, now_ns, clock_wall_ms(),
+                        &fresh);
+    if (fresh.partition_count != a->snapshot.partition_count) {
+        return false;
+    }
+    for (unsigned i = 0; i < fresh.partition_count; i++) {
+        const struct mrd_authority *was = &a->snapshot.partitions[i].authority;
+        const struct mrd_authority *is = &fresh.partitions[i].authority;
+        if (was->region == a->self && (is->region != was->region || is->epoch != was->epoch)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void publish(struct agent *a, mrd_boot_ns now_ns)
 {
     bool held = a->region.deadline_ns > now_ns;
@@ -416,7 +446,7 @@ static void publish(struct agent *a, mrd_boot_ns now_ns)
                   a->region.session);
     }
     if (a->hold_until_ns != 0) {
-        if (!held && now_ns < a->hold_until_ns) {
+        if (!held && may_hold(a, now_ns)) {
             return;
         }
         a->hold_until_ns = 0;

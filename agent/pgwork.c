@@ -433,7 +433,11 @@ static void take_status(struct pgwork *w, const json_t *all)
     {
         int p = json_partition(w, row);
         if (p >= 0) {
-            w->local->opened_epoch[p] = json_u64(row, "opened_epoch");
+            /* An answer may be older than a promotion of ours. */
+            uint64_t opened = json_u64(row, "opened_epoch");
+            if (opened > w->local->opened_epoch[p]) {
+                w->local->opened_epoch[p] = opened;
+            }
             w->local->first_write_ms[p] = json_u64(row, "first_write_ms");
         }
     }

@@ -19,7 +19,8 @@
  * Before each transaction, and again before its commit, the worker looks at the
  * snapshot: its own region's lease (without one it pauses, connected), its own
  * order, and the authority of every partition that the transaction was stamped
- * for.  A fenced worker makes its last position durable before it reports that
+ * for: whether it counts, and whether all that counts of the epochs before it is
+ * here.  A fenced worker makes its last position durable before it reports that
  * it refuses, because cuts are decided on that report.
  *
  * No error skips a change.  The worker ends, the launcher starts another one,
@@ -60,12 +61,13 @@
 #include "apply.h"
 
 #define NAP_MS 50				/* between looks at the orders while idle */
-#define SPARE_MS 30000 /* a connection made ready for a failover is kept that long */
 #define REPORT_EVERY_MS 500		/* feedback without news */
 #define FLUSH_AFTER_MS 5		/* of a stream that does not fall silent */
 #define BACKLOG_MS 500			/* so far behind nobody waits for our word yet, ... */
 #define BACKLOG_FLUSH_MS 1000	/* ... and the WAL writer may flush for us this long */
 #define FULL_IMAGES_FOR 100		/* accepted transactions after which they are not asked for again */
+#define SPARE_WAIT_MS 10000		/* for a spare connection, when nothing presses */
+#define SAY_WHY_MS 1000			/* a wait that long is worth a word in links */
 #define SILENT_MS 15000			/* no byte for so long: the link is dead */
 
 MeridianApply meridian_apply;
@@ -77,6 +79,7 @@ static struct ZSTD_DCtx_s *decompressor;
 static MemoryContext message_context;
 static StringInfoData feedback;
 
+static char *conninfo;			/* as of the last connection */
 static RepOriginId own_origin;	/* of the region we are connected to */
 static RepOriginId session_origin;	/* set up now */
 
@@ -107,14 +110,8 @@ typedef struct Forward
 static int	forward_count;
 static Forward forwards[MRD_REGIONS_MAX];
 
-/* A second connection, made ready before it is needed */
-static char *stream_conninfo;
-static PGconn *spare;
-static PostgresPollingStatusType spare_poll;
-static TimestampTz spare_until;
-static int	refused_seen;
-
 static const struct mrd_snapshot *present;	/* as of the last begin or commit */
+static TimestampTz began;		/* this stream */
 static bool streaming;			/* orders are heeded between messages */
 static bool leave;				/* fenced or re-ordered: stop after this message */
 static bool reconnect;			/* connect again, with other options */
@@ -154,6 +151,7 @@ report_state(MeridianStreamState state)
 }
 
 static void send_feedback(void);
+static bool forwards_changed(const struct mrd_snapshot *s);
 
 /*
  * Wait until the region's own lease lets us apply; the snapshot that says so.
@@ -183,6 +181,20 @@ may_go_on(void)
 	}
 }
 
+static int
+partition_of(const struct mrd_snapshot *s, const MeridianWireStampEntry *stamp)
+{
+	int			class = mrd_snapshot_class(s, stamp->class_name);
+	int			n = class < 0 ? -1 : mrd_snapshot_partition(s, class, stamp->partition);
+
+	if (n < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("partition %s/%s is not known here yet", stamp->class_name,
+						stamp->partition)));
+	return n;
+}
+
 /* What the authorities in s say of the transaction's stamps, the worst of all. */
 static enum mrd_accept
 verdict(const struct mrd_snapshot *s)
@@ -196,17 +208,9 @@ verdict(const struct mrd_snapshot *s)
 				 errmsg("region \"%s\" is not in the snapshot", meridian_apply.xact.origin)));
 	for (int i = 0; i < meridian_apply.xact.stamps.count; i++)
 	{
-		int			class = mrd_snapshot_class(s, meridian_apply.xact.stamps.entries[i].class_name);
-		int			n = class < 0 ? -1 :
-		mrd_snapshot_partition(s, class, meridian_apply.xact.stamps.entries[i].partition);
+		int			n = partition_of(s, &meridian_apply.xact.stamps.entries[i]);
 		enum mrd_accept a;
 
-		if (n < 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("partition %s/%s is not known here yet",
-							meridian_apply.xact.stamps.entries[i].class_name,
-							meridian_apply.xact.stamps.entries[i].partition)));
 		a = mrd_authority_accepts(&s->partitions[n].authority, (mrd_region) region,
 								  meridian_apply.xact.stamps.entries[i].epoch,
 								  meridian_apply.xact.lsn);
@@ -596,10 +600,86 @@ on_begin(void)
 		turn_to_tail();
 }
 
+/* Our positions of all regions, by index in s; 0 where there never was a stream. */
+static void
+positions(const struct mrd_snapshot *s, mrd_lsn ret[MRD_REGIONS_MAX])
+{
+	for (int i = 0; i < MRD_REGIONS_MAX; i++)
+	{
+		Forward    *f = i < s->region_count ? forward_of(s->regions[i].name) : NULL;
+
+		ret[i] = i < s->region_count ? meridian_stream_applied(s->regions[i].name) : 0;
+		if (f != NULL)
+			ret[i] = Max(ret[i], f->done_lsn);
+	}
+}
+
+/* Is all here that the transaction's epochs begin from? */
+static bool
+past_is_here(const struct mrd_snapshot *s)
+{
+	MeridianWireStamp *all = &meridian_apply.xact.stamps;
+	int			origin = mrd_snapshot_region(s, meridian_apply.xact.origin);
+	mrd_lsn		applied[MRD_REGIONS_MAX];
+	bool		known = false;
+
+	for (int i = 0; i < all->count; i++)
+	{
+		const struct mrd_authority *a = &s->partitions[partition_of(s, &all->entries[i])].authority;
+
+		if (a->history_count == 0 && all->entries[i].epoch <= a->epoch)
+			continue;			/* the usual case, for nothing */
+		if (!known)
+			positions(s, applied);
+		known = true;
+		if (!mrd_authority_complete(a, s->self, (mrd_region) origin, all->entries[i].epoch, applied))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A new home's first changes may be here before the last ones of the home
+ * before it, which come another way: wait for those.  They may also be meant to
+ * come by this very stream, started anew.  false: this transaction must end here.
+ */
+static bool
+wait_for_past(void)
+{
+	TimestampTz since = GetCurrentTimestamp();
+
+	if (dirty_since != 0)
+		flush_and_report();		/* of what came before */
+	while (!past_is_here(present))
+	{
+		present = may_go_on();
+		if (present == NULL)
+			return false;
+		if (forwards_changed(present))
+		{
+			reconnect = true;
+			return false;
+		}
+		if (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), SAY_WHY_MS) &&
+			meridian_apply.stream->state != MERIDIAN_STREAM_WAITING)
+			meridian_stream_state(meridian_apply.stream, MERIDIAN_STREAM_WAITING,
+								  "changes that an earlier home made are not here yet");
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (TimestampDifferenceExceeds(last_report, GetCurrentTimestamp(), REPORT_EVERY_MS))
+			send_feedback();
+	}
+	report_state(MERIDIAN_STREAM_RUNNING);
+	return true;
+}
+
 static void
 on_stamp(void)
 {
 	static MeridianWireStamp more;
+	enum mrd_accept accept;
 	MeridianWireStamp *all = &meridian_apply.xact.stamps;
 	int			rc = meridian_wire_read_stamp(msg.payload, msg.payload_len, &more);
 
@@ -610,7 +690,14 @@ on_stamp(void)
 						mrd_strerror(rc))));
 	memcpy(&all->entries[all->count], more.entries, sizeof(more.entries[0]) * (size_t) more.count);
 	all->count += more.count;
-	switch (verdict(present))
+	accept = verdict(present);
+	if (accept == MRD_ACCEPT && !meridian_apply.xact.tail && !past_is_here(present))
+	{
+		if (!wait_for_past())
+			return;
+		accept = verdict(present);
+	}
+	switch (accept)
 	{
 		case MRD_ACCEPT:
 			if (meridian_apply.xact.started)
@@ -1073,68 +1160,45 @@ forwards_changed(const struct mrd_snapshot *s)
 {
 	const char *names[MRD_REGIONS_MAX];
 	int			n = forward_list(s, names);
-	int			via = mrd_snapshot_region(s, meridian_apply.origin);
 
+	if (n != forward_count)
+		return true;
 	for (int i = 0; i < n; i++)
 	{
 		if (forward_of(names[i]) == NULL)
 			return true;
 	}
-
-	/*
-	 * One that is over may stay in the connection, since to connect again is
-	 * dear, until somebody else takes that region's changes.
-	 */
-	for (int i = 0; i < forward_count; i++)
-	{
-		int			r = mrd_snapshot_region(s, forwards[i].region);
-
-		if (r < 0 || s->regions[r].stream == MRD_STREAM_RUN ||
-			(s->regions[r].stream == MRD_STREAM_FORWARD && s->regions[r].via != via))
-			return true;
-	}
 	return false;
 }
 
-static int
-count_refused(const struct mrd_snapshot *s)
-{
-	int			n = 0;
-
-	for (int i = 0; i < s->region_count; i++)
-		n += s->regions[i].stream == MRD_STREAM_REFUSE || s->regions[i].stream == MRD_STREAM_FORWARD;
-	return n;
-}
-
-static void
-drop_spare(void)
-{
-	if (spare != NULL)
-		PQfinish(spare);
-	spare = NULL;
-}
-
 /*
- * When a region is shut out, its tail may soon have to come by way of the one
- * we are connected to, and its changes and acknowledgements would stand still
- * for as long as it takes to connect again.  So a second connection is made
- * ready while the control plane still decides.
+ * Must we connect again at once?  An origin that is not forwarded any more but
+ * refused sends nothing, so that can wait for a spare connection: a pause in
+ * this stream is a pause for those who commit at its home.
  */
-static void
-prepare_spare(const struct mrd_snapshot *s)
+static bool
+forwards_press(const struct mrd_snapshot *s)
 {
-	int			refused = count_refused(s);
-	TimestampTz now = GetCurrentTimestamp();
+	const char *names[MRD_REGIONS_MAX];
+	int			wanted = forward_list(s, names);
 
-	if (refused > refused_seen && spare == NULL && stream_conninfo != NULL)
+	if (meridian_link_has_spare() ||
+		TimestampDifferenceExceeds(began, GetCurrentTimestamp(), SPARE_WAIT_MS))
+		return true;
+	for (int i = 0; i < wanted; i++)
 	{
-		spare = meridian_link_begin(stream_conninfo, true);
-		spare_poll = PGRES_POLLING_WRITING;
-		spare_until = TimestampTzPlusMilliseconds(now, SPARE_MS);
+		if (forward_of(names[i]) == NULL)
+			return true;
 	}
-	refused_seen = refused;
-	if (spare != NULL && now > spare_until)
-		drop_spare();
+	for (int i = 0; i < forward_count; i++)
+	{
+		int			n = mrd_snapshot_region(s, forwards[i].region);
+
+		if (n < 0 || (s->regions[n].stream != MRD_STREAM_FORWARD &&
+					  s->regions[n].stream != MRD_STREAM_REFUSE))
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -1144,10 +1208,9 @@ look_at_orders(void)
 
 	if (s == NULL)
 		return;
-	prepare_spare(s);
 	if (present_order(s) != MRD_STREAM_RUN)
 		leave = true;
-	else if (!meridian_apply.xact.open && forwards_changed(s))
+	else if (!meridian_apply.xact.open && forwards_changed(s) && forwards_press(s))
 		reconnect = true;
 	else if (!meridian_apply.xact.open && mrd_may_apply(s, meridian_boot_ns()))
 		report_state(MERIDIAN_STREAM_RUNNING);
@@ -1193,12 +1256,11 @@ stream(void)
 
 	leave = reconnect = false;
 	streaming = true;
+	began = GetCurrentTimestamp();
 	last_heard = last_report = GetCurrentTimestamp();
 	while (!leave && !reconnect)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (spare != NULL)
-			meridian_link_advance(spare, &spare_poll);
 		if (!read_one())
 			idle(waits++ > 0);
 		else
@@ -1210,6 +1272,7 @@ stream(void)
 		{
 			look_at_orders();
 			follow_wal_writer();
+			meridian_link_tend_spare(conninfo);
 			looked = GetCurrentTimestamp();
 		}
 	}
@@ -1367,46 +1430,27 @@ take_origin(const char *name)
 	return id;
 }
 
-/* Take the spare connection when there is one that may still come to something. */
 static void
-open_link(const char *conninfo)
+connect_stream(const char *slot)
 {
-	PGconn	   *ready = spare;
-
-	if (ready != NULL && strcmp(conninfo, stream_conninfo) == 0 &&
-		PQstatus(ready) != CONNECTION_BAD)
-	{
-		spare = NULL;
-		meridian_link_finish(ready, spare_poll);
-		meridian_apply.conn = ready;
-		return;
-	}
-	drop_spare();
-	meridian_apply.conn = meridian_link_open(conninfo, true);
-}
-
-static void
-connect_stream(void)
-{
-	char		slot[NAMEDATALEN];
 	char		name[NAMEDATALEN];
-	char	   *conninfo;
-	XLogRecPtr	confirmed = InvalidXLogRecPtr;
 	bool		have_slot;
 
-	meridian_stream_name(meridian_region, slot, sizeof(slot));
+	discard_lsn = InvalidXLogRecPtr;
 	meridian_stream_name(meridian_apply.origin, name, sizeof(name));
 	report_state(MERIDIAN_STREAM_CONNECTING);
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	if (conninfo != NULL)
+		pfree(conninfo);
 	conninfo = MemoryContextStrdup(TopMemoryContext, meridian_link_conninfo(meridian_apply.origin));
 	own_origin = take_origin(name);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(message_context);
 
-	open_link(conninfo);
-	have_slot = find_slot(slot, &confirmed);
+	meridian_apply.conn = meridian_link_open(conninfo, true);
+	have_slot = find_slot(slot, &discard_lsn);
 	if (own_origin == InvalidRepOriginId)
 	{
 		meridian_join(&meridian_apply, conninfo, slot);
@@ -1414,18 +1458,20 @@ connect_stream(void)
 		own_origin = take_origin(name);
 		CommitTransactionCommand();
 		MemoryContextSwitchTo(message_context);
-		have_slot = find_slot(slot, &confirmed);
+		have_slot = find_slot(slot, &discard_lsn);
 	}
-	if (stream_conninfo != NULL)
-		pfree(stream_conninfo);
-	stream_conninfo = conninfo;
 	if (!have_slot)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("region \"%s\" no longer has what this region lacks: slot \"%s\" is gone",
 						meridian_apply.origin, slot),
 				 errhint("Copy it anew with: SELECT meridian.copy_again('%s').", meridian_apply.origin)));
+}
 
+/* On a new connection, or on the spare with the slot as the stream before left it. */
+static void
+begin_stream(const char *slot)
+{
 	reset_stream();
 	StartTransactionCommand();
 	begin_forwards();
@@ -1433,10 +1479,21 @@ connect_stream(void)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(message_context);
 	done_lsn = durable_lsn = replorigin_session_get_progress(true);
-	discard_lsn = frame_lsn = confirmed;
+	frame_lsn = discard_lsn;
 	server_lsn = InvalidXLogRecPtr;
 	start_streaming(slot);
 	publish_positions();
+}
+
+/*
+ * Another stream is wanted: on the spare connection if there is one, since a
+ * commit at a home that was just promoted may wait for it.
+ */
+static void
+change_over(void)
+{
+	send_feedback();			/* somebody may wait for what stop() made durable */
+	meridian_apply.conn = meridian_link_change_over(meridian_apply.conn);
 }
 
 static void
@@ -1451,7 +1508,6 @@ static void
 on_exit_worker(int code, Datum arg)
 {
 	disconnect();
-	drop_spare();
 	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
 	if (meridian_apply.stream->pid == MyProcPid)
 		meridian_apply.stream->pid = 0;
@@ -1536,13 +1592,21 @@ prepare_worker(void)
 static void
 run(void)
 {
+	char		slot[NAMEDATALEN];
+
 	prepare_worker();
+	meridian_stream_name(meridian_region, slot, sizeof(slot));
 	while (!leave)
 	{
-		connect_stream();
+		if (meridian_apply.conn == NULL)
+			connect_stream(slot);
+		begin_stream(slot);
 		stream();
 		stop();
-		disconnect();
+		if (leave)
+			disconnect();
+		else
+			change_over();
 	}
 }
 

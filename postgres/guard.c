@@ -533,7 +533,7 @@ in_doubt(const Touch *t)
 
 	if (t->subid == InvalidSubTransactionId || !t->quorum)
 		return false;
-	s = guard_snapshot();
+	s = meridian_snapshot();	/* not guard_snapshot(): an ERROR here would be a PANIC */
 	p = partition_index(s, t->slot->class_name, t->slot->partition);
 	return p < 0 || s->partitions[p].authority.epoch != t->epoch;
 }

@@ -27,8 +27,8 @@
 
 #define CONNECT_TIMEOUT_MS 5000
 #define WAKE_MS 50				/* to see whether the order has changed */
-#define BUSY_TRIES 10
-#define OBJECT_IN_USE "55006"
+#define END_COPY_TIMEOUT_MS 3000	/* connecting anew does not take longer */
+#define SPARE_EVERY_MS 2000		/* between tries to have one */
 
 /*
  * Text values must mean the same at both ends.  The walsender must outlast a
@@ -75,9 +75,8 @@ fail_connect(PGconn *conn, const char *why)
 			 errmsg("could not reach region \"%s\": %s", meridian_apply.origin, text)));
 }
 
-/* Begin to connect, without waiting. */
-PGconn *
-meridian_link_begin(const char *conninfo, bool replication)
+static PGconn *
+link_start(const char *conninfo, bool replication)
 {
 	char		name[NAMEDATALEN];
 	const char *keys[] = {"dbname", "replication", "application_name", "client_encoding",
@@ -94,52 +93,25 @@ meridian_link_begin(const char *conninfo, bool replication)
 	return conn;
 }
 
-static int
-events_of(PostgresPollingStatusType poll)
-{
-	return poll == PGRES_POLLING_READING ? WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE;
-}
-
-static bool
-connecting(PGconn *conn, PostgresPollingStatusType poll)
-{
-	return PQstatus(conn) != CONNECTION_BAD && poll != PGRES_POLLING_OK &&
-		poll != PGRES_POLLING_FAILED;
-}
-
-/* Go on connecting as far as it goes without waiting. */
-void
-meridian_link_advance(PGconn *conn, PostgresPollingStatusType *poll)
-{
-	while (connecting(conn, *poll) &&
-		   (WaitLatchOrSocket(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | events_of(*poll),
-							  PQsocket(conn), 0, PG_WAIT_EXTENSION) & events_of(*poll)) != 0)
-		*poll = PQconnectPoll(conn);
-}
-
-/* Wait until it is connected; an ERROR, and no connection any more, when it cannot be. */
-void
-meridian_link_finish(PGconn *conn, PostgresPollingStatusType poll)
-{
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CONNECT_TIMEOUT_MS);
-
-	while (connecting(conn, poll))
-	{
-		if (GetCurrentTimestamp() > until)
-			fail_connect(conn, "it took too long to connect");
-		meridian_link_wait(conn, events_of(poll), WAKE_MS);
-		meridian_link_advance(conn, &poll);
-	}
-	if (PQstatus(conn) != CONNECTION_OK)
-		fail_connect(conn, NULL);
-}
-
 PGconn *
 meridian_link_open(const char *conninfo, bool replication)
 {
-	PGconn	   *conn = meridian_link_begin(conninfo, replication);
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CONNECT_TIMEOUT_MS);
+	PostgresPollingStatusType poll = PGRES_POLLING_WRITING;
+	PGconn	   *conn = link_start(conninfo, replication);
 
-	meridian_link_finish(conn, PGRES_POLLING_WRITING);
+	while (PQstatus(conn) != CONNECTION_BAD && poll != PGRES_POLLING_OK)
+	{
+		if (poll == PGRES_POLLING_FAILED)
+			break;
+		if (GetCurrentTimestamp() > until)
+			fail_connect(conn, "it took too long to connect");
+		meridian_link_wait(conn, poll == PGRES_POLLING_READING ? WL_SOCKET_READABLE :
+						   WL_SOCKET_WRITEABLE, WAKE_MS);
+		poll = PQconnectPoll(conn);
+	}
+	if (PQstatus(conn) != CONNECTION_OK)
+		fail_connect(conn, NULL);
 	return conn;
 }
 
@@ -155,29 +127,14 @@ next_result(PGconn *conn)
 	return PQgetResult(conn);
 }
 
-/*
- * Run one command; expected is the status that means success.  While a slot is
- * still held by the connection before this one, which ends as we speak, the
- * command is tried again.
- */
+/* Run one command; expected is the status that means success. */
 PGresult *
 meridian_link_exec(PGconn *conn, const char *command, ExecStatusType expected)
 {
 	PGresult   *res = NULL;
 
-	for (int tries = 0; tries < BUSY_TRIES; tries++)
-	{
-		const char *state;
-
-		res = PQsendQuery(conn, command) ? next_result(conn) : NULL;
-		state = res == NULL ? NULL : PQresultErrorField(res, PG_DIAG_SQLSTATE);
-		if (state == NULL || strcmp(state, OBJECT_IN_USE) != 0 || tries + 1 == BUSY_TRIES)
-			break;
-		do
-			PQclear(res);
-		while ((res = next_result(conn)) != NULL);
-		pg_usleep(20000L);
-	}
+	if (PQsendQuery(conn, command))
+		res = next_result(conn);
 	if (res == NULL || PQresultStatus(res) != expected)
 	{
 		char	   *text = res == NULL ? link_error(conn) : pchomp(PQresultErrorMessage(res));
@@ -235,5 +192,125 @@ meridian_link_conninfo(const char *region)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("region \"%s\" is not configured here yet", region),
 				 errhint("The agent calls meridian.configure().")));
+	return ret;
+}
+
+/*
+ * End a COPY in both directions.  What is still on its way is thrown away; when
+ * this returns true the other end has released the slot.
+ */
+static bool
+end_copy(PGconn *conn)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_COPY_TIMEOUT_MS);
+	PGresult   *res;
+	char	   *data;
+	int			len;
+
+	if (PQputCopyEnd(conn, NULL) <= 0 || PQflush(conn) < 0)
+		return false;
+	while ((len = PQgetCopyData(conn, &data, 1)) >= 0)
+	{
+		if (len > 0)
+		{
+			PQfreemem(data);
+			continue;
+		}
+		if (GetCurrentTimestamp() > until)
+			return false;
+		meridian_link_wait(conn, WL_SOCKET_READABLE, 100);
+		if (!PQconsumeInput(conn))
+			return false;
+	}
+	while ((res = next_result(conn)) != NULL)
+	{
+		ExecStatusType status = PQresultStatus(res);
+
+		PQclear(res);
+		if (status != PGRES_COMMAND_OK)
+			return false;
+	}
+	return PQstatus(conn) == CONNECTION_OK;
+}
+
+/* ----------------------------------------------------------------
+ * the spare
+ *
+ * A walsender streams once in its life, so another stream means another
+ * connection, and with TLS that is six round trips before the first command.
+ * During a failover a new home's first commits would wait for them.  So each
+ * worker keeps a second connection, ready but idle.
+ * ----------------------------------------------------------------
+ */
+
+static PGconn *spare;
+static PostgresPollingStatusType spare_poll;
+static TimestampTz spare_tried;
+
+static bool
+socket_ready(PGconn *conn, int event)
+{
+	return (WaitLatchOrSocket(NULL, event | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							  PQsocket(conn), 0, PG_WAIT_EXTENSION) & event) != 0;
+}
+
+static void
+spare_drop(void)
+{
+	PQfinish(spare);
+	spare = NULL;
+}
+
+/* Does what can be done about the spare without waiting; call regularly. */
+void
+meridian_link_tend_spare(const char *conninfo)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (spare == NULL)
+	{
+		if (!TimestampDifferenceExceeds(spare_tried, now, SPARE_EVERY_MS))
+			return;
+		spare = link_start(conninfo, true);
+		spare_tried = now;
+		spare_poll = PGRES_POLLING_WRITING;
+	}
+	else if (spare_poll == PGRES_POLLING_OK)
+	{
+		/* nothing is expected; its end may have come */
+		if (socket_ready(spare, WL_SOCKET_READABLE) && !PQconsumeInput(spare))
+			spare_drop();
+	}
+	else if (socket_ready(spare, spare_poll == PGRES_POLLING_READING ?
+						  WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE))
+		spare_poll = PQconnectPoll(spare);
+	else if (TimestampDifferenceExceeds(spare_tried, now, CONNECT_TIMEOUT_MS))
+		spare_drop();
+	if (spare != NULL && (PQstatus(spare) == CONNECTION_BAD || spare_poll == PGRES_POLLING_FAILED))
+		spare_drop();
+}
+
+bool
+meridian_link_has_spare(void)
+{
+	return spare != NULL && spare_poll == PGRES_POLLING_OK;
+}
+
+/*
+ * End the stream on this connection and hand out the spare instead, when the
+ * other end has let go of the slot.  NULL: connect anew.
+ */
+PGconn *
+meridian_link_change_over(PGconn *conn)
+{
+	PGconn	   *ret = NULL;
+
+	if (meridian_link_has_spare() && end_copy(conn))
+	{
+		ret = spare;
+		spare = NULL;
+		spare_tried = 0;		/* the next one at once */
+	}
+	PQfinish(conn);
 	return ret;
 }

@@ -856,6 +856,7 @@ static bool
 find(MeridianApplyRel *r, const MeridianWireTuple *t)
 {
 	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(r->estate));
+	bool		found;
 
 	check_natts(r, t);
 	for (int i = 0; i < r->nkeys; i++)
@@ -865,18 +866,23 @@ find(MeridianApplyRel *r, const MeridianWireTuple *t)
 		if (!column_value(r, t, r->key_columns[i], &r->keys[i].sk_argument, &isnull) || isnull)
 			bad_value(r, r->key_columns[i]);
 	}
-	MemoryContextSwitchTo(old);
+	/*
+	 * One scan serves the transaction, each lookup with its own snapshot.  The
+	 * index remembers things from one call to the next (which entries are dead,
+	 * for one) in the memory that is current when it learns them, so that must
+	 * live as long as the scan.
+	 */
+	MemoryContextSwitchTo(r->estate->es_query_cxt);
 	if (r->scan == NULL)
 	{
-		old = MemoryContextSwitchTo(TopTransactionContext);
 		r->index_rel = index_open(r->index, RowExclusiveLock);
 		r->scan = index_beginscan(r->rel, r->index_rel, GetActiveSnapshot(), r->nkeys, 0);
-		MemoryContextSwitchTo(old);
 	}
-	/* one scan serves the transaction, each lookup with its own snapshot */
 	r->scan->xs_snapshot = GetActiveSnapshot();
 	index_rescan(r->scan, r->keys, r->nkeys, NULL, 0);
-	return index_getnext_slot(r->scan, ForwardScanDirection, r->local);
+	found = index_getnext_slot(r->scan, ForwardScanDirection, r->local);
+	MemoryContextSwitchTo(old);
+	return found;
 }
 
 TupleTableSlot *

@@ -107,15 +107,17 @@ typedef struct MeridianWireRelation
 	MeridianWireAttr attrs[MERIDIAN_WIRE_ATTRS_MAX];
 } MeridianWireRelation;
 
+typedef struct MeridianWireStampEntry
+{
+	char		class_name[MRD_NAME_MAX];
+	char		partition[MRD_NAME_MAX];
+	uint64_t	epoch;
+} MeridianWireStampEntry;
+
 typedef struct MeridianWireStamp
 {
 	int			count;
-	struct
-	{
-		char		class_name[MRD_NAME_MAX];
-		char		partition[MRD_NAME_MAX];
-		uint64_t	epoch;
-	}			entries[MERIDIAN_WIRE_STAMPS_MAX];
+	MeridianWireStampEntry entries[MERIDIAN_WIRE_STAMPS_MAX];
 } MeridianWireStamp;
 
 typedef struct MeridianWireDdl

@@ -43,6 +43,23 @@ enum mrd_accept mrd_authority_accepts(const struct mrd_authority *a, mrd_region 
     return past->region == origin && lsn <= past->cut ? MRD_ACCEPT : MRD_ACCEPT_TAIL;
 }
 
+bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_region origin,
+                            mrd_epoch epoch, const mrd_lsn applied[MRD_REGIONS_MAX])
+{
+    if (epoch > a->epoch) {
+        return false;
+    }
+    for (unsigned i = 0; i < a->history_count && i < MRD_HISTORY_MAX; i++) {
+        const struct mrd_closed_epoch *c = &a->history[i];
+
+        if (c->epoch < epoch && c->region < MRD_REGIONS_MAX && c->region != self &&
+            c->region != origin && applied[c->region] != 0 && applied[c->region] < c->cut) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void mrd_authority_grant(struct mrd_authority *a, mrd_region region,
                          struct mrd_closed_epoch cut)
 {

@@ -110,3 +110,22 @@ lsn=$(beat eu); sleep 0.5
 expect "paused" "$(stream ap eu state)$(q ap "SELECT count(*) FROM shop.events WHERE id = 5001")" paused0
 LEASE[ap]=600000; snap ap
 synced eu ap us; same shop.events
+
+# --- a home moves on while ap lacks the last it wrote: what the next home writes waits for that
+ORDER[ap/eu]=refuse; snap ap
+wait_for "ap takes nothing from eu" ap "SELECT (x->>'refused')::bool FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'eu'"
+q eu "UPDATE shop.events SET label = 'before the move' WHERE id = 10"
+synced eu us
+ended=$(stream us eu applied_lsn)
+PART[events/all]="home=us epoch=3 closed=1:us:$(number "$cut"):5:0 closed=2:eu:$(number "$ended"):5:0"; snap us; snap eu
+q us "SELECT meridian.promote('events', 'all', 3)" >/dev/null
+q us "UPDATE shop.events SET label = 'after the move' WHERE id = 10"
+sleep 0.5
+expect "ap has not heard of the epoch, and waits" "$(q ap "SELECT label IN ('before the move', 'after the move') FROM shop.events WHERE id = 10")" f
+snap ap; sleep 0.7
+expect "ap lacks the end of the epoch before, and waits" "$(q ap "SELECT label IN ('before the move', 'after the move') FROM shop.events WHERE id = 10")" f
+wait_for "it says so" ap "SELECT x->>'error' LIKE '%earlier home%' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
+ORDER[ap/eu]=run; snap ap
+synced eu ap; synced us eu ap
+expect "the newer value stays" "$(q ap "SELECT label FROM shop.events WHERE id = 10")" "after the move"
+same shop.events

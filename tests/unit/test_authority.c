@@ -70,6 +70,38 @@ static void test_accepts(void **state)
     }
 }
 
+static void test_complete(void **state)
+{
+    static const struct {
+        const char *name;
+        const struct mrd_authority *a;
+        mrd_region self, origin;
+        mrd_epoch epoch;
+        mrd_lsn us, eu;
+        bool want;
+    } rows[] = {
+        {"the first epoch follows nothing", &fresh, EU, US, 1, 1, 0, true},
+        {"an epoch that is not known yet", &fresh, AP, EU, 2, 500, 0, false},
+        {"all cuts reached", &moved, 3, AP, 4, 200, 50, true},
+        {"the last home is not here up to its cut", &moved, 3, AP, 4, 199, 50, false},
+        {"an earlier home is not", &moved, 3, AP, 4, 200, 49, false},
+        {"its own earlier epochs come before it", &moved, 3, US, 3, 1, 50, true},
+        {"but not those of others between them", &moved, 3, US, 3, 1, 49, false},
+        {"later epochs do not matter to it", &moved, 3, EU, 2, 100, 1, true},
+        {"what we wrote ourselves is here", &moved, US, AP, 4, 0, 50, true},
+        {"a home whose stream we never had", &moved, 3, AP, 4, 0, 50, true},
+        {"nobody's epoch", &vacant, AP, EU, 2, 100, 0, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        mrd_lsn applied[MRD_REGIONS_MAX] = {[US] = rows[i].us, [EU] = rows[i].eu};
+        ROW(rows[i].name);
+        assert_int_equal(mrd_authority_complete(rows[i].a, rows[i].self, rows[i].origin,
+                                                rows[i].epoch, applied),
+                         rows[i].want);
+    }
+}
+
 static void test_first_grant_leaves_no_history(void **state)
 {
     struct mrd_authority a = {.region = MRD_REGION_NONE, .state = MRD_AUTH_VACANT};
@@ -144,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accepts),
+        cmocka_unit_test(test_complete),
         cmocka_unit_test(test_first_grant_leaves_no_history),
         cmocka_unit_test(test_grant_closes_the_present_epoch),
         cmocka_unit_test(test_grant_to_nobody),

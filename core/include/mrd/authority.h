@@ -56,6 +56,21 @@ enum mrd_accept mrd_authority_accepts(const struct mrd_authority *a, mrd_region 
                                       mrd_epoch epoch, mrd_lsn lsn);
 
 /**
+ * Is all that counts of the epochs before @epoch applied here, so that a change of @epoch may
+ * be? A new home's first changes can be faster than the last ones of the home before it, which
+ * come another way; applied in that order they would leave the older values behind.
+ *
+ * @self     the applying region: what it wrote itself is here
+ * @origin   of the change: its own earlier epochs come before it in its own stream
+ * @applied  by region index, our position in that region's WAL; 0: never had its stream, the
+ *           copy was made from a later home
+ *
+ * Not before @a knows the epoch: only then is it known how those before it ended.
+ */
+bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_region origin,
+                            mrd_epoch epoch, const mrd_lsn applied[MRD_REGIONS_MAX]);
+
+/**
  * Close the present epoch with @cut and grant the next to @region (MRD_REGION_NONE: vacant).
  * The closed entry's epoch and region are those of @a, whatever @cut says; epoch 0 leaves no
  * entry. Drops the oldest history entry when the table is full.
