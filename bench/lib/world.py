@@ -234,5 +234,26 @@ def lost(world, ledger, classes):
     return missing
 
 
+TABLES = ("shop.products", "shop.accounts", "shop.orders", "shop.order_lines", "shop.events")
+
+
+def differing(world, within_s=30):
+    """Tables of which the regions hold different rows, after some time to converge."""
+    def different():
+        found = []
+        for table in TABLES:
+            query = ("SELECT count(*), md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))) "
+                     "FROM %s t" % table)
+            if len({str(world.sql(r["name"], query)) for r in world.running()}) > 1:
+                found.append(table)
+        return found
+    end = time.monotonic() + within_s
+    got = different()
+    while got and time.monotonic() < end:
+        time.sleep(1)
+        got = different()
+    return got
+
+
 def wall_ms():
     return time.time() * 1000.0
