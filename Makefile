@@ -35,6 +35,8 @@ format:
 
 bench: all
 	bench/run
+	bench/apply/run
+	bench/quorum/run
 
 install: all
 	meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(DESTDIR))
