@@ -600,17 +600,24 @@ on_begin(void)
 		turn_to_tail();
 }
 
-/* Our positions of all regions, by index in s; 0 where there never was a stream. */
+/*
+ * Our positions of all regions, by index in s; 0 where there never was a stream.
+ * What the sender forwards stands before its own changes in its WAL if it does
+ * in time, and a home writes nothing before it has the past itself: in its own
+ * transactions everything forwarded is here, whatever position we know.
+ */
 static void
 positions(const struct mrd_snapshot *s, mrd_lsn ret[MRD_REGIONS_MAX])
 {
-	for (int i = 0; i < MRD_REGIONS_MAX; i++)
+	memset(ret, 0, sizeof(mrd_lsn) * MRD_REGIONS_MAX);
+	for (int i = 0; i < s->region_count; i++)
 	{
-		Forward    *f = i < s->region_count ? forward_of(s->regions[i].name) : NULL;
+		Forward    *f = forward_of(s->regions[i].name);
 
-		ret[i] = i < s->region_count ? meridian_stream_applied(s->regions[i].name) : 0;
-		if (f != NULL)
-			ret[i] = Max(ret[i], f->done_lsn);
+		if (f != NULL && meridian_apply.xact.origin_id == own_origin)
+			ret[i] = PG_UINT64_MAX;
+		else
+			ret[i] = Max(meridian_stream_applied(s->regions[i].name), f == NULL ? 0 : f->done_lsn);
 	}
 }
 

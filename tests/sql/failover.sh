@@ -129,3 +129,23 @@ ORDER[ap/eu]=run; snap ap
 synced eu ap; synced us eu ap
 expect "the newer value stays" "$(q ap "SELECT label FROM shop.events WHERE id = 10")" "after the move"
 same shop.events
+
+# --- a home is replaced whose last word was no change: its successor's first changes must not
+# wait for a position that comes only behind them
+ORDER[ap/us]=refuse; snap ap
+wait_for "ap takes nothing from us" ap "SELECT (x->>'refused')::bool FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
+q us "UPDATE shop.events SET label = 'unseen by ap' WHERE id = 11"
+synced us eu
+ORDER[eu/us]=refuse; snap eu
+wait_for "eu takes nothing from us" eu "SELECT (x->>'refused')::bool FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
+PART[events/all]="home=eu epoch=4 ${PART[events/all]#* epoch=3 } closed=3:us:$(number "$(stream eu us applied_lsn)"):5:0"; snap eu
+q eu "SELECT meridian.promote('events', 'all', 4)" >/dev/null
+q eu "UPDATE shop.events SET label = 'the successor' WHERE id = 11"
+sleep 0.3
+ORDER[ap/us]="forward via=eu"; snap ap
+synced eu ap
+expect "the successor's value" "$(q ap "SELECT label FROM shop.events WHERE id = 11")" "the successor"
+snap us
+ORDER[eu/us]=run ORDER[ap/us]=run; snap eu; snap ap
+synced us eu ap; synced eu us ap
+same shop.events
