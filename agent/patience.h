@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 struct patience {
-    bool up;      /* the verdict: the threshold of misses in a row clears it, one answer sets it */
+    bool up; /* the verdict: the threshold of misses in a row clears it, one answer sets it */
     bool pending; /* a question is on its way */
     unsigned misses;
     uint64_t asked_ns, missed_ns;
