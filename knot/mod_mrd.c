@@ -11,6 +11,10 @@
  * with a few static addresses is therefore part of every set-up, and nothing that happens to
  * the snapshot can take the zone down. Neither can anything make the module refuse to load.
  *
+ * Type ANY gets the same choice of addresses, and nothing else (RFC 8482, 4.1: one may answer
+ * with a subset). Other types are the zone's; but whatever the zone holds, a name of ours exists:
+ * "no such name" for its HTTPS record would make a resolver deny its addresses, too (RFC 8020).
+ *
  * The hook runs in knotd's workers: it takes no lock, sends nothing, and reads a file at most
  * ten times a second (source.h).
  *
@@ -189,8 +193,8 @@ static unsigned choose(const struct mrd_snapshot *s, const struct mrd_route *rou
 }
 
 /* An RRset has no order, so libknot sorts it; turning it puts the preferred address first. */
-static int put_answer(knot_pkt_t *pkt, knotd_qdata_t *qdata, uint16_t type, uint32_t ttl,
-                      const uint8_t *const addr[], unsigned count)
+static int put_rrset(knot_pkt_t *pkt, knotd_qdata_t *qdata, uint16_t type, uint32_t ttl,
+                     const uint8_t *const addr[], unsigned count)
 {
 	const uint16_t len = type == KNOT_RRTYPE_A ? 4 : 16;
 	knot_rrset_t rrset;
@@ -207,6 +211,30 @@ static int put_answer(knot_pkt_t *pkt, knotd_qdata_t *qdata, uint16_t type, uint
 	return knot_pkt_put_rotate(pkt, KNOT_COMPR_HINT_QNAME, &rrset, rotate, 0);
 }
 
+/* The addresses of the type that is asked for, or of both; KNOT_ENOENT if there are none. */
+static int put_answer(knot_pkt_t *pkt, knotd_qdata_t *qdata, const struct mrd_snapshot *s,
+                      const struct mrd_route *route, uint64_t hash, uint32_t ttl)
+{
+	static const uint16_t types[] = { KNOT_RRTYPE_A, KNOT_RRTYPE_AAAA };
+	const uint16_t asked = knot_pkt_qtype(qdata->query);
+	int result = KNOT_ENOENT;
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		const uint8_t *addr[ANSWER_MAX] = { NULL };
+		unsigned count = choose(s, route, types[i], hash, addr);
+		if (count == 0 || (asked != types[i] && asked != KNOT_RRTYPE_ANY)) {
+			continue;
+		}
+		int ret = put_rrset(pkt, qdata, types[i], ttl, addr, count);
+		if (ret != KNOT_EOK) {
+			return ret;
+		}
+		result = KNOT_EOK;
+	}
+
+	return result;
+}
+
 static void set_scope(knotd_qdata_t *qdata, const client_t *client, bool tailored)
 {
 	if (client->by_ecs) {
@@ -220,9 +248,7 @@ static void set_scope(knotd_qdata_t *qdata, const client_t *client, bool tailore
 
 static bool is_ours(const mrd_ctx_t *ctx, knotd_in_state_t state, const knotd_qdata_t *qdata)
 {
-	uint16_t type = knot_pkt_qtype(qdata->query);
-	if (state != KNOTD_IN_STATE_BEGIN || knot_pkt_qclass(qdata->query) != KNOT_CLASS_IN ||
-	    (type != KNOT_RRTYPE_A && type != KNOT_RRTYPE_AAAA)) {
+	if (state != KNOTD_IN_STATE_BEGIN || knot_pkt_qclass(qdata->query) != KNOT_CLASS_IN) {
 		return false;
 	}
 
@@ -233,6 +259,13 @@ static bool is_ours(const mrd_ctx_t *ctx, knotd_in_state_t state, const knotd_qd
 	}
 
 	return false;
+}
+
+static bool asks_address(const knotd_qdata_t *qdata)
+{
+	uint16_t type = knot_pkt_qtype(qdata->query);
+
+	return type == KNOT_RRTYPE_A || type == KNOT_RRTYPE_AAAA || type == KNOT_RRTYPE_ANY;
 }
 
 /* Must the answer carry a signature that stands in the zone? */
@@ -269,9 +302,17 @@ static knotd_in_state_t mrd_query(knotd_in_state_t state, knot_pkt_t *pkt, knotd
 		return state;
 	}
 
+	/* The zone goes on from here; NODATA takes effect only where it has no such name. */
+	bool sign = needs_signature(qdata);
+	if (!sign) {
+		state = KNOTD_IN_STATE_NODATA;
+	}
+	if (!asks_address(qdata)) {
+		return state;
+	}
+
 	client_t client;
-	if (thread_id >= ctx->worker_count || !who_asks(ctx, qdata, &client) ||
-	    needs_signature(qdata)) {
+	if (thread_id >= ctx->worker_count || !who_asks(ctx, qdata, &client) || sign) {
 		goto pass;
 	}
 
@@ -291,23 +332,20 @@ static knotd_in_state_t mrd_query(knotd_in_state_t state, knot_pkt_t *pkt, knotd
 	struct mrd_route route;
 	mrd_route(s, &request, 0, &route);
 
-	const uint8_t *addr[ANSWER_MAX] = { NULL };
-	const uint16_t type = knot_pkt_qtype(qdata->query);
-	unsigned count = choose(s, &route, type, client.hash, addr);
-	if (count == 0) {
-		goto pass;
-	}
-
 	uint32_t ttl = s->dns_ttl_s;
 	if (ctx->ttl_cap > 0 && ttl > ctx->ttl_cap) {
 		ttl = ctx->ttl_cap;
 	}
-	int ret = put_answer(pkt, qdata, type, ttl, addr, count);
-	if (ret != KNOT_EOK) {
+	int ret = put_answer(pkt, qdata, s, &route, client.hash, ttl);
+	if (ret == KNOT_ENOENT) {
+		goto pass;
+	} else if (ret != KNOT_EOK) {
 		return ret == KNOT_ESPACE ? KNOTD_IN_STATE_TRUNC : KNOTD_IN_STATE_ERROR;
 	}
-	set_scope(qdata, &client,
-	          source_is_tailored(ctx->source, thread_id, type == KNOT_RRTYPE_AAAA));
+	uint16_t type = knot_pkt_qtype(qdata->query);
+	bool tailored = source_is_tailored(ctx->source, thread_id, type != KNOT_RRTYPE_A) ||
+	                (type == KNOT_RRTYPE_ANY && source_is_tailored(ctx->source, thread_id, false));
+	set_scope(qdata, &client, tailored);
 	knot_wire_set_aa(pkt->wire);
 
 	bool open = route.why == MRD_ROUTE_FAIL_OPEN;
