@@ -108,6 +108,28 @@ partition_index(const struct mrd_snapshot *s, const char *class_name,
 	return c < 0 ? -1 : mrd_snapshot_partition(s, c, partition);
 }
 
+/*
+ * A row whose value names no partition of a class that has some: no home will
+ * ever take it, so it is no matter of where to write, and not worth repeating.
+ */
+static void
+refuse_value(const struct mrd_snapshot *s, int c, const char *partition)
+{
+	const struct mrd_snap_class *class = &s->classes[c];
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < class->count; i++)
+		appendStringInfo(&names, "%s\"%s\"", i > 0 ? ", " : "",
+						 s->partitions[class->first + i].name);
+	ereport(ERROR,
+			(errcode(ERRCODE_CHECK_VIOLATION),
+			 errmsg("cannot write %s/%s: %s", class->name, partition,
+					mrd_reason_sentence(MRD_WHY_UNKNOWN_PARTITION)),
+			 errdetail("the partitions of %s are %s", class->name, names.data),
+			 errhint("%s", mrd_reason_hint(MRD_WHY_UNKNOWN_PARTITION))));
+}
+
 static void
 refuse(const struct mrd_snapshot *s, const char *class_name, const char *partition,
 	   struct mrd_verdict v)
@@ -115,7 +137,11 @@ refuse(const struct mrd_snapshot *s, const char *class_name, const char *partiti
 	const char *hint = mrd_reason_hint(v.why);
 	bool		has_home = s != NULL && v.why != MRD_WHY_VACANT &&
 		v.home < s->region_count;
+	int			c = s != NULL ? mrd_snapshot_class(s, class_name) : -1;
 
+	if (v.why == MRD_WHY_UNKNOWN_PARTITION && c >= 0 &&
+		s->classes[c].posture == MRD_PARTITIONED && s->classes[c].count > 0)
+		refuse_value(s, c, partition);
 	ereport(ERROR,
 			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 			 errmsg("cannot write %s/%s: %s", class_name, partition,
