@@ -331,6 +331,7 @@ static bool start(struct mrdi_step *s, unsigned t)
         return false;
     }
     f.id = mrdi_next_id(s->store);
+    f.before = mrdi_failover_in_force(&s->v, t);
     snprintf(f.region, sizeof(f.region), "%s", mrdi_name(&s->v, t));
     snprintf(f.reason, sizeof(f.reason), "%s", homes ? reason : "successor");
     f.session = r->session.session;

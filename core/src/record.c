@@ -230,6 +230,7 @@ int mrd_failover_record_encode(const struct mrd_failover_record *r, struct mrd_b
 {
     mrd_buf_put_u8(out, RECORD_VERSION);
     mrd_buf_put_u64(out, r->id);
+    mrd_buf_put_u64(out, r->before);
     mrd_buf_put_str(out, r->region);
     mrd_buf_put_u64(out, r->session);
     mrd_buf_put_u64(out, r->seq);
@@ -250,6 +251,7 @@ int mrd_failover_record_decode(struct mrd_buf *in, struct mrd_failover_record *r
         return rc;
     }
     r.id = mrd_buf_get_u64(in);
+    r.before = mrd_buf_get_u64(in);
     get_name(in, r.region);
     r.session = mrd_buf_get_u64(in);
     r.seq = mrd_buf_get_u64(in);

@@ -164,8 +164,10 @@ static bool open_session(struct step *s)
     rec.expired = false;
     rec.expired_ms = 0;
     rec.opened_lsn = rec.wal_lsn;
-    rec.after_failover =
-        own->has_failover && !mrdi_fencing(&s->v, s->r->self) ? own->failover.id : 0;
+    /* How a failover ends that is still under way, nobody knows. */
+    rec.after_failover = mrdi_fencing(&s->v, s->r->self)
+                             ? own->session.after_failover
+                             : mrdi_failover_in_force(&s->v, s->r->self);
     fill_catch_up(s, &rec, true);
     mrdi_compare(s->p, own->session_revision, "session/%s", s->name);
     mrdi_compare(s->p, own->failover_revision, "failover/%s", s->name);

@@ -75,22 +75,27 @@ bool mrdi_lives_since_verdict(const struct mrdi_view *v, unsigned region)
            (r->session.session == r->failover.session && r->session.seq > r->failover.seq);
 }
 
-static bool took_place(const struct mrdi_region_view *r)
+uint64_t mrdi_failover_in_force(const struct mrdi_view *v, unsigned region)
 {
-    return r->has_failover && strcmp(r->failover.reason, "cancelled") != 0;
+    const struct mrdi_region_view *r = &v->regions[region];
+
+    if (!r->has_failover) {
+        return 0;
+    }
+    return strcmp(r->failover.reason, "cancelled") == 0 ? r->failover.before : r->failover.id;
 }
 
 bool mrdi_returned(const struct mrdi_view *v, unsigned region)
 {
-    const struct mrdi_region_view *r = &v->regions[region];
+    uint64_t id = mrdi_failover_in_force(v, region);
 
     return mrdi_live(v, region) &&
-           (!took_place(r) || r->session.after_failover == r->failover.id);
+           (id == 0 || v->regions[region].session.after_failover == id);
 }
 
 bool mrdi_shut_out(const struct mrdi_view *v, unsigned region)
 {
-    return took_place(&v->regions[region]) && !mrdi_returned(v, region);
+    return mrdi_failover_in_force(v, region) != 0 && !mrdi_returned(v, region);
 }
 
 const struct mrd_peer_report *mrdi_peer(const struct mrd_session_record *s, const char *region)

@@ -38,6 +38,8 @@ bool mrdi_live(const struct mrdi_view *v, unsigned region);
 bool mrdi_fencing(const struct mrdi_view *v, unsigned region);
 /** It renewed, or opened a session, after the verdict of its latest failover. */
 bool mrdi_lives_since_verdict(const struct mrdi_view *v, unsigned region);
+/** Id of the region's latest failover that was not cancelled; 0: there was none. */
+uint64_t mrdi_failover_in_force(const struct mrdi_view *v, unsigned region);
 /**
  * It is live, and knows how its latest failover ended: its session was opened after that. Only
  * then may others take its stream again. A commit of the closed epoch may still wait there for

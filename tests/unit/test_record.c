@@ -57,7 +57,7 @@ static void example_authority(union any *r)
 static void example_failover(union any *r)
 {
     r->failover = (struct mrd_failover_record){
-        0x1200, "us", 3, 17, MRD_FAILOVER_DONE, 6, "unreachable", 1000, 2000};
+        0x1200, 0x700, "us", 3, 17, MRD_FAILOVER_DONE, 6, "unreachable", 1000, 2000};
 }
 
 static void example_fence(union any *r)

@@ -50,7 +50,7 @@ struct mrd_session_record {
     mrd_wall_ms expired_ms; /* when that was decided; 0: not */
     mrd_lsn opened_lsn;     /* wal_lsn when this session was opened: everything that earlier
                                sessions committed lies before it */
-    uint64_t after_failover; /* id of the region's latest failover if that was over, and known
+    uint64_t after_failover; /* id of the region's latest failover that was over, and known
                                 here, when this session was opened; 0: there was none */
     uint8_t ready;           /* bits: MRD_SEES_* of itself */
     mrd_lsn wal_lsn;         /* own flushed WAL position at the canary */
@@ -92,7 +92,9 @@ enum mrd_failover_state {
 };
 
 struct mrd_failover_record {
-    uint64_t id; /* low 8 bits zero; receipt of the partition with index i: id + i */
+    uint64_t id;     /* low 8 bits zero; receipt of the partition with index i: id + i */
+    uint64_t before; /* id of the failover that was in force when this one began, and is again
+                        when this one is cancelled; 0: none */
     char region[MRD_NAME_MAX];
     mrd_session session; /* of the lost region, and its last renewal, when the verdict fell: */
     uint64_t seq;        /* a later one shows that the region lives */

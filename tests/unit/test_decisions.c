@@ -1,0 +1,244 @@
+/*
+ * Single decisions on a store that the test wrote itself: for states that a story could only
+ * reach by a chain of coincidences.
+ *
+ * A desk is one store with a coordinator in front of it. A test lays records on it, lets time
+ * pass, and reads what the coordinator says: the events of each transaction it commits, in
+ * order. Regions are us, eu, ap (and r3, r4 of five); classes orders (quorum) and events
+ * (async), both home us.
+ */
+#include "unit.h"
+
+#include <mrd/control.h>
+
+enum { US, EU, AP };
+
+struct desk {
+    struct mrd_config config;
+    struct mrd_store *store;
+    struct mrd_coordinator coordinator;
+    struct mrd_proposal proposal;
+    struct mrd_session_record sessions[MRD_REGIONS_MAX];
+    uint64_t now_ms;
+    size_t said_len;
+    char said[8192];
+};
+
+static const char *const names[] = {"us", "eu", "ap", "r3", "r4"};
+
+static void on_change(void *ctx, const struct mrd_entry *e)
+{
+    struct desk *d = ctx;
+
+    mrd_coordinator_observe(&d->coordinator, &d->config, e, d->now_ms * 1000000);
+    if (strncmp(e->key, "event/", 6) == 0 && e->value != NULL) {
+        const char *text = memchr(e->value, ' ', e->len);
+        size_t head = (size_t)(text + 7 - (const char *)e->value); /* " event=" */
+        d->said_len +=
+            (size_t)snprintf(d->said + d->said_len, sizeof(d->said) - d->said_len, "%.*s\n",
+                             (int)(e->len - head), (const char *)e->value + head);
+    }
+}
+
+static void add_class(struct mrd_config *c, const char *name, enum mrd_durability durability)
+{
+    struct mrd_conf_class *k = &c->classes[c->class_count++];
+
+    snprintf(k->name, sizeof(k->name), "%s", name);
+    k->posture = MRD_READ_LOCAL;
+    k->durability = durability;
+    k->home = US;
+    k->replicas = k->allowed = (mrd_regions)((1u << c->region_count) - 1);
+}
+
+static void desk_put(struct desk *d, const char *key, const uint8_t *value, size_t len)
+{
+    static struct mrd_txn txn;
+
+    txn.compare_count = 0;
+    txn.put_count = 1;
+    snprintf(txn.puts[0].key, MRD_KEY_MAX, "%s", key);
+    txn.puts[0].value = value;
+    txn.puts[0].len = len;
+    assert_int_equal(mrd_store_apply(d->store, &txn, NULL), 0);
+}
+
+#define PUT(d, key, encode, record)                                                            \
+    do {                                                                                       \
+        static uint8_t bytes_[16384];                                                          \
+        struct mrd_buf out_ = mrd_buf_writer(bytes_, sizeof(bytes_));                          \
+        assert_int_equal(encode(record, &out_), 0);                                            \
+        desk_put(d, key, bytes_, out_.pos);                                                    \
+    } while (0)
+
+/* The region renews: what it says of itself and others is d->sessions[i]. */
+static void renew(struct desk *d, unsigned i)
+{
+    char key[MRD_KEY_MAX];
+
+    d->sessions[i].seq++;
+    snprintf(key, sizeof(key), "session/%s", names[i]);
+    PUT(d, key, mrd_session_record_encode, &d->sessions[i]);
+}
+
+static struct mrd_peer_report *report(struct desk *d, unsigned by, unsigned about)
+{
+    return &d->sessions[by].peers[about];
+}
+
+static void put_authority(struct desk *d, const char *class_name,
+                          const struct mrd_authority_record *a)
+{
+    char key[MRD_KEY_MAX];
+
+    snprintf(key, sizeof(key), "authority/%s/all", class_name);
+    PUT(d, key, mrd_authority_record_encode, a);
+}
+
+/* All regions are live, see each other, and have applied 0/100 of everybody. */
+static struct desk *desk_new(unsigned regions)
+{
+    static const char *const classes[] = {"orders", "events"};
+    struct desk *d = calloc(1, sizeof(*d));
+    struct mrd_config *c = &d->config;
+
+    c->region_count = (uint8_t)regions;
+    for (unsigned i = 0; i < regions; i++) {
+        snprintf(c->regions[i].name, MRD_NAME_MAX, "%s", names[i]);
+    }
+    add_class(c, classes[0], MRD_QUORUM);
+    add_class(c, classes[1], MRD_ASYNC);
+    c->lease_ms = 4000;
+    c->lease_margin_ms = 500;
+    c->renew_ms = 500;
+    c->probe_interval_ms = 500;
+    c->probe_threshold = 3;
+    d->now_ms = 100000;
+    d->store = mrd_store_new();
+    mrd_store_watch(d->store, on_change, d);
+    for (unsigned i = 0; i < regions; i++) {
+        d->sessions[i] = (struct mrd_session_record){
+            .session = 1, .ready = 7, .wal_lsn = 0x100, .peer_count = (uint8_t)regions};
+        for (unsigned j = 0; j < regions; j++) {
+            snprintf(report(d, i, j)->region, MRD_NAME_MAX, "%s", names[j]);
+            report(d, i, j)->reachable = 7;
+            report(d, i, j)->applied_lsn = 0x100;
+        }
+        renew(d, i);
+    }
+    for (unsigned k = 0; k < c->class_count; k++) {
+        put_authority(d, classes[k],
+                      &(struct mrd_authority_record){
+                          .region = "us", .epoch = 1, .state = MRD_AUTH_OPEN});
+    }
+    mrd_coordinator_lead(&d->coordinator, true, 1);
+    return d;
+}
+
+static void desk_free(struct desk *d)
+{
+    mrd_store_free(d->store);
+    free(d);
+}
+
+static void step(struct desk *d)
+{
+    mrd_coordinator_step(&d->coordinator, &d->config, d->store, d->now_ms * 1000000, d->now_ms,
+                         &d->proposal);
+    if (d->proposal.wanted) {
+        assert_int_equal(mrd_store_apply(d->store, &d->proposal.txn, NULL), 0);
+    }
+}
+
+/* Time passes; the regions in @alive renew every half second, and the coordinator steps. */
+static void pass(struct desk *d, uint64_t ms, unsigned alive)
+{
+    for (uint64_t t = 0; t < ms; t += 100) {
+        d->now_ms += 100;
+        for (unsigned i = 0; t % 500 == 0 && i < d->config.region_count; i++) {
+            if ((alive >> i & 1) != 0) {
+                renew(d, i);
+            }
+        }
+        step(d);
+    }
+}
+
+/* Nobody in @by reaches @t any more. */
+static void lose(struct desk *d, unsigned t, unsigned by)
+{
+    for (unsigned i = 0; i < d->config.region_count; i++) {
+        if ((by >> i & 1) != 0) {
+            report(d, i, t)->reachable = 0;
+        }
+    }
+}
+
+static void expect(struct desk *d, const char *said)
+{
+    if (strcmp(d->said, said) != 0) {
+        fprintf(stderr, "--- said:\n%s--- expected:\n%s", d->said, said);
+        abort();
+    }
+    d->said_len = 0;
+    d->said[0] = '\0';
+}
+
+static int stream_at(struct desk *d, unsigned self, unsigned origin)
+{
+    static struct mrd_snapshot s;
+    static struct mrd_local local;
+    struct mrd_region_state r = {.self = (mrd_region)self};
+
+    mrd_region_snapshot(&r, &d->config, d->store, &local, d->now_ms * 1000000, d->now_ms, &s);
+    return s.regions[origin].stream;
+}
+
+/*
+ * us was replaced and has not come back with that knowledge. A second failover begins, because
+ * something can be taken now that could not before, and is cancelled: us lives. The first one
+ * still stands, and so does what the others refuse.
+ */
+static void a_cancelled_failover_leaves_the_one_before_in_force(void **state)
+{
+    struct desk *d = desk_new(3);
+    struct mrd_failover_record first = {0x500, 0, "us", 1, 1, MRD_FAILOVER_DONE, 6,
+                                        "unreachable", 1, 2};
+    struct mrd_region_state us = {.self = US, .session = 1};
+    struct mrd_local local = {.canary_ok = true};
+
+    (void)state;
+    put_authority(d, "orders",
+                  &(struct mrd_authority_record){
+                      .last_region = "us", .epoch = 1, .state = MRD_AUTH_VACANT, .why = "x"});
+    put_authority(d, "events",
+                  &(struct mrd_authority_record){
+                      .region = "eu", .epoch = 2, .state = MRD_AUTH_OPEN});
+    PUT(d, "failover/us", mrd_failover_record_encode, &first);
+    assert_int_equal(stream_at(d, EU, US), MRD_STREAM_REFUSE);
+    lose(d, US, 6);
+    pass(d, 1800, 6);
+    expect(d, "failover.started region=us observers=eu,ap reason=successor\n");
+    renew(d, US);
+    step(d);
+    expect(d, "failover.cancelled region=us\n");
+    assert_int_equal(stream_at(d, EU, US), MRD_STREAM_REFUSE);
+
+    /* It opens a session that knows of the first one, and its stream runs again. */
+    local.canary_ns = d->now_ms * 1000000 - 1;
+    local.report = d->sessions[US];
+    mrd_region_step(&us, &d->config, d->store, &local, d->now_ms * 1000000, 0, &d->proposal);
+    assert_true(d->proposal.wanted);
+    assert_int_equal(mrd_store_apply(d->store, &d->proposal.txn, NULL), 0);
+    assert_int_equal(stream_at(d, EU, US), MRD_STREAM_RUN);
+    desk_free(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cancelled_failover_leaves_the_one_before_in_force),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
