@@ -89,8 +89,7 @@ bool mrdi_returned(const struct mrdi_view *v, unsigned region)
 {
     uint64_t id = mrdi_failover_in_force(v, region);
 
-    return mrdi_live(v, region) &&
-           (id == 0 || v->regions[region].session.after_failover == id);
+    return mrdi_live(v, region) && (id == 0 || v->regions[region].session.after_failover == id);
 }
 
 bool mrdi_shut_out(const struct mrdi_view *v, unsigned region)

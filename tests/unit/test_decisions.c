@@ -127,9 +127,9 @@ static struct desk *desk_new(unsigned regions)
         renew(d, i);
     }
     for (unsigned k = 0; k < c->class_count; k++) {
-        put_authority(d, classes[k],
-                      &(struct mrd_authority_record){
-                          .region = "us", .epoch = 1, .state = MRD_AUTH_OPEN});
+        put_authority(
+            d, classes[k],
+            &(struct mrd_authority_record){.region = "us", .epoch = 1, .state = MRD_AUTH_OPEN});
     }
     mrd_coordinator_lead(&d->coordinator, true, 1);
     return d;
@@ -202,7 +202,7 @@ static int stream_at(struct desk *d, unsigned self, unsigned origin)
 static void a_cancelled_failover_leaves_the_one_before_in_force(void **state)
 {
     struct desk *d = desk_new(3);
-    struct mrd_failover_record first = {0x500, 0, "us", 1, 1, MRD_FAILOVER_DONE, 6,
+    struct mrd_failover_record first = {0x500,         0, "us", 1, 1, MRD_FAILOVER_DONE, 6,
                                         "unreachable", 1, 2};
     struct mrd_region_state us = {.self = US, .session = 1};
     struct mrd_local local = {.canary_ok = true};
@@ -211,9 +211,9 @@ static void a_cancelled_failover_leaves_the_one_before_in_force(void **state)
     put_authority(d, "orders",
                   &(struct mrd_authority_record){
                       .last_region = "us", .epoch = 1, .state = MRD_AUTH_VACANT, .why = "x"});
-    put_authority(d, "events",
-                  &(struct mrd_authority_record){
-                      .region = "eu", .epoch = 2, .state = MRD_AUTH_OPEN});
+    put_authority(
+        d, "events",
+        &(struct mrd_authority_record){.region = "eu", .epoch = 2, .state = MRD_AUTH_OPEN});
     PUT(d, "failover/us", mrd_failover_record_encode, &first);
     assert_int_equal(stream_at(d, EU, US), MRD_STREAM_REFUSE);
     lose(d, US, 6);
