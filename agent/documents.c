@@ -273,7 +273,11 @@ static json_t *partition_row(const struct agent *a, const struct mrd_conf_class 
     int index = mrd_partition_index(a->config, k->name, name);
     const struct mrd_snapshot *s = a->published_ns != 0 ? &a->snapshot : NULL;
     bool vacant = auth.state == MRD_AUTH_VACANT;
+    char why[128] = "";
 
+    if (index >= 0) {
+        mrd_partition_why(a->config, a->store, (unsigned)index, why);
+    }
     set(o, "name", json_string(name));
     set(o, "home", vacant ? json_null() : text_or_null(auth.region));
     set(o, "epoch", number(auth.epoch));
@@ -282,7 +286,7 @@ static json_t *partition_row(const struct agent *a, const struct mrd_conf_class 
                          ? s->partitions[index].authority.state
                          : auth.state;
     set(o, "state", json_string(state <= MRD_AUTH_VACANT ? state_names[state] : "vacant"));
-    set(o, "why", json_string(known ? auth.why : "no home was chosen yet"));
+    set(o, "why", json_string(why));
     set(o, "writable_here", json_boolean(mrd_guard(s, index, clock_boot_ns()).allow));
     set(o, "history", history_rows(&auth));
     return o;

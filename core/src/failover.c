@@ -74,6 +74,11 @@ static bool has_copy(const struct mrdi_view *v, unsigned t, unsigned b)
     return r != NULL && r->applied_lsn > 0;
 }
 
+static void say_stuck(const char *origin, char why[128])
+{
+    snprintf(why, 128, "what \"%s\" wrote last is only in regions that are down", origin);
+}
+
 static unsigned refusals_needed(const struct mrd_conf_class *class)
 {
     unsigned others = (unsigned)__builtin_popcount(class->replicas) - 1;
@@ -86,10 +91,11 @@ static unsigned refusals_needed(const struct mrd_conf_class *class)
  * @fenced: replicas that refused already, for whom it does not matter if they died since.
  */
 static bool feasible(const struct mrdi_view *v, const struct mrd_conf_class *class, unsigned t,
-                     mrd_regions fenced, char why[128])
+                     const struct mrd_authority_record *a, mrd_regions fenced, char why[128])
 {
     mrd_regions others = class->replicas & (mrd_regions)~bit(t);
-    unsigned votes = 0, live = 0, copies = 0;
+    unsigned votes = 0, live = 0, copies = 0, able = 0;
+    const char *origin = "";
 
     for (unsigned b = 0; b < v->config->region_count; b++) {
         if (!has(others, b)) {
@@ -97,8 +103,10 @@ static bool feasible(const struct mrdi_view *v, const struct mrd_conf_class *cla
         }
         votes += mrdi_live(v, b) || has(fenced, b);
         if (has(class->allowed, b) && mrdi_live(v, b)) {
+            bool copy = has_copy(v, t, b);
             live++;
-            copies += has_copy(v, t, b);
+            copies += copy;
+            able += copy && mrdi_copy_of(v, b, a, true, &origin) != MRDI_COPY_STUCK;
         }
     }
     why[0] = '\0';
@@ -108,24 +116,29 @@ static bool feasible(const struct mrdi_view *v, const struct mrd_conf_class *cla
         snprintf(why, 128, "no other region that may hold it is live");
     } else if (copies == 0) {
         snprintf(why, 128, "no live region that may hold it has a copy");
+    } else if (able == 0) {
+        say_stuck(origin, why);
     } else if (class->durability == MRD_QUORUM && votes < refusals_needed(class)) {
         snprintf(why, 128, "acknowledged writes may be only in regions that are down");
     }
     return why[0] == '\0';
 }
 
+/* Who refused, how far the furthest got, and who has not. @live: those that are gone count as
+ * if they had not refused. */
 static void collect(const struct mrdi_view *v, const struct mrd_conf_class *class, unsigned t,
-                    struct judgement *j)
+                    bool live, struct judgement *j)
 {
     bool first = true;
 
+    *j = (struct judgement){.outcome = WAIT};
     for (unsigned b = 0; b < v->config->region_count; b++) {
         struct mrd_fence_record f;
         uint64_t revision;
         if (b == t || !has(class->replicas, b)) {
             continue;
         }
-        if (!fence_of(v, t, b, &f, &revision)) {
+        if (!fence_of(v, t, b, &f, &revision) || (live && !mrdi_live(v, b))) {
             *(mrdi_live(v, b) ? &j->pending : &j->dead) |= bit(b);
             continue;
         }
@@ -173,43 +186,67 @@ static bool fenced_enough(struct mrdi_step *s, const struct mrd_conf_class *clas
     return j->home_expired || age_ns >= mrdi_lease_over_ns(s->config);
 }
 
-/* Allowed, live, holding a copy, and furthest; ties by the order of the configuration. */
+/*
+ * Allowed, live and holding a copy: first who has every earlier epoch whole, since he can open
+ * at once, then who is furthest; ties by the order of the configuration.
+ */
 static int successor(const struct mrdi_view *v, const struct mrd_conf_class *class, unsigned t,
-                     mrd_regions fenced)
+                     const struct mrd_authority_record *a, mrd_regions fenced)
 {
+    enum mrdi_copy best_copy = MRDI_COPY_STUCK;
     mrd_lsn best_lsn = 0;
     int best = -1;
 
     for (unsigned b = 0; b < v->config->region_count; b++) {
         struct mrd_fence_record f;
+        enum mrdi_copy copy;
+        const char *origin;
         uint64_t revision;
         if (!has(fenced & class->allowed, b) || !mrdi_live(v, b) || mrdi_fencing(v, b) ||
-            !fence_of(v, t, b, &f, &revision)) {
+            !fence_of(v, t, b, &f, &revision) || f.applied_lsn == 0) {
             continue;
         }
-        if (f.applied_lsn > best_lsn) {
+        copy = mrdi_copy_of(v, b, a, true, &origin);
+        if (copy < best_copy || (copy == best_copy && f.applied_lsn > best_lsn)) {
+            best_copy = copy;
             best_lsn = f.applied_lsn;
             best = (int)b;
         }
     }
-    return best;
+    return best_copy != MRDI_COPY_STUCK ? best : -1;
+}
+
+/*
+ * Who refused and died since counts, but not if he alone holds the furthest position: whoever
+ * took over could never get there. The cut is then drawn among the others, if they are enough,
+ * and the closed epoch names him as unfenced.
+ */
+static void collect_usable(const struct mrdi_view *v, const struct mrd_conf_class *class,
+                           unsigned t, struct judgement *j)
+{
+    collect(v, class, t, false, j);
+    for (unsigned b = 0; b < v->config->region_count; b++) {
+        if (b != t && mrdi_holds(v, b, t, j->cut.applied_lsn)) {
+            return;
+        }
+    }
+    collect(v, class, t, true, j);
 }
 
 static void judge(struct mrdi_step *s, const struct mrd_conf_class *class, unsigned t,
-                  struct judgement *j)
+                  const struct mrd_authority_record *a, struct judgement *j)
 {
     int to;
 
-    *j = (struct judgement){.outcome = WAIT};
-    collect(&s->v, class, t, j);
-    if (!feasible(&s->v, class, t, j->fenced, j->why)) {
+    collect_usable(&s->v, class, t, j);
+    if (!feasible(&s->v, class, t, a, j->fenced, j->why)) {
         j->outcome = VACATE;
         return;
     }
     if (!fenced_enough(s, class, t, j)) {
         return;
     }
-    to = successor(&s->v, class, t, j->fenced);
+    to = successor(&s->v, class, t, a, j->fenced);
     if (to >= 0) {
         j->outcome = GRANT;
         j->to = (unsigned)to;
@@ -297,7 +334,7 @@ static bool worth_starting(const struct mrdi_view *v, unsigned t, bool *ret_home
             *ret_homes = true;
             return true;
         }
-        worth = worth || feasible(v, p.class, t, 0, why);
+        worth = worth || feasible(v, p.class, t, &a, 0, why);
     }
     return worth;
 }
@@ -491,28 +528,34 @@ static void grant(struct mrdi_step *s, const struct mrdi_partition *p, unsigned 
                        unfenced[0] != '\0' ? " unfenced=" : "", unfenced);
 }
 
-static void vacate(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,
+/* Leave it to nobody; its epoch stays open, and its last home may resume it. */
+static void vacate(struct mrdi_step *s, const struct mrdi_partition *p,
                    struct mrd_authority_record *a, uint64_t revision, const char *why)
 {
-    struct mrd_receipt_record r;
-
-    mrdi_compare(s->p, s->v.regions[t].failover_revision, "failover/%s", mrdi_name(&s->v, t));
     mrdi_compare(s->p, revision, "authority/%s/%s", p->class->name, p->name);
     a->state = MRD_AUTH_VACANT;
     snprintf(a->last_region, sizeof(a->last_region), "%s", a->region);
     a->region[0] = '\0';
     snprintf(a->why, sizeof(a->why), "%s", why);
     mrdi_put_authority(s->p, p, a);
-
-    receipt_get(&s->v, &s->v.regions[t].failover, p, &r);
-    snprintf(r.note, sizeof(r.note), "vacant: %.110s", why);
-    mrdi_put_receipt(s->p, &r);
-    end_move(s, p);
     mrd_proposal_event(s->p, s->store, s->wall_ms,
                        "event=authority.vacated class=%s partition=%s prev=%s epoch=%llu "
                        "why=\"%s\"",
                        p->class->name, p->name, a->last_region, (unsigned long long)a->epoch,
                        why);
+}
+
+static void vacate_lost(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,
+                        struct mrd_authority_record *a, uint64_t revision, const char *why)
+{
+    struct mrd_receipt_record r;
+
+    mrdi_compare(s->p, s->v.regions[t].failover_revision, "failover/%s", mrdi_name(&s->v, t));
+    receipt_get(&s->v, &s->v.regions[t].failover, p, &r);
+    snprintf(r.note, sizeof(r.note), "vacant: %.110s", why);
+    mrdi_put_receipt(s->p, &r);
+    end_move(s, p);
+    vacate(s, p, a, revision, why);
 }
 
 /*
@@ -532,7 +575,7 @@ static bool settle(struct mrdi_step *s, unsigned t, bool *ret_left)
         if (!concerns(&s->v, &p, t, &a, &revision)) {
             continue;
         }
-        judge(s, p.class, t, &j);
+        judge(s, p.class, t, &a, &j);
         /* Each grant puts at most six records; its evidence is at most all regions twice. */
         if (j.outcome == WAIT || !mrdi_room(s->p, 6) ||
             s->p->txn.compare_count + (size_t)2 * s->config->region_count + 6 >
@@ -541,7 +584,7 @@ static bool settle(struct mrdi_step *s, unsigned t, bool *ret_left)
         } else if (j.outcome == GRANT) {
             grant(s, &p, t, &a, revision, &j);
         } else if (a.state != MRD_AUTH_VACANT) {
-            vacate(s, &p, t, &a, revision, j.why);
+            vacate_lost(s, &p, t, &a, revision, j.why);
         }
     }
     return s->p->txn.put_count > 0;
@@ -572,8 +615,10 @@ static bool resume(struct mrdi_step *s, unsigned t)
         struct mrdi_partition p = mrdi_partition(s->config, i);
         struct mrd_authority_record a;
         uint64_t revision;
+        const char *origin;
         if (!concerns(&s->v, &p, t, &a, &revision) || a.state != MRD_AUTH_VACANT ||
-            !has(p.class->allowed, t)) {
+            !has(p.class->allowed, t) ||
+            mrdi_copy_of(&s->v, t, &a, false, &origin) == MRDI_COPY_STUCK) {
             continue;
         }
         mrdi_compare(s->p, s->v.regions[t].failover_revision, "failover/%s", a.last_region);
@@ -590,12 +635,52 @@ static bool resume(struct mrdi_step *s, unsigned t)
     return s->p->txn.put_count > 0;
 }
 
+/* ---- a new home that cannot open ---- */
+
+/* Granted, and not yet reported as opened. */
+static bool unopened(const struct mrdi_view *v, const struct mrd_authority_record *a)
+{
+    struct mrd_receipt_record r;
+    bool ok;
+
+    if (a->state != MRD_AUTH_OPEN || a->history_count == 0) {
+        return false;
+    }
+    (void)mrdi_receipt(v->store, a->history[a->history_count - 1].receipt, &r, &ok);
+    return ok && r.epoch == a->epoch && r.opened_ms == 0;
+}
+
+/*
+ * The region that was to hand over the last writes died before the new home had them. Nothing
+ * can be done before one returns that has them; until then the partition is vacant, which says
+ * why, rather than opening for ever.
+ */
+static bool strand(struct mrdi_step *s, unsigned t)
+{
+    unsigned count = mrd_partition_count(s->config);
+
+    for (unsigned i = 0; i < count && mrdi_room(s->p, 2); i++) {
+        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrd_authority_record a;
+        uint64_t revision;
+        const char *origin;
+        char why[128];
+        if (mrdi_live(&s->v, t) && concerns(&s->v, &p, t, &a, &revision) &&
+            unopened(&s->v, &a) &&
+            mrdi_copy_of(&s->v, t, &a, false, &origin) == MRDI_COPY_STUCK) {
+            say_stuck(origin, why);
+            vacate(s, &p, &a, revision, why);
+        }
+    }
+    return s->p->txn.put_count > 0;
+}
+
 bool mrdi_failover_step(struct mrdi_step *s)
 {
     for (unsigned t = 0; t < s->config->region_count; t++) {
         bool left;
         if (!mrdi_fencing(&s->v, t)) {
-            if (start(s, t) || resume(s, t)) {
+            if (start(s, t) || resume(s, t) || strand(s, t)) {
                 return true;
             }
             continue;
@@ -609,4 +694,59 @@ bool mrdi_failover_step(struct mrdi_step *s)
         }
     }
     return false;
+}
+
+/* ---- for people ---- */
+
+static void say_fencing(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
+                        char why[128])
+{
+    struct judgement j;
+
+    collect_usable(v, p->class, t, &j);
+    for (unsigned b = 0; b < v->config->region_count; b++) {
+        if (has(j.pending, b)) {
+            snprintf(why, 128, "\"%.40s\" has not yet refused the stream of \"%.40s\"",
+                     mrdi_name(v, b), mrdi_name(v, t));
+            return;
+        }
+    }
+    if (p->class->durability == MRD_ASYNC) {
+        snprintf(why, 128, "the lease of \"%.63s\" has not certainly ended yet",
+                 mrdi_name(v, t));
+    }
+}
+
+void mrd_partition_why(const struct mrd_config *config, const struct mrd_store *store,
+                       unsigned index, char ret[128])
+{
+    struct mrdi_partition p = mrdi_partition(config, index);
+    struct mrd_authority_record a;
+    struct mrdi_view v;
+    const char *origin;
+    int home;
+    bool ok;
+
+    ret[0] = '\0';
+    mrdi_view_load(&v, config, store);
+    mrdi_authority(store, &p, &a, &ok);
+    if (!ok || a.state == MRD_AUTH_VACANT) {
+        snprintf(ret, 128, "%s", ok ? a.why : "no home was chosen yet");
+        return;
+    }
+    home = mrd_config_region(config, a.region);
+    if (home >= 0 && mrdi_fencing(&v, (unsigned)home)) {
+        say_fencing(&v, &p, (unsigned)home, ret);
+    } else if (home >= 0 && unopened(&v, &a)) {
+        switch (mrdi_copy_of(&v, (unsigned)home, &a, false, &origin)) {
+        case MRDI_COPY_WHOLE:
+            break;
+        case MRDI_COPY_LATE:
+            snprintf(ret, 128, "the new home is fetching what \"%s\" wrote last", origin);
+            break;
+        case MRDI_COPY_STUCK:
+            say_stuck(origin, ret);
+            break;
+        }
+    }
 }

@@ -175,34 +175,33 @@ static mrd_lsn furthest_cut(const struct mrdi_view *v, unsigned self, unsigned o
     return cut;
 }
 
-static bool holds(const struct mrdi_view *v, unsigned region, unsigned origin, mrd_lsn cut)
+/*
+ * Who can hand over what we lack of @origin: the new home if it has all of it, else anybody who
+ * has, else whoever has most; or -1.
+ */
+static int rescuer(const struct mrdi_view *v, unsigned self, unsigned origin, mrd_lsn have,
+                   mrd_lsn cut, int home)
 {
-    const struct mrd_peer_report *r = mrdi_report(v, region, origin);
-    struct mrd_fence_record f;
-    bool ok;
+    mrd_lsn most = have;
+    int best = -1;
 
-    if (!mrdi_live(v, region)) {
-        return false;
-    }
-    (void)mrdi_fence(v->store, mrdi_name(v, origin), mrdi_name(v, region), &f, &ok);
-    return (ok && f.applied_lsn >= cut) || (r != NULL && r->applied_lsn >= cut);
-}
-
-/* Who can hand over what we lack of @origin: the new home if it has it, else anybody; or -1. */
-static int rescuer(const struct mrdi_view *v, unsigned self, unsigned origin, mrd_lsn cut,
-                   int home)
-{
     if (home >= 0 && (unsigned)home != self && (unsigned)home != origin &&
-        holds(v, (unsigned)home, origin, cut)) {
+        mrdi_holds(v, (unsigned)home, origin, cut)) {
         return home;
     }
     for (unsigned i = 0; i < v->config->region_count; i++) {
-        if (i != self && i != origin && !v->config->regions[i].witness &&
-            holds(v, i, origin, cut)) {
+        if (i == self || i == origin || v->config->regions[i].witness) {
+            continue;
+        }
+        if (mrdi_holds(v, i, origin, cut)) {
             return (int)i;
         }
+        if (mrdi_holds(v, i, origin, most + 1)) {
+            most = mrdi_applied(v, i, origin);
+            best = (int)i;
+        }
     }
-    return -1;
+    return best;
 }
 
 /* Our own refusal is written down for the present failover of @origin. */
@@ -237,7 +236,7 @@ static void order_stream(const struct mrdi_view *v, unsigned self, unsigned orig
         return;
     }
     cut = furthest_cut(v, self, origin, &home);
-    via = ret->applied_lsn < cut ? rescuer(v, self, origin, cut, home) : -1;
+    via = ret->applied_lsn < cut ? rescuer(v, self, origin, ret->applied_lsn, cut, home) : -1;
     if (via >= 0) {
         ret->stream = MRD_STREAM_FORWARD;
         ret->via = (mrd_region)via;

@@ -85,6 +85,30 @@ bool mrdi_move_active(const struct mrd_move_record *m);
 void mrdi_authority_close(struct mrd_authority_record *a,
                           const struct mrd_closed_record *closed, const char *to);
 
+/* ---- copies (copies.c) ---- */
+
+/** How far @by has applied @origin's WAL: by its last report, or its refusal if that is newer.
+ */
+mrd_lsn mrdi_applied(const struct mrdi_view *v, unsigned by, unsigned origin);
+/** @by is live and has applied @origin's WAL up to @lsn. */
+bool mrdi_holds(const struct mrdi_view *v, unsigned by, unsigned origin, mrd_lsn lsn);
+/** Somebody can hand over what @origin wrote up to @lsn: itself, or who holds it. */
+bool mrdi_obtainable(const struct mrdi_view *v, unsigned origin, mrd_lsn lsn);
+
+enum mrdi_copy {
+    MRDI_COPY_WHOLE, /* every closed epoch is there up to its cut */
+    MRDI_COPY_LATE,  /* something is missing, and on its way */
+    MRDI_COPY_STUCK, /* something is missing that nobody live can give */
+};
+
+/**
+ * @closing     the present epoch is about to become one of the closed
+ * @ret_origin  whose writes are missing; untouched when none are. Borrowed from @a
+ */
+enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
+                            const struct mrd_authority_record *a, bool closing,
+                            const char **ret_origin);
+
 /**
  * Has @self applied every closed epoch of this partition up to its cut? Only then may it open
  * or take over what the authority grants it.

@@ -77,6 +77,7 @@ static void renew(struct desk *d, unsigned i)
     char key[MRD_KEY_MAX];
 
     d->sessions[i].seq++;
+    d->sessions[i].wall_ms = d->now_ms;
     snprintf(key, sizeof(key), "session/%s", names[i]);
     PUT(d, key, mrd_session_record_encode, &d->sessions[i]);
 }
@@ -93,6 +94,19 @@ static void put_authority(struct desk *d, const char *class_name,
 
     snprintf(key, sizeof(key), "authority/%s/all", class_name);
     PUT(d, key, mrd_authority_record_encode, a);
+}
+
+static void get_authority(struct desk *d, const char *class_name,
+                          struct mrd_authority_record *ret)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_entry e;
+    struct mrd_buf b;
+
+    snprintf(key, sizeof(key), "authority/%s/all", class_name);
+    assert_int_equal(mrd_store_get(d->store, key, &e), 0);
+    b = mrd_buf_reader(e.value, e.len);
+    assert_int_equal(mrd_authority_record_decode(&b, ret), 0);
 }
 
 /* All regions are live, see each other, and have applied 0/100 of everybody. */
@@ -174,6 +188,24 @@ static void lose(struct desk *d, unsigned t, unsigned by)
     }
 }
 
+/* A region obeys the present failover of @t, having applied @lsn. */
+static void refuse(struct desk *d, unsigned by, unsigned t, mrd_lsn lsn)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_entry e;
+    struct mrd_buf b;
+    struct mrd_failover_record f;
+
+    snprintf(key, sizeof(key), "failover/%s", names[t]);
+    assert_int_equal(mrd_store_get(d->store, key, &e), 0);
+    b = mrd_buf_reader(e.value, e.len);
+    assert_int_equal(mrd_failover_record_decode(&b, &f), 0);
+    report(d, by, t)->applied_lsn = lsn;
+    snprintf(key, sizeof(key), "fence/%s/%s", names[t], names[by]);
+    PUT(d, key, mrd_fence_record_encode,
+        (&(struct mrd_fence_record){.failover_id = f.id, .applied_lsn = lsn}));
+}
+
 static void expect(struct desk *d, const char *said)
 {
     if (strcmp(d->said, said) != 0) {
@@ -234,10 +266,172 @@ static void a_cancelled_failover_leaves_the_one_before_in_force(void **state)
     desk_free(d);
 }
 
+/* ---- who can take over, and what is said when nobody can ---- */
+
+#define ONLY_EVENTS(d)                                                                         \
+    ((d)->config.class_count = 1, (d)->config.classes[0] = (d)->config.classes[1])
+
+/* us failed before: eu was given epoch 2 from cut 0/200 on, us has not returned. */
+static void after_first_failover(struct desk *d, const char *class_name, bool opened)
+{
+    struct mrd_authority_record a = {.region = "eu", .epoch = 2, .state = MRD_AUTH_OPEN};
+    struct mrd_receipt_record r = {.id = 0x300, .kind = "failover", .epoch = 2};
+    struct mrd_failover_record f = {0x300,         0, "us", 1, 1, MRD_FAILOVER_DONE, 6,
+                                    "unreachable", 1, 2};
+
+    a.history_count = 1;
+    a.history[0] = (struct mrd_closed_record){1, "us", 0x200, 1, 1, "failover", 0x300, 0, 1};
+    r.opened_ms = opened ? 5 : 0;
+    put_authority(d, class_name, &a);
+    PUT(d, "receipt/0000000000000300", mrd_receipt_record_encode, &r);
+    PUT(d, "failover/us", mrd_failover_record_encode, &f);
+    d->sessions[US].expired = true;
+    d->sessions[US].expired_ms = 3;
+    renew(d, US);
+    for (unsigned i = 1; i < d->config.region_count; i++) {
+        report(d, i, US)->applied_lsn = 0x200;
+        renew(d, i);
+    }
+}
+
+/* eu, the second home, dies too. What each of the others has of us and of eu decides. */
+static void a_second_failover_prefers_who_can_open(void **state)
+{
+    static const struct {
+        const char *name;
+        mrd_lsn us[5], eu[5]; /* applied at ap, r3, r4 (from index 2) */
+        const char *granted;  /* the end of the story */
+    } rows[] = {
+        {"all have all: who is furthest in eu's",
+         {0, 0, 0x200, 0x200, 0x200},
+         {0, 0, 0x300, 0x310, 0x300},
+         "authority.granted class=events partition=all region=r3 epoch=3 prev=eu "
+         "reason=failover cut=0/310 unfenced=us\nfailover.done region=eu\n"},
+        {"who is furthest lacks the end of us's",
+         {0, 0, 0x200, 0x1f0, 0x200},
+         {0, 0, 0x300, 0x310, 0x305},
+         "authority.granted class=events partition=all region=r4 epoch=3 prev=eu "
+         "reason=failover cut=0/310 unfenced=us\nfailover.done region=eu\n"},
+        {"nobody has the end of us's",
+         {0, 0, 0x1f0, 0x1f0, 0x1f0},
+         {0, 0, 0x300, 0x310, 0x305},
+         "authority.vacated class=events partition=all prev=eu epoch=2 why=\"what \"us\" "
+         "wrote last is only in regions that are down\"\nfailover.done region=eu\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct desk *d = desk_new(5);
+        const char *end;
+        ROW(rows[i].name);
+        ONLY_EVENTS(d);
+        after_first_failover(d, "events", true);
+        for (unsigned b = AP; b < 5; b++) {
+            report(d, b, US)->applied_lsn = rows[i].us[b];
+        }
+        lose(d, EU, 0x1c);
+        pass(d, 1800, 0x1c);
+        if (strstr(d->said, "vacated") == NULL) {
+            expect(d, "failover.started region=eu observers=ap,r3,r4 reason=unreachable\n");
+            for (unsigned b = AP; b < 5; b++) {
+                refuse(d, b, EU, rows[i].eu[b]);
+            }
+            pass(d, 6000, 0x1c);
+        }
+        end = strstr(d->said, "authority.");
+        if (end == NULL || strcmp(end, rows[i].granted) != 0) {
+            fail_msg("said:\n%s", d->said);
+        }
+        /* us returns, and can hand over what is missing. */
+        d->said_len = 0;
+        d->said[0] = '\0';
+        d->sessions[US].expired = false;
+        d->sessions[US].session++;
+        d->sessions[US].after_failover = 0x300;
+        pass(d, 500, 0x1d);
+        expect(d, strstr(rows[i].granted, "vacated") == NULL
+                      ? ""
+                      : "failover.started region=eu observers=us,ap,r3,r4 reason=successor\n");
+        desk_free(d);
+    }
+}
+
+/* Who was to hand over the last writes dies before the new home has them. */
+static void a_home_that_cannot_open_is_vacant_and_resumes(void **state)
+{
+    struct desk *d = desk_new(5);
+    struct mrd_authority_record a;
+    char why[128];
+
+    (void)state;
+    ONLY_EVENTS(d);
+    after_first_failover(d, "events", false);
+    report(d, EU, US)->applied_lsn = 0x1f0;
+    report(d, 3, US)->applied_lsn = report(d, 4, US)->applied_lsn = 0x1f0;
+    pass(d, 1000, 0x1e);
+    expect(d, ""); /* ap has it, and will hand it over */
+    mrd_partition_why(&d->config, d->store, 0, why);
+    assert_string_equal(why, "the new home is fetching what \"us\" wrote last");
+    pass(d, 6000, 0x1a);
+    expect(d, "session.expired region=ap session=1 seq=4\n"
+              "authority.vacated class=events partition=all prev=eu epoch=2 why=\"what \"us\" "
+              "wrote last is only in regions that are down\"\n");
+    pass(d, 3000, 0x1a);
+    expect(d, "");
+    mrd_partition_why(&d->config, d->store, 0, why);
+    assert_string_equal(why, "what \"us\" wrote last is only in regions that are down");
+    /* It returns: eu may go on fetching. */
+    d->sessions[AP].session++;
+    pass(d, 500, 0x1e);
+    expect(d, "authority.resumed class=events partition=all region=eu epoch=2\n");
+    get_authority(d, "events", &a);
+    assert_string_equal(a.region, "eu");
+    assert_int_equal(a.epoch, 2);
+    pass(d, 3000, 0x1e);
+    expect(d, "");
+    desk_free(d);
+}
+
+/* The furthest refuser dies before the grant: the others are enough, and it is named. */
+static void a_refuser_that_died_draws_no_cut_alone(void **state)
+{
+    struct desk *d = desk_new(5);
+    struct mrd_authority_record a;
+    char why[128];
+
+    (void)state;
+    d->config.class_count = 1; /* orders: two of four acknowledge, three must refuse */
+    lose(d, US, 0x1e);
+    pass(d, 1800, 0x1e);
+    expect(d, "failover.started region=us observers=eu,ap,r3,r4 reason=unreachable\n");
+    mrd_partition_why(&d->config, d->store, 0, why);
+    assert_string_equal(why, "\"eu\" has not yet refused the stream of \"us\"");
+    refuse(d, EU, US, 0x180);
+    refuse(d, AP, US, 0x100);
+    pass(d, 6000, 0x1a); /* ap refused, and is not heard of again */
+    refuse(d, 3, US, 0x110);
+    refuse(d, 4, US, 0x120);
+    d->sessions[EU].expired = true; /* the furthest of them dies, too */
+    renew(d, EU);
+    d->said_len = 0;
+    d->said[0] = '\0';
+    d->sessions[AP].session++;
+    renew(d, AP);
+    step(d);
+    expect(d, "authority.granted class=orders partition=all region=r4 epoch=2 prev=us "
+              "reason=failover cut=0/120 unfenced=eu\n");
+    get_authority(d, "orders", &a);
+    assert_int_equal(a.history[0].unfenced, 1u << EU);
+    desk_free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cancelled_failover_leaves_the_one_before_in_force),
+        cmocka_unit_test(a_second_failover_prefers_who_can_open),
+        cmocka_unit_test(a_home_that_cannot_open_is_vacant_and_resumes),
+        cmocka_unit_test(a_refuser_that_died_draws_no_cut_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

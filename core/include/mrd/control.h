@@ -85,16 +85,26 @@ void mrd_coordinator_lead(struct mrd_coordinator *c, bool leads, mrd_boot_ns now
  * replica, and that the old home cannot write: its session is expired, or lease + margin passed
  * since we applied the failover record. (Any lease that the old home extends afterwards comes
  * with the knowledge that its partitions are being taken away, and it publishes both at once.)
- * The successor is the allowed live replica with the highest applied position among those that
- * refused, ties by configuration order; the cut is the highest applied position among the
- * refusals.
+ * The successor is an allowed live replica among those that refused: first who holds every
+ * earlier epoch up to its cut, then who has the highest applied position, ties by configuration
+ * order. The cut is the highest applied position among the refusals; a refuser that died since,
+ * and alone holds that position, does not count as one.
  *
- * A partition without a live legal successor becomes vacant; its epoch is not closed, and the
- * old home resumes it when it returns, or a successor that appears is granted the next one.
+ * A partition without a live legal successor, or whose successors lack what only regions that
+ * are down have, becomes vacant, also when that turns out after the grant; its epoch is not
+ * closed, and its last home resumes it when it can, or a successor that appears is granted the
+ * next one.
  */
 void mrd_coordinator_step(struct mrd_coordinator *c, const struct mrd_config *config,
                           const struct mrd_store *store, mrd_boot_ns now_ns,
                           mrd_wall_ms wall_ms, struct mrd_proposal *ret);
+
+/**
+ * Why the partition with that index is closed to everybody: while it is vacant, while its home
+ * is being replaced, or while the new home lacks something. Otherwise the empty string.
+ */
+void mrd_partition_why(const struct mrd_config *config, const struct mrd_store *store,
+                       unsigned index, char ret[128]);
 
 /** Region that should lead the store: live, and home of the fewest partitions; or -1. */
 int mrd_coordinator_preferred_leader(const struct mrd_config *config,

@@ -1,0 +1,65 @@
+/*
+ * Copies: how much of a partition a region holds, and whether it can still get the rest.
+ *
+ * A partition's closed epochs each end at a cut, a position in the WAL of the home that they
+ * had. A region may write the next epoch only when it has applied each of these up to its cut.
+ * What it lacks comes from the old home, once that has returned, or else from another live
+ * region that has it. When neither is there the copy is stuck: granting the partition to that
+ * region would leave it closed for as long as they are away, and nobody would say why.
+ */
+#include "view.h"
+
+#include <string.h>
+
+mrd_lsn mrdi_applied(const struct mrdi_view *v, unsigned by, unsigned origin)
+{
+    const struct mrd_peer_report *r = mrdi_report(v, by, origin);
+    mrd_lsn reported = r != NULL ? r->applied_lsn : 0;
+    struct mrd_fence_record f;
+    bool ok;
+
+    (void)mrdi_fence(v->store, mrdi_name(v, origin), mrdi_name(v, by), &f, &ok);
+    return ok && f.applied_lsn > reported ? f.applied_lsn : reported;
+}
+
+bool mrdi_holds(const struct mrdi_view *v, unsigned by, unsigned origin, mrd_lsn lsn)
+{
+    return mrdi_live(v, by) && mrdi_applied(v, by, origin) >= lsn;
+}
+
+bool mrdi_obtainable(const struct mrdi_view *v, unsigned origin, mrd_lsn lsn)
+{
+    if (mrdi_returned(v, origin) && !mrdi_fencing(v, origin)) {
+        return true;
+    }
+    for (unsigned i = 0; i < v->config->region_count; i++) {
+        if (i != origin && mrdi_holds(v, i, origin, lsn)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
+                            const struct mrd_authority_record *a, bool closing,
+                            const char **ret_origin)
+{
+    enum mrdi_copy copy = MRDI_COPY_WHOLE;
+
+    for (unsigned i = 0; i < a->history_count; i++) {
+        const struct mrd_closed_record *c = &a->history[i];
+        int origin = mrd_config_region(v->config, c->region);
+        mrd_lsn applied = origin >= 0 ? mrdi_applied(v, self, (unsigned)origin) : 0;
+        bool newest = i + 1 == a->history_count && !closing;
+        /* As in mrdi_caught_up: a later copy holds the epochs before it. */
+        if (origin == (int)self || applied >= c->cut || (applied == 0 && !newest)) {
+            continue;
+        }
+        *ret_origin = c->region;
+        if (origin < 0 || !mrdi_obtainable(v, (unsigned)origin, c->cut)) {
+            return MRDI_COPY_STUCK;
+        }
+        copy = MRDI_COPY_LATE;
+    }
+    return copy;
+}
