@@ -2,32 +2,14 @@
  * The region's daemon: core's decisions joined to the world.
  *
  * Everything runs on one loop. A tick every 50 ms, and every change of the store or of what
- * PostgreSQL said, leads to one round:
+ * PostgreSQL said, leads to one round: measure, then do what the node (mrd/node.h) says, in
+ * that order: publish the snapshot, start what is due in PostgreSQL, propose. What is decided,
+ * and when, is core's; this file carries it out.
  *
- *   1. publish the snapshot, from the store as it is now;
- *   2. start what is due in PostgreSQL (drain, promote), which relies on what was published;
- *   3. step the coordinator, if this region leads the store;
- *   4. step the region.
- *
- * Each role has at most one proposal on its way. It is done when the store answered and our own
- * copy has reached that revision, so that the next step does not propose the same again; or
- * when it failed, timed out, or the leader it went to leads no more.
- *
- * The lease. A renewal's time is taken in the round that sends it; the deadline moves only when
- * our own store applies that renewal (mrd_region_observe). Three things end it early: a broken
- * store, a full disk under the store (no more renewals), and a broken invariant, after which a
- * last snapshot without a lease is published and the process stops.
- *
- * A restarted agent steps nothing before its store has caught up: libraft replays the log only
- * as far as it hears that it was committed, and among the entries still to come are our own
- * from the life before. A renewal sent now and an old one replayed later could be taken for
- * each other, which would count the lease from a moment that nobody else counts from. So the
- * first thing it proposes is a transaction that changes nothing; whatever was committed before
- * stands before it in the log.
- *
- * It also finds the snapshot of the agent before. Until it has a session of its own it
- * leaves that file alone as long as the lease in it runs: the promise in it is still good, and
- * every decision that would change it waits for this region's answer or for the lease's end.
+ * The lease. A renewal's time is taken before the round that sends it; the deadline moves only
+ * when our own store applies that renewal (mrd_region_observe). Three things end it early: a
+ * broken store, a full disk under the store (no more renewals), and a broken invariant, after
+ * which a last snapshot without a lease is published and the process stops.
  */
 #include "agent.h"
 
@@ -52,21 +34,14 @@
 
 #define MS UINT64_C(1000000)
 #define TICK_MS 50
-#define PUBLISH_NS (100 * MS)
-#define FLIGHT_MS 2000
-#define AGAIN_NS (100 * MS)
 #define DISK_NS (500 * MS)
 #define DISK_FULL_BYTES (3 * UINT64_C(1048576)) /* three of libraft's segments */
 #define DISK_FREE_BYTES (5 * UINT64_C(1048576))
-#define HANDOVER_NS (30000 * MS)
-#define HANDOVER_FIRST_NS (5000 * MS)
 #define STOP_MS 3000
 #define CONFIG_MAX ((size_t)1024 * 1024 + 1)
 #define EVENT_FRESH_MS 30000
 
 static struct agent *running; /* for mrd_panic only */
-
-static void decide(struct agent *a, mrd_boot_ns now_ns);
 
 /* ---- proposals ---- */
 
@@ -116,95 +91,51 @@ int agent_propose(struct agent *a, const struct mrd_proposal *p, agent_done_fn d
     *s = (struct sent){done, ctx};
     rv = leader == a->self ? raft_node_propose(a->raft, a->encoded, out.pos, on_local_result, s)
                            : rpc_call(a->rpc, leader, RPC_PROPOSE, a->encoded, out.pos,
-                                      FLIGHT_MS, on_remote_result, s);
+                                      MRD_NODE_FLIGHT_MS, on_remote_result, s);
     if (rv != 0) {
         free(s);
     }
     return rv;
 }
 
-struct flight_done {
+/* A proposal of the node, on its way. */
+struct flight {
     struct agent *a;
-    struct flight *f;
+    enum mrd_flight_role role;
     uint64_t id;
 };
 
-/* A lost race is tried again at once, from the store as it is then; everything else waits a
- * little, because what refused may refuse as fast as we ask. */
-static void flight_end(struct agent *a, struct flight *f, int code)
-{
-    mrd_boot_ns now_ns = clock_boot_ns();
-    unsigned held;
-    f->id = 0;
-    if ((f == &a->region_flight || f == &a->duty_flight) && code != 0) {
-        mrd_region_abandon(&a->region);
-    }
-    if (f == &a->barrier && code == 0) {
-        a->caught_up = true;
-    }
-    if (code == 0 || code == MRD_ECONFLICT) {
-        a->dirty = true;
-        return;
-    }
-    f->again_ns = now_ns + AGAIN_NS;
-    if (log_repeat_pass(&f->failed, now_ns, &held)) {
-        log_event("event=store.proposal_failed role=%s reason=\"%s\" repeated=%u",
-                  f == &a->region_flight        ? "region"
-                  : f == &a->duty_flight        ? "duty"
-                  : f == &a->coordinator_flight ? "coordinator"
-                                                : "barrier",
-                  mrd_strerror(code), held);
-    }
-}
-
 static void on_flight_result(void *ctx, int code, uint64_t revision)
 {
-    struct flight_done *d = ctx;
-    if (d->f->id == d->id) {
-        if (code == 0 && mrd_store_revision(d->a->store) < revision) {
-            d->f->accepted = true;
-            d->f->revision = revision;
-        } else {
-            flight_end(d->a, d->f, code);
-        }
-    }
-    free(d);
+    struct flight *f = ctx;
+    mrd_node_answer(&f->a->node, f->role, f->id, code, revision, clock_boot_ns());
+    free(f);
 }
 
-/* Answers may be lost; the leader may change under way. */
-static void flight_check(struct agent *a, struct flight *f, mrd_boot_ns now_ns)
+static void fly(struct agent *a, const struct mrd_node_act *act)
 {
-    if (f->id == 0) {
-        return;
-    }
-    if (f->accepted) {
-        /* Late: committed, only not seen here yet. The barrier is about seeing it. */
-        bool late = now_ns >= f->deadline_ns && f != &a->barrier;
-        if (late || mrd_store_revision(a->store) >= f->revision) {
-            flight_end(a, f, 0);
-        }
-    } else if (now_ns >= f->deadline_ns || (raft_node_leader(a->raft) != f->to &&
-                                            raft_node_leader(a->raft) != MRD_REGION_NONE)) {
-        flight_end(a, f, MRD_ETIMEDOUT);
-    }
-}
-
-static void fly(struct agent *a, struct flight *f, mrd_boot_ns now_ns)
-{
-    struct flight_done *d = malloc(sizeof(*d));
+    struct flight *f = malloc(sizeof(*f));
     int rv = MRD_ENOMEM;
 
-    f->id = ++a->last_flight;
-    f->accepted = false;
-    f->to = raft_node_leader(a->raft);
-    f->deadline_ns = now_ns + FLIGHT_MS * MS;
-    if (d != NULL) {
-        *d = (struct flight_done){a, f, f->id};
-        rv = agent_propose(a, &a->proposal, on_flight_result, d);
+    if (f != NULL) {
+        *f = (struct flight){a, act->role, act->flight};
+        rv = agent_propose(a, &a->node.proposal, on_flight_result, f);
     }
     if (rv != 0) {
-        free(d);
-        flight_end(a, f, rv);
+        free(f);
+        mrd_node_answer(&a->node, act->role, act->flight, rv, 0, clock_boot_ns());
+    }
+}
+
+static void complain_proposal(struct agent *a, const struct mrd_node_act *act)
+{
+    static const char *const roles[] = {"barrier", "region", "duty", "coordinator"};
+    unsigned held;
+
+    _Static_assert(sizeof(roles) / sizeof(*roles) == MRD_FLIGHTS, "every role has a name");
+    if (log_repeat_pass(&a->failed[act->role], clock_boot_ns(), &held)) {
+        log_event("event=store.proposal_failed role=%s reason=\"%s\" repeated=%u",
+                  roles[act->role], mrd_strerror(act->code), held);
     }
 }
 
@@ -226,35 +157,31 @@ static void observe_config(struct agent *a, const struct mrd_entry *e)
     struct mrd_conf_errors *errors = malloc(sizeof(*errors));
     bool differs = e->len != a->config_len || memcmp(e->value, a->config_text, e->len) != 0;
 
-    a->config_known = true;
-    a->config_revision = e->revision;
-    a->config_stored_version = 0;
+    a->node.config_known = true;
+    a->node.config_revision = e->revision;
+    a->node.config_stored_version = 0;
     if (stored != NULL && errors != NULL &&
         mrd_config_parse((const char *)e->value, e->len, stored, errors) == 0) {
-        a->config_stored_version = stored->version;
+        a->node.config_stored_version = stored->version;
     }
     free(stored);
     free(errors);
     if (differs != a->config_differs) {
         a->config_differs = differs;
         log_event("event=config.%s own_version=%" PRIu64 " stored_version=%" PRIu64,
-                  differs ? "differs" : "agrees", a->config->version, a->config_stored_version);
+                  differs ? "differs" : "agrees", a->config->version,
+                  a->node.config_stored_version);
     }
 }
 
 static void observe_entry(struct agent *a, const struct mrd_entry *e, mrd_boot_ns now_ns)
 {
-    char own[MRD_KEY_MAX];
-    snprintf(own, sizeof(own), "session/%s", a->config->regions[a->self].name);
-    mrd_coordinator_observe(&a->coordinator, a->config, e, now_ns);
-    if (strcmp(e->key, own) == 0) {
-        mrd_region_observe(&a->region, a->config, e, now_ns);
-    } else if (strcmp(e->key, "config") == 0 && e->value != NULL) {
+    mrd_node_observe(&a->node, e, now_ns);
+    if (strcmp(e->key, "config") == 0 && e->value != NULL) {
         observe_config(a, e);
     } else if (strncmp(e->key, "receipt/", 8) == 0 && a->pg != NULL) {
         pgwork_receipts(a->pg, receipts_now, a);
     }
-    a->dirty = true;
 }
 
 /* Audit events are logged by every region, but not again when an old log is replayed. */
@@ -297,10 +224,7 @@ static void on_restored(void *ctx)
 static void on_leadership(void *ctx, bool leads)
 {
     struct agent *a = ctx;
-    mrd_boot_ns now_ns = clock_boot_ns();
-    mrd_coordinator_lead(&a->coordinator, leads, now_ns);
-    a->handover_next_ns = now_ns + HANDOVER_FIRST_NS;
-    a->dirty = true;
+    mrd_node_lead(&a->node, leads, clock_boot_ns());
     log_event("event=store.%s term=%" PRIu64, leads ? "leading" : "following",
               raft_node_term(a->raft));
 }
@@ -310,9 +234,9 @@ static void on_leadership(void *ctx, bool leads)
 /* The last word of an agent that cannot go on: writes stop now, not at the lease's end. */
 static void give_up_lease(struct agent *a)
 {
-    if (a->file.map != NULL && a->published_ns != 0) {
-        a->snapshot.lease_deadline_ns = 0;
-        publish_write(&a->file, &a->snapshot);
+    if (a->file.map != NULL && a->node.published_ns != 0) {
+        a->node.snapshot.lease_deadline_ns = 0;
+        publish_write(&a->file, &a->node.snapshot);
     }
 }
 
@@ -341,7 +265,7 @@ static void on_broken(void *ctx, const char *reason)
 
 static void fill_report(struct agent *a)
 {
-    struct mrd_session_record *r = &a->local.report;
+    struct mrd_session_record *r = &a->node.local.report;
     for (unsigned i = 0; i < r->peer_count; i++) {
         observe_fill(a->observe, (mrd_region)mrd_config_region(a->config, r->peers[i].region),
                      &r->peers[i]);
@@ -379,184 +303,63 @@ static void check_disk(struct agent *a, mrd_boot_ns now_ns)
     }
 }
 
-static bool reachable(const struct agent *a, int region)
-{
-    struct mrd_peer_report r = {0};
-    observe_fill(a->observe, (mrd_region)region, &r);
-    return (r.reachable & MRD_SEES_AGENT) != 0;
-}
-
-/* Lead from where the fewest writes are, and never from a full disk. */
-static void hand_over(struct agent *a, mrd_boot_ns now_ns)
-{
-    if (!raft_node_leads(a->raft) || now_ns < a->handover_next_ns) {
-        return;
-    }
-    int to = mrd_coordinator_preferred_leader(a->config, a->store);
-    for (int i = 0; a->store_full && (to < 0 || to == a->self) && i < a->config->region_count;
-         i++) {
-        to = i != a->self && reachable(a, i) ? i : to;
-    }
-    /* Not in the middle of a decision. */
-    if (to >= 0 && to != a->self && reachable(a, to) &&
-        now_ns - a->decided_ns > HANDOVER_FIRST_NS) {
-        a->handover_next_ns = now_ns + HANDOVER_NS;
-        raft_node_transfer(a->raft, (mrd_region)to);
-    }
-}
-
 /* ---- the round ---- */
 
-/*
- * After a quick restart the last snapshot stands until we hold a lease again, so that nobody is
- * refused for nothing: but only while our homes are still as it says. A quorum class may have
- * been granted away in the meantime, without waiting for our lease.
- */
-static bool may_hold(const struct agent *a, mrd_boot_ns now_ns)
+static void note_lease(struct agent *a)
 {
-    static struct mrd_snapshot fresh;
-
-    if (now_ns >= a->hold_until_ns) {
-        return false;
+    if (a->node.lease_held != a->lease_held) {
+        a->lease_held = a->node.lease_held;
+        log_event("event=lease.%s session=%" PRIu64, a->lease_held ? "held" : "ended",
+                  a->node.region.session);
     }
-    if (!a->caught_up) {
-        return true;
-    }
-    mrd_region_snapshot(&a->region, a->config, a->store, &a->local, now_ns, clock_wall_ms(),
-                        &fresh);
-    if (fresh.partition_count != a->snapshot.partition_count) {
-        return false;
-    }
-    for (unsigned i = 0; i < fresh.partition_count; i++) {
-        const struct mrd_authority *was = &a->snapshot.partitions[i].authority;
-        const struct mrd_authority *is = &fresh.partitions[i].authority;
-        if (was->region == a->self && (is->region != was->region || is->epoch != was->epoch)) {
-            return false;
-        }
-    }
-    return true;
 }
 
-static void publish(struct agent *a, mrd_boot_ns now_ns)
+static void publish(struct agent *a)
 {
-    bool held = a->region.deadline_ns > now_ns;
-    if (held != a->lease_held) {
-        a->lease_held = held;
-        log_event("event=lease.%s session=%" PRIu64, held ? "held" : "ended",
-                  a->region.session);
-    }
-    if (a->hold_until_ns != 0) {
-        if (!held && may_hold(a, now_ns)) {
-            return;
-        }
-        a->hold_until_ns = 0;
-    }
-    mrd_region_snapshot(&a->region, a->config, a->store, &a->local, now_ns, clock_wall_ms(),
-                        &a->snapshot);
-    publish_write(&a->file, &a->snapshot);
-    a->published_ns = clock_boot_ns();
+    publish_write(&a->file, &a->node.snapshot);
+    mrd_node_published(&a->node, clock_boot_ns());
     if (a->pg != NULL) {
-        pgwork_published(a->pg, &a->snapshot, a->published_ns);
+        pgwork_published(a->pg);
     }
 }
 
-/* The first leader's file becomes the deployment's configuration; later one with a higher
- * version replaces it. */
-static bool wants_config(struct agent *a)
+static void carry_out(struct agent *a, const struct mrd_node_act *act)
 {
-    struct mrd_txn *txn = &a->proposal.txn;
-    if (a->config_known ? a->config->version <= a->config_stored_version
-                        : a->config_len > MRD_VALUE_MAX) {
-        return false;
-    }
-    txn->compare_count = txn->put_count = 1;
-    snprintf(txn->compares[0].key, MRD_KEY_MAX, "config");
-    snprintf(txn->puts[0].key, MRD_KEY_MAX, "config");
-    txn->compares[0].revision = a->config_revision;
-    txn->puts[0].value = (const uint8_t *)a->config_text;
-    txn->puts[0].len = a->config_len;
-    return a->config_len <= MRD_VALUE_MAX;
-}
-
-static void step_coordinator(struct agent *a, mrd_boot_ns now_ns)
-{
-    if (a->coordinator_flight.id != 0 || now_ns < a->coordinator_flight.again_ns ||
-        !raft_node_leads(a->raft)) {
-        return;
-    }
-    mrd_coordinator_step(&a->coordinator, a->config, a->store, now_ns, clock_wall_ms(),
-                         &a->proposal);
-    if (a->proposal.wanted) {
-        a->decided_ns = now_ns;
-        fly(a, &a->coordinator_flight, now_ns);
-    } else if (wants_config(a)) {
-        fly(a, &a->coordinator_flight, now_ns);
+    switch (act->kind) {
+    case MRD_DO_NOTHING:
+        break;
+    case MRD_DO_COMPLAIN:
+        complain_proposal(a, act);
+        break;
+    case MRD_DO_PUBLISH:
+        publish(a);
+        break;
+    case MRD_DO_DUTIES:
+        pgwork_duties(a->pg);
+        break;
+    case MRD_DO_PROPOSE:
+        fly(a, act);
+        break;
+    case MRD_DO_HAND_OVER:
+        raft_node_transfer(a->raft, act->to);
+        break;
     }
 }
 
-/*
- * While a renewal is on its way, which takes a round trip or two, what a failover or a move
- * waits for must not queue behind it. Nothing else overlaps: sessions open one step at a time.
- */
-static struct flight *free_region_flight(struct agent *a)
+static void decide(struct agent *a)
 {
-    if (a->region_flight.id == 0) {
-        return &a->region_flight;
-    }
-    return a->region.pending_seq != 0 && a->duty_flight.id == 0 ? &a->duty_flight : NULL;
-}
-
-static void step_region(struct agent *a)
-{
-    struct flight *f = free_region_flight(a);
-    mrd_boot_ns sent_before = a->region.last_sent_ns;
-    /* Read here, so that the renewal's time is certainly before it is sent. */
-    mrd_boot_ns now_ns = clock_boot_ns();
-    if (f == NULL || now_ns < f->again_ns || a->store_full ||
-        raft_node_leader(a->raft) == MRD_REGION_NONE) {
-        return;
-    }
-    mrd_region_step(&a->region, a->config, a->store, &a->local, now_ns, clock_wall_ms(),
-                    &a->proposal);
-    if (a->proposal.wanted) {
-        if (a->pg != NULL && a->region.last_sent_ns != sent_before) {
-            pgwork_canary_used(a->pg);
-        }
-        fly(a, f, now_ns);
-    }
-}
-
-static void catch_up(struct agent *a, mrd_boot_ns now_ns)
-{
-    if (a->barrier.id == 0 && now_ns >= a->barrier.again_ns &&
-        raft_node_leader(a->raft) != MRD_REGION_NONE) {
-        a->proposal.txn.compare_count = a->proposal.txn.put_count = 0;
-        fly(a, &a->barrier, now_ns);
-    }
-}
-
-static void decide(struct agent *a, mrd_boot_ns now_ns)
-{
-    bool changed = a->dirty;
-    a->dirty = false;
-    flight_check(a, &a->barrier, now_ns);
-    flight_check(a, &a->region_flight, now_ns);
-    flight_check(a, &a->duty_flight, now_ns);
-    flight_check(a, &a->coordinator_flight, now_ns);
+    struct mrd_node_act act;
+    struct mrd_node_now now = {.leader = raft_node_leader(a->raft),
+                               .leads = raft_node_leads(a->raft),
+                               .store_full = a->store_full};
     fill_report(a);
-    if (changed || now_ns - a->published_ns >= PUBLISH_NS) {
-        publish(a, now_ns);
+    now.boot_ns = clock_boot_ns();
+    now.wall_ms = clock_wall_ms();
+    mrd_node_begin(&a->node, &now);
+    while (mrd_node_next(&a->node, &act)) {
+        carry_out(a, &act);
     }
-    if (!a->caught_up) {
-        catch_up(a, now_ns);
-        return;
-    }
-    if (a->pg != NULL) {
-        mrd_region_duties(&a->region, a->config, a->store, &a->local, a->duties);
-        pgwork_duties(a->pg, a->duties);
-    }
-    step_coordinator(a, now_ns);
-    step_region(a);
+    note_lease(a);
 }
 
 static void on_tick(uv_timer_t *t)
@@ -574,26 +377,19 @@ static void on_tick(uv_timer_t *t)
     observe_tick(a->observe, now_ns);
     supervise_tick(a->guests, now_ns);
     if (a->pg != NULL) {
-        pgwork_tick(a->pg, now_ns, a->region.session);
+        pgwork_tick(a->pg, now_ns);
     }
     check_disk(a, now_ns);
-    hand_over(a, now_ns);
-    decide(a, now_ns);
+    decide(a);
 }
 
 /* Runs after each turn's input: what changed is acted upon at once. */
 static void on_check(uv_check_t *c)
 {
     struct agent *a = c->data;
-    if (a->dirty && !a->stopping) {
-        decide(a, clock_boot_ns());
+    if (a->node.dirty && !a->stopping) {
+        decide(a);
     }
-}
-
-static void on_local_change(void *ctx)
-{
-    struct agent *a = ctx;
-    a->dirty = true;
 }
 
 /* ---- peers ---- */
@@ -651,7 +447,8 @@ static uint8_t ping_flags(void *ctx)
 
 uint64_t agent_lease_left_ms(const struct agent *a, mrd_boot_ns now_ns)
 {
-    return a->region.deadline_ns > now_ns ? (a->region.deadline_ns - now_ns) / MS : 0;
+    mrd_boot_ns deadline_ns = a->node.region.deadline_ns;
+    return deadline_ns > now_ns ? (deadline_ns - now_ns) / MS : 0;
 }
 
 size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap)
@@ -818,9 +615,11 @@ static int lock_state(const char *state_dir)
 
 static void init_state(struct agent *a)
 {
-    struct mrd_session_record *r = &a->local.report;
+    struct mrd_session_record *r = &a->node.local.report;
     a->started_ns = clock_boot_ns();
-    a->region.self = a->self;
+    mrd_node_init(&a->node, a->config, a->store, a->self);
+    a->node.config_text = (const uint8_t *)a->config_text;
+    a->node.config_len = a->config_len;
     r->agent_pid = (uint64_t)getpid();
     for (mrd_region i = 0; i < a->config->region_count; i++) {
         if (i != a->self) {
@@ -829,8 +628,8 @@ static void init_state(struct agent *a)
         }
     }
     mrd_store_watch(a->store, on_store_change, a);
-    if (publish_last(&a->file, &a->snapshot)) {
-        a->hold_until_ns = a->snapshot.lease_deadline_ns;
+    if (publish_last(&a->file, &a->node.snapshot)) {
+        mrd_node_inherit(&a->node);
     }
 }
 
@@ -847,8 +646,8 @@ static int open_parts(struct agent *a, struct mrd_err *err)
     char path[1200];
     int rv;
 
-    if (getrandom(a->coordinator.seed, sizeof(a->coordinator.seed), 0) !=
-        (ssize_t)sizeof(a->coordinator.seed)) {
+    if (getrandom(a->node.coordinator.seed, sizeof(a->node.coordinator.seed), 0) !=
+        (ssize_t)sizeof(a->node.coordinator.seed)) {
         return mrd_err_set(err, MRD_EIO, "could not get random bytes: %s", strerror(errno));
     }
     snprintf(path, sizeof(path), "%s/snapshot", o->run_dir);
@@ -868,8 +667,7 @@ static int open_parts(struct agent *a, struct mrd_err *err)
         a->observe = observe_new(&a->loop, a->tls, a->rpc, a->config, a->self, o->certs_dir);
     }
     if (a->observe == NULL ||
-        (!self->witness && pgwork_new(&a->loop, a->config, a->self, &pg, &a->local,
-                                      on_local_change, a, &a->pg) != 0)) {
+        (!self->witness && pgwork_new(&a->loop, &a->node, &pg, &a->pg) != 0)) {
         return mrd_err_set(err, MRD_ENOMEM, "could not start: out of memory");
     }
     if ((rv = api_new(a, &a->api, err)) != 0 ||

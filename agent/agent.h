@@ -5,7 +5,7 @@
 
 #include <uv.h>
 
-#include <mrd/control.h>
+#include <mrd/node.h>
 
 #include "log.h"
 #include "observe.h"
@@ -25,17 +25,6 @@ struct agent_options {
     const char *socket_dir; /* of PostgreSQL; default: RUN */
     const char *user;       /* superuser role; default: the user we run as */
     struct supervise_options guests;
-};
-
-/* One role's proposal on its way through the store. */
-struct flight {
-    uint64_t id;   /* 0: none; an answer with another id is too late */
-    bool accepted; /* committed at @revision; waiting until our own store has it */
-    uint64_t revision;
-    mrd_region to; /* the leader it went to */
-    mrd_boot_ns deadline_ns;
-    mrd_boot_ns again_ns; /* after a failure: not before this */
-    struct log_repeat failed;
 };
 
 struct api;
@@ -59,25 +48,17 @@ struct agent {
     struct api *api;
     struct publish file;
 
-    struct mrd_coordinator coordinator;
-    struct mrd_region_state region;
-    struct mrd_local local;
-    struct mrd_snapshot snapshot; /* last published */
-    struct mrd_proposal proposal; /* scratch of a step */
-    uint8_t *encoded;             /* MRD_TXN_MAX bytes, scratch of a proposal */
-    struct flight region_flight, duty_flight, coordinator_flight, barrier;
-    bool caught_up; /* our store holds everything committed before this process began */
-    uint64_t last_flight;
+    struct mrd_node node;
+    uint8_t *encoded; /* MRD_TXN_MAX bytes, scratch of a proposal */
+    struct log_repeat failed[MRD_FLIGHTS];
 
     uv_timer_t tick;
     uv_check_t check;
     uv_signal_t sigterm, sigint;
-    bool dirty, stopping, store_full, lease_held;
-    bool config_known, config_differs; /* whether the store has one, and it is not ours */
-    uint64_t config_revision, config_stored_version;
+    bool stopping, store_full, lease_held;
+    bool config_differs; /* the store's is not ours */
     int exit_status;
-    mrd_boot_ns published_ns, hold_until_ns, disk_next_ns, handover_next_ns, decided_ns;
-    struct mrd_duty duties[MRD_PARTITIONS_MAX];
+    mrd_boot_ns disk_next_ns;
 };
 
 /** Run until told to stop; the exit status. */

@@ -95,7 +95,7 @@ void api_move(struct api_request *r, const json_t *body)
         return;
     }
     if (mrd_move_request(a->config, a->store, class_name, partition, to, "operator",
-                         clock_wall_ms(), &a->proposal, &err) != 0) {
+                         clock_wall_ms(), &a->node.proposal, &err) != 0) {
         api_refuse(r, MHD_HTTP_CONFLICT, err.text, err.hint);
         return;
     }
@@ -103,8 +103,8 @@ void api_move(struct api_request *r, const json_t *body)
     if (w == NULL) {
         return;
     }
-    w->move = document_move_asked(&a->proposal, class_name, partition);
-    if (agent_propose(a, &a->proposal, on_moved, w) != 0) {
+    w->move = document_move_asked(&a->node.proposal, class_name, partition);
+    if (agent_propose(a, &a->node.proposal, on_moved, w) != 0) {
         json_decref(w->move);
         api_wait_end(w);
         no_store(r);

@@ -132,13 +132,13 @@ static const struct mrd_peer_report *peer_in(const struct mrd_session_record *s,
 /* How long ago we applied region @i's last renewal; 0 when never. */
 static uint64_t renewed_ms_ago(const struct agent *a, unsigned i)
 {
-    mrd_boot_ns at = a->coordinator.seen[i].applied_ns, now_ns = clock_boot_ns();
+    mrd_boot_ns at = a->node.coordinator.seen[i].applied_ns, now_ns = clock_boot_ns();
     return at != 0 && now_ns > at ? (now_ns - at) / MS : 0;
 }
 
 static bool live(const struct agent *a, unsigned i, const struct mrd_session_record *s)
 {
-    return s->session != 0 && !s->expired && a->coordinator.seen[i].applied_ns != 0 &&
+    return s->session != 0 && !s->expired && a->node.coordinator.seen[i].applied_ns != 0 &&
            renewed_ms_ago(a, i) <= a->config->lease_ms + a->config->lease_margin_ms;
 }
 
@@ -200,11 +200,11 @@ static json_t *region_row(const struct agent *a, unsigned i, enum mrd_health hea
     set(o, "primary", json_boolean(r->primary));
     set(o, "witness", json_boolean(r->witness));
     set(o, "leader", json_boolean(raft_node_leader(a->raft) == i));
-    set(o, "ready", sees(i == a->self ? a->local.report.ready : s.ready));
-    set(o, "reachable", sees(i == a->self ? a->local.report.ready : probe.reachable));
+    set(o, "ready", sees(i == a->self ? a->node.local.report.ready : s.ready));
+    set(o, "reachable", sees(i == a->self ? a->node.local.report.ready : probe.reachable));
     set(o, "rtt_us", i == a->self || probe.rtt_us != 0 ? number(probe.rtt_us) : json_null());
     set(o, "dial_percent",
-        number(a->published_ns != 0 ? a->snapshot.regions[i].dial_percent : 100));
+        number(a->node.published_ns != 0 ? a->node.snapshot.regions[i].dial_percent : 100));
     set(o, "weight", number(r->weight));
     set(o, "homes", number(homes(a, i)));
     set(o, "country", text_or_null(r->country));
@@ -271,7 +271,7 @@ static json_t *partition_row(const struct agent *a, const struct mrd_conf_class 
     json_t *o = json_object();
     bool known = read_authority(a, k->name, name, &auth);
     int index = mrd_partition_index(a->config, k->name, name);
-    const struct mrd_snapshot *s = a->published_ns != 0 ? &a->snapshot : NULL;
+    const struct mrd_snapshot *s = a->node.published_ns != 0 ? &a->node.snapshot : NULL;
     bool vacant = auth.state == MRD_AUTH_VACANT;
     char why[128] = "";
 
@@ -352,7 +352,7 @@ static bool share_class(const struct mrd_config *c, unsigned from, unsigned to)
 static json_t *stream_of(const struct agent *a, unsigned from)
 {
     static const char *const orders[] = {"none", "run", "refuse", "forward"};
-    const struct mrd_snap_region *r = &a->snapshot.regions[from];
+    const struct mrd_snap_region *r = &a->node.snapshot.regions[from];
     const json_t *all = a->pg != NULL ? pgwork_status(a->pg) : NULL;
     json_t *o = json_object(), *row;
     size_t i;
@@ -400,7 +400,8 @@ static json_t *link_row(const struct agent *a, unsigned from, unsigned to)
     struct mrd_session_record s = {0};
     bool known = to == a->self || read_session(a, to, &s);
     const struct mrd_peer_report *p =
-        known ? peer_in(to == a->self ? &a->local.report : &s, c->regions[from].name) : NULL;
+        known ? peer_in(to == a->self ? &a->node.local.report : &s, c->regions[from].name)
+              : NULL;
     json_t *o = json_object();
 
     set(o, "from", json_string(c->regions[from].name));
@@ -439,7 +440,7 @@ static json_t *lease_row(const struct agent *a, unsigned i)
 {
     struct mrd_session_record s = {0};
     bool known = read_session(a, i, &s);
-    bool seen = known && a->coordinator.seen[i].applied_ns != 0;
+    bool seen = known && a->node.coordinator.seen[i].applied_ns != 0;
     json_t *o = json_object();
 
     set(o, "name", json_string(a->config->regions[i].name));
@@ -495,7 +496,7 @@ static json_t *postgres_state(const struct agent *a)
     json_t *size = json_object_get(last, "database_size");
     json_t *o = json_object();
     set(o, "answers", json_boolean(a->pg != NULL && pgwork_answers(a->pg)));
-    set(o, "wal_lsn", lsn_text(a->local.report.wal_lsn));
+    set(o, "wal_lsn", lsn_text(a->node.local.report.wal_lsn));
     set(o, "database_size_bytes", size != NULL ? json_incref(size) : json_null());
     return o;
 }
@@ -521,13 +522,13 @@ json_t *document_status(const struct agent *a)
     set(o, "deployment", json_string(a->config->name));
     set(o, "config_version", number(a->config->version));
     set(o, "version", json_string(MERIDIAN_VERSION));
-    set(o, "agent_pid", number(a->local.report.agent_pid));
+    set(o, "agent_pid", number(a->node.local.report.agent_pid));
     set(o, "uptime_ms", number((now_ns - a->started_ns) / MS));
     set(o, "store", store_state(a));
     set(o, "lease",
         json_pack("{s:b, s:I, s:I, s:I}", "held", left_ms > 0, "session",
-                  (json_int_t)a->region.session, "seq", (json_int_t)a->region.seq, "left_ms",
-                  (json_int_t)left_ms));
+                  (json_int_t)a->node.region.session, "seq", (json_int_t)a->node.region.seq,
+                  "left_ms", (json_int_t)left_ms));
     set(o, "postgres", postgres_state(a));
     set(o, "problems", problem_list(a));
     set(o, "regions", region_rows(a));
@@ -724,7 +725,7 @@ static void gauge(struct text *t, const char *name, const char *help)
 
 static void put_peers(struct text *t, const struct agent *a)
 {
-    const struct mrd_session_record *r = &a->local.report;
+    const struct mrd_session_record *r = &a->node.local.report;
     gauge(t, "peer_reachable", "Whether a probe of another region succeeds, by kind.");
     for (unsigned i = 0; i < r->peer_count; i++) {
         const struct mrd_peer_report *p = &r->peers[i];

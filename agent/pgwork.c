@@ -35,9 +35,8 @@ struct pgwork {
     const struct mrd_config *config;
     mrd_region self;
     struct pgwork_options opt;
-    struct mrd_local *local;
-    void (*changed)(void *ctx);
-    void *ctx;
+    struct mrd_node *node;
+    struct mrd_local *local; /* the node's */
 
     struct pglink *maker; /* to the database "postgres", while ours is not known to be there */
     struct pglink *canary, *status, *work, *people;
@@ -49,7 +48,6 @@ struct pgwork {
     mrd_boot_ns canary_next_ns, canary_sent_ns;
     uint64_t canary_boot_ms;
     mrd_boot_ns status_next_ns, status_sent_ns;
-    mrd_boot_ns refuse_since_ns[MRD_REGIONS_MAX]; /* 0: we do not refuse it */
     struct duty_call calls[MRD_PARTITIONS_MAX];
     json_t *last;
     json_t *(*make_receipts)(void *ctx); /* NULL: PostgreSQL has them all */
@@ -300,7 +298,7 @@ static void canary_failed(struct pgwork *w, const char *error)
     w->local->canary_ok = false;
     w->local->report.ready = (uint8_t)(w->local->report.ready & ~MRD_SEES_SQL);
     if (news) {
-        w->changed(w->ctx);
+        w->node->dirty = true;
     }
 }
 
@@ -323,17 +321,17 @@ static void on_canary(void *ctx, PGresult *res, const char *error)
     w->local->report.wal_lsn = lsn;
     w->local->report.boot_ms = w->canary_boot_ms;
     w->local->report.ready |= MRD_SEES_SQL;
-    w->changed(w->ctx);
+    w->node->dirty = true;
 }
 
-static void send_canary(struct pgwork *w, mrd_session session, mrd_boot_ns now_ns)
+static void send_canary(struct pgwork *w, mrd_boot_ns now_ns)
 {
     char session_text[24], boot_text[24];
     const char *params[] = {session_text, boot_text};
     w->canary_next_ns = now_ns + w->config->renew_ms * UINT64_C(1000000);
     w->canary_sent_ns = clock_boot_ns(); /* before it is sent, whatever the tick says */
     w->canary_boot_ms = w->canary_sent_ns / 1000000;
-    snprintf(session_text, sizeof(session_text), "%" PRIu64, session);
+    snprintf(session_text, sizeof(session_text), "%" PRIu64, w->node->region.session);
     snprintf(boot_text, sizeof(boot_text), "%" PRIu64, w->canary_boot_ms);
     unsigned limit_ms = w->config->lease_ms / 2;
     if (pglink_query(w->canary, "SELECT meridian.heartbeat($1, $2)", 2, params, limit_ms,
@@ -343,11 +341,6 @@ static void send_canary(struct pgwork *w, mrd_session session, mrd_boot_ns now_n
         canary_failed(w, pglink_error(w->canary)[0] != '\0' ? pglink_error(w->canary)
                                                             : "not connected");
     }
-}
-
-void pgwork_canary_used(struct pgwork *w)
-{
-    w->local->canary_ok = false;
 }
 
 /* ---- status ---- */
@@ -403,10 +396,8 @@ static void take_stream(struct pgwork *w, const json_t *s)
     p->applied_session = json_u64(s, "through_session");
     p->applied_boot_ms = json_u64(s, "through_boot_ms");
     p->lag_bytes = json_u64(s, "lag_bytes");
-    /* Obeyed only if it was asked after our order to refuse was there to be read. */
-    mrd_boot_ns since = w->refuse_since_ns[region];
-    p->refused =
-        json_is_true(json_object_get(s, "refused")) && since != 0 && w->status_sent_ns > since;
+    mrd_node_refused(w->node, (mrd_region)region, json_is_true(json_object_get(s, "refused")),
+                     w->status_sent_ns);
 }
 
 static void take_tail(struct pgwork *w, const json_t *t)
@@ -460,7 +451,7 @@ static void on_status(void *ctx, PGresult *res, const char *error)
             json_decref(w->last);
             w->last = all;
             memset(&w->status_log, 0, sizeof(w->status_log));
-            w->changed(w->ctx);
+            w->node->dirty = true;
             return;
         }
         json_decref(all);
@@ -469,39 +460,18 @@ static void on_status(void *ctx, PGresult *res, const char *error)
     log_failure(&w->status_log, "agent_status", error != NULL ? error : "no row");
 }
 
-/* A failover waits for our word that a stream is closed. */
-static bool refusal_waits(struct pgwork *w)
-{
-    for (unsigned i = 0; i < w->config->region_count; i++) {
-        const struct mrd_peer_report *p = peer_of(w, (int)i);
-        if (w->refuse_since_ns[i] != 0 && p != NULL && !p->refused) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void ask_status(struct pgwork *w, mrd_boot_ns now_ns)
 {
-    w->status_next_ns = now_ns + (refusal_waits(w) ? 0 : STATUS_NS);
+    w->status_next_ns = now_ns + (mrd_node_refusal_waits(w->node) ? 0 : STATUS_NS);
     w->status_sent_ns = clock_boot_ns();
     w->status_busy = pglink_query(w->status, "SELECT meridian.agent_status()", 0, NULL,
                                   STATUS_MS, on_status, w) == 0;
 }
 
-void pgwork_published(struct pgwork *w, const struct mrd_snapshot *s, mrd_boot_ns now_ns)
+void pgwork_published(struct pgwork *w)
 {
-    for (unsigned i = 0; i < s->region_count; i++) {
-        if (s->regions[i].stream != MRD_STREAM_REFUSE) {
-            struct mrd_peer_report *p = peer_of(w, (int)i);
-            w->refuse_since_ns[i] = 0;
-            if (p != NULL) {
-                p->refused = false;
-            }
-        } else if (w->refuse_since_ns[i] == 0) {
-            w->refuse_since_ns[i] = now_ns;
-            w->status_next_ns = 0; /* somebody waits for the answer */
-        }
+    if (mrd_node_refusal_waits(w->node)) {
+        w->status_next_ns = 0;
     }
 }
 
@@ -533,7 +503,7 @@ static void on_duty(void *ctx, PGresult *res, const char *error)
     } else {
         return; /* still writers inside: asked again while it is due */
     }
-    w->changed(w->ctx);
+    w->node->dirty = true;
 }
 
 static void start_duty(struct pgwork *w, struct duty_call *c)
@@ -552,7 +522,7 @@ static void start_duty(struct pgwork *w, struct duty_call *c)
     c->busy = pglink_query(w->work, sql, 3, params, FIT_MS, on_duty, c) == 0;
 }
 
-void pgwork_duties(struct pgwork *w, const struct mrd_duty *duties)
+void pgwork_duties(struct pgwork *w)
 {
     unsigned count = mrd_partition_count(w->config);
     for (unsigned i = 0; i < count; i++) {
@@ -560,7 +530,7 @@ void pgwork_duties(struct pgwork *w, const struct mrd_duty *duties)
         if (c->busy) {
             continue; /* its answer is for the duty as it was when it was sent */
         }
-        c->duty = duties[i];
+        c->duty = w->node->duties[i];
         if (c->duty.kind != MRD_DUTY_NONE && w->fit && pglink_ready(w->work)) {
             start_duty(w, c);
         }
@@ -604,7 +574,7 @@ void pgwork_receipts(struct pgwork *w, json_t *(*make)(void *ctx), void *ctx)
 
 /* ---- the round ---- */
 
-void pgwork_tick(struct pgwork *w, mrd_boot_ns now_ns, mrd_session session)
+void pgwork_tick(struct pgwork *w, mrd_boot_ns now_ns)
 {
     if (w->opt.create && !w->made) {
         make_database(w, now_ns);
@@ -623,7 +593,7 @@ void pgwork_tick(struct pgwork *w, mrd_boot_ns now_ns, mrd_session session)
         return;
     }
     if (!w->canary_busy && now_ns >= w->canary_next_ns) {
-        send_canary(w, session, now_ns);
+        send_canary(w, now_ns);
     }
     if (!w->status_busy && now_ns >= w->status_next_ns && pglink_ready(w->status)) {
         ask_status(w, now_ns);
@@ -695,23 +665,21 @@ static struct pglink *link_new(struct pgwork *w, const char *name, const char *d
     return pglink_new(w->loop, &t, connected, w);
 }
 
-int pgwork_new(uv_loop_t *loop, const struct mrd_config *config, mrd_region self,
-               const struct pgwork_options *options, struct mrd_local *local,
-               void (*changed)(void *ctx), void *ctx, struct pgwork **ret)
+int pgwork_new(uv_loop_t *loop, struct mrd_node *node, const struct pgwork_options *options,
+               struct pgwork **ret)
 {
     struct pgwork *w = calloc(1, sizeof(*w));
-    const char *db = config->regions[self].db_name;
+    const char *db = node->config->regions[node->region.self].db_name;
     if (w == NULL) {
         return MRD_ENOMEM;
     }
     w->loop = loop;
-    w->config = config;
-    w->self = self;
+    w->config = node->config;
+    w->self = node->region.self;
     w->opt = *options;
-    w->local = local;
-    w->changed = changed;
-    w->ctx = ctx;
-    w->canary = link_new(w, "canary", db, config->lease_ms, NULL);
+    w->node = node;
+    w->local = &node->local;
+    w->canary = link_new(w, "canary", db, w->config->lease_ms, NULL);
     w->status = link_new(w, "status", db, 0, on_status_connected);
     w->work = link_new(w, "work", db, FIT_MS, NULL);
     w->people = link_new(w, NULL, db, FIT_MS, NULL);
@@ -731,17 +699,11 @@ int pgwork_new(uv_loop_t *loop, const struct mrd_config *config, mrd_region self
     return 0;
 }
 
-static void ignore(void *ctx)
-{
-    (void)ctx;
-}
-
 void pgwork_free(struct pgwork *w)
 {
     if (w == NULL) {
         return;
     }
-    w->changed = ignore;
     pglink_free(w->maker);
     pglink_free(w->canary);
     pglink_free(w->status);

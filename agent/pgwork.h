@@ -5,7 +5,7 @@
  * canary, the status, the commands of a move or promotion, and what people ask through the API.
  * Before any of them the database is made fit: database, role, extension, meridian.configure.
  *
- * Answers go into the struct mrd_local that core's decisions read; its contracts about canaries
+ * Answers go into the node's struct mrd_local that core's decisions read; its contracts about canaries
  * and refusals (mrd/control.h) are kept here.
  */
 #pragma once
@@ -13,7 +13,7 @@
 #include <jansson.h>
 #include <uv.h>
 
-#include <mrd/control.h>
+#include <mrd/node.h>
 
 #include "pglink.h"
 
@@ -26,23 +26,19 @@ struct pgwork_options {
     bool create;      /* make database and role when they are not there */
 };
 
-/** @config and @local are borrowed. @changed is called when @local changed. */
-int pgwork_new(uv_loop_t *loop, const struct mrd_config *config, mrd_region self,
-               const struct pgwork_options *options, struct mrd_local *local,
-               void (*changed)(void *ctx), void *ctx, struct pgwork **ret);
+/** @node is borrowed; what is learnt goes into node->local, and makes it dirty. */
+int pgwork_new(uv_loop_t *loop, struct mrd_node *node, const struct pgwork_options *options,
+               struct pgwork **ret);
 void pgwork_free(struct pgwork *w);
 
-/** Call from a regular tick. @session: our lease session, for the heartbeat. */
-void pgwork_tick(struct pgwork *w, mrd_boot_ns now_ns, mrd_session session);
+/** Call from a regular tick. */
+void pgwork_tick(struct pgwork *w, mrd_boot_ns now_ns);
 
-/** A renewal with the present canary was sent: the next one needs another. */
-void pgwork_canary_used(struct pgwork *w);
+/** A snapshot was published: somebody may wait to hear that PostgreSQL obeys it. */
+void pgwork_published(struct pgwork *w);
 
-/** The snapshot just published, for the contract about refusals. */
-void pgwork_published(struct pgwork *w, const struct mrd_snapshot *s, mrd_boot_ns now_ns);
-
-/** Start what is due and not under way; @duties has one row per partition. */
-void pgwork_duties(struct pgwork *w, const struct mrd_duty *duties);
+/** Start what node->duties says and is not under way. */
+void pgwork_duties(struct pgwork *w);
 
 /** The store's receipts changed: hand @make's array of all of them to the extension, soon. */
 void pgwork_receipts(struct pgwork *w, json_t *(*make)(void *ctx), void *ctx);

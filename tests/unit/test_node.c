@@ -1,0 +1,343 @@
+/*
+ * The decision loop (mrd/node.h): in which order a round acts, what a proposal's answer leads
+ * to, and what a new process does before it decides anything.
+ */
+#include "unit.h"
+
+#include <mrd/node.h>
+
+#define MS 1000000ull
+
+struct at {
+    struct mrd_config config;
+    struct mrd_store *store;
+    struct mrd_node node;
+    struct mrd_node_now now;
+    struct mrd_buf sent; /* the last proposal, as it goes into the log */
+    uint8_t bytes[MRD_TXN_MAX];
+};
+
+static void on_change(void *ctx, const struct mrd_entry *e)
+{
+    struct at *t = ctx;
+
+    mrd_node_observe(&t->node, e, t->now.boot_ns);
+}
+
+/* Region "us" of us and eu; its store led by @leader. */
+static struct at *begin(mrd_region leader)
+{
+    struct at *t = calloc(1, sizeof(*t));
+    struct mrd_conf_class *k = &t->config.classes[t->config.class_count++];
+    struct mrd_session_record *r = &t->node.local.report;
+
+    t->config.region_count = 2;
+    snprintf(t->config.regions[0].name, MRD_NAME_MAX, "us");
+    snprintf(t->config.regions[1].name, MRD_NAME_MAX, "eu");
+    snprintf(k->name, sizeof(k->name), "orders");
+    k->posture = MRD_ACTIVE_PASSIVE;
+    k->replicas = k->allowed = 3;
+    t->config.lease_ms = 4000;
+    t->config.lease_margin_ms = 500;
+    t->config.renew_ms = 500;
+    t->config.probe_interval_ms = 500;
+    t->config.probe_threshold = 3;
+    t->store = mrd_store_new();
+    mrd_store_watch(t->store, on_change, t);
+    mrd_node_init(&t->node, &t->config, t->store, 0);
+    memset(t->node.coordinator.seed, 7, sizeof(t->node.coordinator.seed));
+    r->peer_count = 1;
+    snprintf(r->peers[0].region, MRD_NAME_MAX, "eu");
+    r->peers[0].reachable = MRD_SEES_AGENT;
+    t->now = (struct mrd_node_now){
+        .boot_ns = 1000 * MS, .wall_ms = 1000, .leader = leader, .leads = leader == 0};
+    if (leader == 0) {
+        mrd_node_lead(&t->node, true, t->now.boot_ns);
+    }
+    return t;
+}
+
+static void end(struct at *t)
+{
+    mrd_store_free(t->store);
+    free(t);
+}
+
+/*
+ * One round. Appends what it did to @told, as letters: P publish, D duties, B barrier, R
+ * region, U duty, C coordinator, H hand-over, ! complaint. Keeps the last proposal's flight.
+ */
+static uint64_t run(struct at *t, char told[16])
+{
+    static const char roles[] = "BRUC";
+    struct mrd_node_act act;
+    uint64_t flight = 0;
+    size_t n = 0;
+
+    mrd_node_begin(&t->node, &t->now);
+    while (mrd_node_next(&t->node, &act)) {
+        assert_true(n < 15);
+        switch (act.kind) {
+        case MRD_DO_NOTHING:
+            fail();
+            break;
+        case MRD_DO_COMPLAIN:
+            told[n++] = '!';
+            break;
+        case MRD_DO_PUBLISH:
+            told[n++] = 'P';
+            mrd_node_published(&t->node, t->now.boot_ns);
+            break;
+        case MRD_DO_DUTIES:
+            told[n++] = 'D';
+            break;
+        case MRD_DO_PROPOSE:
+            told[n++] = roles[act.role];
+            assert_int_equal(act.to, t->now.leader);
+            flight = act.flight;
+            t->sent = mrd_buf_writer(t->bytes, sizeof(t->bytes));
+            assert_int_equal(mrd_txn_encode(&t->node.proposal.txn, &t->sent), 0);
+            break;
+        case MRD_DO_HAND_OVER:
+            told[n++] = 'H';
+            break;
+        }
+    }
+    told[n] = '\0';
+    return flight;
+}
+
+static void pass(struct at *t, uint64_t ms)
+{
+    t->now.boot_ns += ms * MS;
+    t->now.wall_ms += ms;
+}
+
+/* The store accepts what was proposed last, and our copy has it at once. */
+static void commit(struct at *t, enum mrd_flight_role role, uint64_t flight)
+{
+    struct mrd_txn *txn = calloc(1, sizeof(*txn));
+    struct mrd_buf in = mrd_buf_reader(t->bytes, t->sent.pos);
+    uint64_t revision = 0;
+    int rc;
+
+    assert_int_equal(mrd_txn_decode(&in, txn), 0);
+    rc = mrd_store_apply(t->store, txn, &revision);
+    free(txn);
+    mrd_node_answer(&t->node, role, flight, rc, revision, t->now.boot_ns);
+}
+
+static void catch_up(struct at *t)
+{
+    char told[16];
+    uint64_t flight = run(t, told);
+
+    assert_string_equal(told, "PB");
+    mrd_node_answer(&t->node, MRD_FLIGHT_BARRIER, flight, 0, 0, t->now.boot_ns);
+    assert_true(t->node.caught_up);
+}
+
+static void nothing_is_decided_before_the_store_has_caught_up(void **state)
+{
+    struct at *t = begin(0);
+    char told[16];
+    uint64_t flight;
+
+    (void)state;
+    t->now.leader = MRD_REGION_NONE;
+    t->now.leads = false;
+    (void)run(t, told);
+    assert_string_equal(told, "P");
+    t->now.leader = 0;
+    t->now.leads = true;
+    pass(t, 50);
+    flight = run(t, told);
+    assert_string_equal(told, "B");
+    assert_int_equal(t->node.proposal.txn.put_count, 0);
+    /* Committed somewhere ahead of our copy: that is what it was for, however long it takes. */
+    mrd_node_answer(&t->node, MRD_FLIGHT_BARRIER, flight, 0, 1, t->now.boot_ns);
+    pass(t, 10000);
+    (void)run(t, told);
+    assert_string_equal(told, "P");
+    assert_false(t->node.caught_up);
+    end(t);
+}
+
+static void a_round_publishes_before_it_proposes(void **state)
+{
+    struct at *t = begin(0);
+    char told[16];
+    uint64_t flight;
+
+    (void)state;
+    catch_up(t);
+    t->node.local.canary_ok = true;
+    t->node.local.canary_ns = t->now.boot_ns;
+    flight = run(t, told);
+    assert_string_equal(told, "PDCR");
+    /* The region's came last: it opens a session, and uses no canary up. */
+    assert_true(t->node.local.canary_ok);
+    commit(t, MRD_FLIGHT_REGION, flight);
+    assert_int_equal(t->node.region.session, 1);
+    pass(t, 10);
+    flight = run(t, told);
+    assert_string_equal(told, "PDR"); /* the coordinator's is still on its way */
+    assert_false(t->node.local.canary_ok);
+    commit(t, MRD_FLIGHT_REGION, flight);
+    assert_int_equal(t->node.region.deadline_ns, t->now.boot_ns + 4000 * MS);
+    end(t);
+}
+
+static void a_lost_answer_is_given_up_and_a_late_one_ignored(void **state)
+{
+    struct at *t = begin(1);
+    char told[16];
+    uint64_t first;
+
+    (void)state;
+    first = run(t, told);
+    assert_string_equal(told, "PB");
+    pass(t, MRD_NODE_FLIGHT_MS);
+    (void)run(t, told);
+    assert_string_equal(told, "!P");
+    mrd_node_answer(&t->node, MRD_FLIGHT_BARRIER, first, 0, 0, t->now.boot_ns);
+    assert_false(t->node.caught_up);
+    pass(t, 100);
+    (void)run(t, told);
+    assert_string_equal(told, "PB");
+    end(t);
+}
+
+static void a_new_leader_ends_what_went_to_the_old_one(void **state)
+{
+    struct at *t = begin(1);
+    char told[16];
+
+    (void)state;
+    (void)run(t, told);
+    t->now.leader = MRD_REGION_NONE; /* nobody leads: it may still come back */
+    pass(t, 50);
+    (void)run(t, told);
+    assert_string_equal(told, "");
+    t->now.leader = 0;
+    pass(t, 10);
+    (void)run(t, told);
+    assert_string_equal(told, "!");
+    end(t);
+}
+
+static void a_full_disk_renews_nothing_and_leads_nothing(void **state)
+{
+    struct at *t = begin(0);
+    char told[16];
+    uint64_t flight;
+
+    (void)state;
+    catch_up(t);
+    flight = run(t, told);
+    assert_string_equal(told, "PDC");
+    commit(t, MRD_FLIGHT_COORDINATOR, flight);
+    t->node.local.canary_ok = true;
+    t->node.local.canary_ns = t->now.boot_ns;
+    t->now.store_full = true;
+    pass(t, 6000);
+    (void)run(t, told);
+    assert_string_equal(told, "PDH");
+    end(t);
+}
+
+static void refusals_count_when_asked_after_the_order_was_published(void **state)
+{
+    struct at *t = begin(0);
+    struct mrd_peer_report *eu = &t->node.local.report.peers[0];
+
+    (void)state;
+    mrd_node_refused(&t->node, 1, true, t->now.boot_ns);
+    assert_false(eu->refused); /* nobody ordered it */
+    t->node.snapshot.regions[1].stream = MRD_STREAM_REFUSE;
+    mrd_node_published(&t->node, t->now.boot_ns);
+    assert_true(mrd_node_refusal_waits(&t->node));
+    mrd_node_refused(&t->node, 1, true, t->now.boot_ns);
+    assert_false(eu->refused); /* asked before the order could be read */
+    mrd_node_refused(&t->node, 1, true, t->now.boot_ns + 1);
+    assert_true(eu->refused);
+    assert_false(mrd_node_refusal_waits(&t->node));
+    t->node.snapshot.regions[1].stream = MRD_STREAM_RUN;
+    mrd_node_published(&t->node, t->now.boot_ns + 2);
+    assert_false(eu->refused);
+    end(t);
+}
+
+/* What the process before us promised: @home of orders at epoch 1, its lease until @until_ms.
+ */
+static void leave_snapshot(struct at *t, mrd_region home, uint64_t until_ms)
+{
+    struct mrd_snapshot *s = &t->node.snapshot;
+
+    s->partition_count = 1;
+    s->partitions[0].authority =
+        (struct mrd_authority){.region = home, .epoch = 1, .state = MRD_AUTH_OPEN};
+    s->lease_deadline_ns = until_ms * MS;
+    mrd_node_inherit(&t->node);
+}
+
+static void a_restart_leaves_the_running_promise_alone(void **state)
+{
+    struct at *t = begin(1);
+    char told[16];
+
+    (void)state;
+    leave_snapshot(t, 0, 3000);
+    (void)run(t, told);
+    assert_string_equal(told, "B");
+    assert_int_equal(t->node.snapshot.lease_deadline_ns, 3000 * MS);
+    pass(t, 2000); /* it has ended */
+    (void)run(t, told);
+    assert_true(strchr(told, 'P') != NULL);
+    assert_int_equal(t->node.snapshot.lease_deadline_ns, 0);
+    end(t);
+}
+
+static void a_restart_that_learns_of_its_replacement_says_so_at_once(void **state)
+{
+    struct at *t = begin(1);
+    struct mrd_authority_record a = {.epoch = 2, .state = MRD_AUTH_OPEN, .region = "eu"};
+    struct mrd_txn *txn = calloc(1, sizeof(*txn));
+    uint8_t bytes[4096];
+    struct mrd_buf b = mrd_buf_writer(bytes, sizeof(bytes));
+    char told[16];
+    uint64_t flight;
+
+    (void)state;
+    leave_snapshot(t, 0, 3000);
+    flight = run(t, told);
+    assert_int_equal(mrd_authority_record_encode(&a, &b), 0);
+    txn->put_count = 1;
+    snprintf(txn->puts[0].key, MRD_KEY_MAX, "authority/orders/all");
+    txn->puts[0].value = bytes;
+    txn->puts[0].len = b.pos;
+    assert_int_equal(mrd_store_apply(t->store, txn, NULL), 0);
+    (void)run(t, told);
+    assert_string_equal(told, ""); /* half a log proves nothing */
+    mrd_node_answer(&t->node, MRD_FLIGHT_BARRIER, flight, 0, 1, t->now.boot_ns);
+    (void)run(t, told);
+    assert_string_equal(told, "PD");
+    assert_int_equal(t->node.snapshot.partitions[0].authority.region, 1);
+    free(txn);
+    end(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_decided_before_the_store_has_caught_up),
+        cmocka_unit_test(a_round_publishes_before_it_proposes),
+        cmocka_unit_test(a_lost_answer_is_given_up_and_a_late_one_ignored),
+        cmocka_unit_test(a_new_leader_ends_what_went_to_the_old_one),
+        cmocka_unit_test(a_full_disk_renews_nothing_and_leads_nothing),
+        cmocka_unit_test(refusals_count_when_asked_after_the_order_was_published),
+        cmocka_unit_test(a_restart_leaves_the_running_promise_alone),
+        cmocka_unit_test(a_restart_that_learns_of_its_replacement_says_so_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
