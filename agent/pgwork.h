@@ -5,8 +5,8 @@
  * canary, the status, the commands of a move or promotion, and what people ask through the API.
  * Before any of them the database is made fit: database, role, extension, meridian.configure.
  *
- * Answers go into the node's struct mrd_local that core's decisions read; its contracts about canaries
- * and refusals (mrd/control.h) are kept here.
+ * Answers go into the node's struct mrd_local that core's decisions read; its contracts about
+ * canaries and refusals (mrd/control.h) are kept here.
  */
 #pragma once
 
