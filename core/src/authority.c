@@ -9,7 +9,9 @@
 #include <mrd/authority.h>
 
 #include <mrd/err.h>
+#include <mrd/record.h>
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct mrd_closed_epoch *closed(const struct mrd_authority *a, mrd_epoch epoch)
@@ -60,21 +62,24 @@ bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_
     return true;
 }
 
-void mrd_authority_grant(struct mrd_authority *a, mrd_region region,
-                         struct mrd_closed_epoch cut)
+void mrd_authority_grant(struct mrd_authority_record *a,
+                         const struct mrd_closed_record *closed, const char *to)
 {
+    struct mrd_closed_record *last;
+
     mrd_assert(a->history_count <= MRD_HISTORY_MAX);
-    if (a->epoch > 0) {
-        if (a->history_count == MRD_HISTORY_MAX) {
-            memmove(&a->history[0], &a->history[1],
-                    (MRD_HISTORY_MAX - 1) * sizeof(a->history[0]));
-            a->history_count--;
-        }
-        cut.epoch = a->epoch;
-        cut.region = a->region;
-        a->history[a->history_count++] = cut;
+    if (a->history_count == MRD_HISTORY_MAX) {
+        memmove(&a->history[0], &a->history[1], (MRD_HISTORY_MAX - 1) * sizeof(a->history[0]));
+        a->history_count--;
     }
+    last = &a->history[a->history_count++];
+    *last = *closed;
+    last->epoch = a->epoch;
+    snprintf(last->region, sizeof(last->region), "%s",
+             a->region[0] != '\0' ? a->region : a->last_region);
     a->epoch++;
-    a->region = region;
-    a->state = region == MRD_REGION_NONE ? MRD_AUTH_VACANT : MRD_AUTH_OPEN;
+    a->state = MRD_AUTH_OPEN;
+    snprintf(a->region, sizeof(a->region), "%s", to);
+    a->last_region[0] = '\0';
+    a->why[0] = '\0';
 }

@@ -506,7 +506,7 @@ static void grant(struct mrdi_step *s, const struct mrdi_partition *p, unsigned 
 
     compare_evidence(s, p->class, t, j);
     mrdi_compare(s->p, revision, "authority/%s/%s", p->class->name, p->name);
-    mrdi_authority_close(a, &closed, to);
+    mrd_authority_grant(a, &closed, to);
     mrdi_put_authority(s->p, p, a);
 
     receipt_get(&s->v, &home->failover, p, &r);

@@ -380,7 +380,7 @@ static void take_over(struct step *s, const struct mrdi_partition *p, struct mrd
     uint64_t receipt = mrdi_receipt(s->v.store, m->id, &r, &ok);
 
     m->state = MRD_MOVE_DONE;
-    mrdi_authority_close(a, &closed, s->name);
+    mrd_authority_grant(a, &closed, s->name);
     mrdi_compare(s->p, revision, "move/%s/%s", p->class->name, p->name);
     mrdi_compare(s->p, authority_revision, "authority/%s/%s", p->class->name, p->name);
     mrdi_put_move(s->p, p, m);

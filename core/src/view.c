@@ -240,25 +240,6 @@ bool mrdi_move_active(const struct mrd_move_record *m)
     return m->state == MRD_MOVE_FREEZE || m->state == MRD_MOVE_FROZEN;
 }
 
-void mrdi_authority_close(struct mrd_authority_record *a,
-                          const struct mrd_closed_record *closed, const char *to)
-{
-    if (a->history_count == MRD_HISTORY_MAX) {
-        memmove(&a->history[0], &a->history[1], (MRD_HISTORY_MAX - 1) * sizeof(a->history[0]));
-        a->history_count--;
-    }
-    a->history[a->history_count] = *closed;
-    a->history[a->history_count].epoch = a->epoch;
-    snprintf(a->history[a->history_count].region, MRD_NAME_MAX, "%s",
-             a->region[0] != '\0' ? a->region : a->last_region);
-    a->history_count++;
-    a->epoch++;
-    a->state = MRD_AUTH_OPEN;
-    snprintf(a->region, sizeof(a->region), "%s", to);
-    a->last_region[0] = '\0';
-    a->why[0] = '\0';
-}
-
 uint64_t mrdi_next_id(const struct mrd_store *s)
 {
     return (mrd_store_revision(s) + 1) << 8;

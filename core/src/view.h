@@ -81,9 +81,6 @@ uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt
 
 /** A move is draining or waiting for its target. */
 bool mrdi_move_active(const struct mrd_move_record *m);
-/** Close the present epoch and grant the next; the record's history drops its oldest. */
-void mrdi_authority_close(struct mrd_authority_record *a,
-                          const struct mrd_closed_record *closed, const char *to);
 
 /* ---- copies (copies.c) ---- */
 

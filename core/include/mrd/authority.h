@@ -69,11 +69,3 @@ enum mrd_accept mrd_authority_accepts(const struct mrd_authority *a, mrd_region 
  */
 bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_region origin,
                             mrd_epoch epoch, const mrd_lsn applied[MRD_REGIONS_MAX]);
-
-/**
- * Close the present epoch with @cut and grant the next to @region (MRD_REGION_NONE: vacant).
- * The closed entry's epoch and region are those of @a, whatever @cut says; epoch 0 leaves no
- * entry. Drops the oldest history entry when the table is full.
- */
-void mrd_authority_grant(struct mrd_authority *a, mrd_region region,
-                         struct mrd_closed_epoch cut);

@@ -86,6 +86,14 @@ struct mrd_authority_record {
     struct mrd_closed_record history[MRD_HISTORY_MAX]; /* newest last */
 };
 
+/**
+ * Close the present epoch as @closed says and grant the next to the region @to. The closed
+ * entry's epoch and region are those of @a, whatever @closed says. Drops the oldest entry when
+ * the history is full.
+ */
+void mrd_authority_grant(struct mrd_authority_record *a,
+                         const struct mrd_closed_record *closed, const char *to);
+
 enum mrd_failover_state {
     MRD_FAILOVER_FENCE, /* survivors are refusing the old home's stream */
     MRD_FAILOVER_DONE,  /* every partition was granted away or left vacant */
