@@ -118,7 +118,7 @@ static void print_config(const char *path, const struct mrd_config *c)
     printf("%s: ok: deployment \"%s\", version %llu, %u region%s (%u witness%s), failover %s\n",
            path, c->name, (unsigned long long)c->version, c->region_count,
            c->region_count == 1 ? "" : "s", witnesses, witnesses == 1 ? "" : "es",
-           c->failover == MRD_FAILOVER_AUTOMATIC ? "automatic" : "manual");
+           mrd_failover_mode_name(c->failover));
     for (unsigned i = 0; i < c->class_count; i++) {
         print_class(c, &c->classes[i]);
     }

@@ -344,7 +344,7 @@ static void check_quorum(struct conf_doc *doc, unsigned i)
             "classes share one replica set for now, so put it in every data region or "
             "use async",
             class->name, n, all);
-    } else if (doc->config.failover == MRD_FAILOVER_MANUAL &&
+    } else if (doc->config.failover != MRD_FAILOVER_AUTOMATIC &&
                share_domain(doc, class->replicas, &a, &b)) {
         conf_error_at(doc, at,
                       "class \"%s\" has quorum durability, but \"%s\" and \"%s\" share a "

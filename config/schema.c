@@ -40,7 +40,11 @@ static const struct conf_word strategy_words[] = {
 };
 
 static const struct conf_word failover_words[] = {
-    {"automatic", MRD_FAILOVER_AUTOMATIC}, {"manual", MRD_FAILOVER_MANUAL}, {NULL, 0}};
+    {"automatic", MRD_FAILOVER_AUTOMATIC},
+    {"manual", MRD_FAILOVER_MANUAL},
+    {"two-person", MRD_FAILOVER_TWO_PERSON},
+    {NULL, 0},
+};
 
 static const struct conf_word posture_words[] = {
     {"single-region", MRD_SINGLE_REGION},
@@ -181,7 +185,9 @@ static const struct conf_key coordination_keys[] = {
 
 static const struct conf_key failover_keys[] = {
     {"mode", CONF_WORD, CONF(failover), .words = failover_words, .fallback = "automatic",
-     .doc = "automatic: a quorum of observers promotes; manual: it only reports"},
+     .doc = "automatic: a quorum of observers promotes; manual: it asks, and an operator "
+            "approves; "
+            "two-person: two operators"},
     {.name = NULL},
 };
 

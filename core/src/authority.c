@@ -62,8 +62,8 @@ bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_
     return true;
 }
 
-void mrd_authority_grant(struct mrd_authority_record *a,
-                         const struct mrd_closed_record *closed, const char *to)
+void mrd_authority_grant(struct mrd_authority_record *a, const struct mrd_closed_record *closed,
+                         const char *to)
 {
     struct mrd_closed_record *last;
 

@@ -5,6 +5,19 @@
 
 #include <string.h>
 
+const char *mrd_failover_mode_name(enum mrd_failover_mode m)
+{
+    switch (m) {
+    case MRD_FAILOVER_AUTOMATIC:
+        return "automatic";
+    case MRD_FAILOVER_MANUAL:
+        return "manual";
+    case MRD_FAILOVER_TWO_PERSON:
+        break;
+    }
+    return "two-person";
+}
+
 int mrd_config_region(const struct mrd_config *c, const char *name)
 {
     for (int i = 0; i < c->region_count; i++) {

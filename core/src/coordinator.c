@@ -201,8 +201,9 @@ void mrd_coordinator_step(struct mrd_coordinator *c, const struct mrd_config *co
         return;
     }
     mrdi_view_load(&s.v, config, store);
-    if (bootstrap(&s) || expire(&s) || mrdi_failover_step(&s) || mrdi_move_step(&s) ||
-        prune(&s, "event/", MRD_EVENTS_MAX) || prune(&s, "receipt/", RECEIPTS_MAX)) {
+    if (bootstrap(&s) || expire(&s) || mrdi_failover_step(&s) || mrdi_approval_step(&s) ||
+        mrdi_move_step(&s) || prune(&s, "event/", MRD_EVENTS_MAX) ||
+        prune(&s, "receipt/", RECEIPTS_MAX)) {
         mrdi_end(ret);
     }
 }

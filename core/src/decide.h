@@ -1,7 +1,8 @@
 /*
  * The coordinator's parts (mrd/control.h), one file each: coordinator.c keeps the order of
  * priorities, health.c gives verdicts, failover.c moves authority away from a lost region,
- * move.c looks after planned moves. Private to core's control half.
+ * approval.c asks operators first where they want that, move.c looks after planned moves.
+ * Private to core's control half.
  *
  * Each part fills the proposal and returns true, or leaves it unused and returns false.
  */
@@ -32,6 +33,16 @@ bool mrdi_verdict(struct mrdi_step *s, unsigned t, mrd_regions *ret_observers,
                   const char **ret_reason);
 
 bool mrdi_failover_step(struct mrdi_step *s);
+
+/* What operators decide (approval.c). @f is the failover that would begin. */
+bool mrdi_approved(const struct mrdi_step *s, const struct mrd_failover_record *f);
+/** Ask them, unless that was done for this verdict. */
+bool mrdi_approval_ask(struct mrdi_step *s, const struct mrd_failover_record *f);
+/** The failover begins in this proposal: the question is settled. */
+void mrdi_approval_use(struct mrdi_step *s, const struct mrd_failover_record *f);
+/** Take back questions about regions that live. */
+bool mrdi_approval_step(struct mrdi_step *s);
+
 bool mrdi_move_step(struct mrdi_step *s);
 
 /** Add "the move of this partition ended without a new home, because" to a proposal. */

@@ -255,20 +255,6 @@ static void judge(struct mrdi_step *s, const struct mrd_conf_class *class, unsig
 
 /* ---- receipts ---- */
 
-static void names_of(const struct mrdi_view *v, mrd_regions set, char *out, size_t cap)
-{
-    size_t used = 0;
-
-    out[0] = '\0';
-    for (unsigned i = 0; i < v->config->region_count; i++) {
-        if (has(set, i) && used < cap) {
-            int n =
-                snprintf(out + used, cap - used, "%s%s", used > 0 ? "," : "", mrdi_name(v, i));
-            used += n > 0 ? (size_t)n : 0;
-        }
-    }
-}
-
 static void receipt_new(const struct mrdi_view *v, const struct mrd_failover_record *f,
                         const struct mrdi_partition *p, struct mrd_receipt_record *ret)
 {
@@ -281,7 +267,7 @@ static void receipt_new(const struct mrdi_view *v, const struct mrd_failover_rec
     snprintf(ret->class_name, sizeof(ret->class_name), "%s", p->class->name);
     snprintf(ret->partition, sizeof(ret->partition), "%s", p->name);
     snprintf(ret->from, sizeof(ret->from), "%s", f->region);
-    names_of(v, f->observers, ret->observers, sizeof(ret->observers));
+    mrdi_names(v, f->observers, ret->observers, sizeof(ret->observers));
 }
 
 /* The receipt made at the verdict; made now when there were too many for one transaction. */
@@ -355,31 +341,47 @@ static void first_receipts(struct mrdi_step *s, const struct mrd_failover_record
     }
 }
 
-static bool start(struct mrdi_step *s, unsigned t)
+/* The verdict stands and something would move: @ret is what would begin. */
+static bool due(struct mrdi_step *s, unsigned t, struct mrd_failover_record *ret)
 {
     struct mrdi_region_view *r = &s->v.regions[t];
-    struct mrd_failover_record f = {.state = MRD_FAILOVER_FENCE};
-    char observers[256];
     const char *reason;
     bool homes;
 
-    if (s->config->failover != MRD_FAILOVER_AUTOMATIC || mrdi_fencing(&s->v, t) ||
-        !mrdi_verdict(s, t, &f.observers, &reason) || !worth_starting(&s->v, t, &homes)) {
+    *ret = (struct mrd_failover_record){.state = MRD_FAILOVER_FENCE};
+    if (mrdi_fencing(&s->v, t) || !mrdi_verdict(s, t, &ret->observers, &reason) ||
+        !worth_starting(&s->v, t, &homes)) {
         return false;
     }
-    f.id = mrdi_next_id(s->store);
-    f.before = mrdi_failover_in_force(&s->v, t);
-    snprintf(f.region, sizeof(f.region), "%s", mrdi_name(&s->v, t));
-    snprintf(f.reason, sizeof(f.reason), "%s", homes ? reason : "successor");
-    f.session = r->session.session;
-    f.seq = r->session.seq;
-    f.fault_ms = r->session.wall_ms;
-    f.detected_ms = s->wall_ms;
+    ret->id = mrdi_next_id(s->store);
+    ret->before = mrdi_failover_in_force(&s->v, t);
+    snprintf(ret->region, sizeof(ret->region), "%s", mrdi_name(&s->v, t));
+    snprintf(ret->reason, sizeof(ret->reason), "%s", homes ? reason : "successor");
+    ret->session = r->session.session;
+    ret->seq = r->session.seq;
+    ret->fault_ms = r->session.wall_ms;
+    ret->detected_ms = s->wall_ms;
+    return true;
+}
+
+static bool start(struct mrdi_step *s, unsigned t)
+{
+    struct mrdi_region_view *r = &s->v.regions[t];
+    struct mrd_failover_record f;
+    char observers[256];
+
+    if (!due(s, t, &f)) {
+        return false;
+    }
+    if (s->config->failover != MRD_FAILOVER_AUTOMATIC && !mrdi_approved(s, &f)) {
+        return mrdi_approval_ask(s, &f);
+    }
+    mrdi_approval_use(s, &f);
     /* It has not renewed since we judged it, and nobody else started one. */
     mrdi_compare(s->p, r->session_revision, "session/%s", f.region);
     mrdi_compare(s->p, r->failover_revision, "failover/%s", f.region);
     mrdi_put_failover(s->p, &f);
-    names_of(&s->v, f.observers, observers, sizeof(observers));
+    mrdi_names(&s->v, f.observers, observers, sizeof(observers));
     mrd_proposal_event(s->p, s->store, s->wall_ms,
                        "event=failover.started region=%s observers=%s reason=%s", f.region,
                        observers, f.reason);
@@ -519,7 +521,7 @@ static void grant(struct mrdi_step *s, const struct mrdi_partition *p, unsigned 
     r.granted_ms = s->wall_ms;
     mrdi_put_receipt(s->p, &r);
     end_move(s, p);
-    names_of(&s->v, closed.unfenced, unfenced, sizeof(unfenced));
+    mrdi_names(&s->v, closed.unfenced, unfenced, sizeof(unfenced));
     mrd_proposal_event(s->p, s->store, s->wall_ms,
                        "event=authority.granted class=%s partition=%s region=%s epoch=%llu "
                        "prev=%s reason=failover cut=%X/%X%s%s",

@@ -300,6 +300,63 @@ int mrd_fence_record_decode(struct mrd_buf *in, struct mrd_fence_record *ret)
     return rc;
 }
 
+/* ---- approval ---- */
+
+int mrd_approval_record_encode(const struct mrd_approval_record *r, struct mrd_buf *out)
+{
+    mrd_buf_put_u8(out, RECORD_VERSION);
+    mrd_buf_put_u64(out, r->id);
+    mrd_buf_put_str(out, r->region);
+    mrd_buf_put_u64(out, r->session);
+    mrd_buf_put_u64(out, r->seq);
+    mrd_buf_put_u8(out, r->state);
+    mrd_buf_put_u8(out, r->needed);
+    mrd_buf_put_u8(out, r->given);
+    for (unsigned i = 0; i < MRD_APPROVERS_MAX; i++) {
+        mrd_buf_put_str(out, r->by[i]);
+    }
+    mrd_buf_put_str(out, r->rejected_by);
+    mrd_buf_put_str(out, r->reason);
+    mrd_buf_put_u16(out, r->observers);
+    mrd_buf_put_u64(out, r->asked_ms);
+    mrd_buf_put_u64(out, r->decided_ms);
+    return finish_write(out);
+}
+
+int mrd_approval_record_decode(struct mrd_buf *in, struct mrd_approval_record *ret)
+{
+    struct mrd_approval_record r = {0};
+    int rc = begin_read(in);
+
+    if (rc != 0) {
+        return rc;
+    }
+    r.id = mrd_buf_get_u64(in);
+    get_name(in, r.region);
+    r.session = mrd_buf_get_u64(in);
+    r.seq = mrd_buf_get_u64(in);
+    r.state = get_enum(in, MRD_APPROVAL_OVER);
+    r.needed = get_enum(in, MRD_APPROVERS_MAX);
+    r.given = get_enum(in, MRD_APPROVERS_MAX);
+    for (unsigned i = 0; i < MRD_APPROVERS_MAX; i++) {
+        get_name(in, r.by[i]);
+    }
+    get_name(in, r.rejected_by);
+    get_text(in, r.reason, sizeof(r.reason));
+    r.observers = mrd_buf_get_u16(in);
+    r.asked_ms = mrd_buf_get_u64(in);
+    r.decided_ms = mrd_buf_get_u64(in);
+    /* Nobody may be counted who is not named, and nothing is given by nobody. */
+    if (r.needed == 0 || (r.state == MRD_APPROVAL_GIVEN && r.given < r.needed)) {
+        in->failed = true;
+    }
+    rc = finish_read(in);
+    if (rc == 0) {
+        *ret = r;
+    }
+    return rc;
+}
+
 /* ---- move ---- */
 
 int mrd_move_record_encode(const struct mrd_move_record *r, struct mrd_buf *out)

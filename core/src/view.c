@@ -50,6 +50,20 @@ const char *mrdi_name(const struct mrdi_view *v, unsigned region)
     return v->config->regions[region].name;
 }
 
+void mrdi_names(const struct mrdi_view *v, mrd_regions set, char *out, size_t cap)
+{
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (unsigned i = 0; i < v->config->region_count; i++) {
+        if ((set >> i & 1u) != 0 && used < cap) {
+            int n =
+                snprintf(out + used, cap - used, "%s%s", used > 0 ? "," : "", mrdi_name(v, i));
+            used += n > 0 ? (size_t)n : 0;
+        }
+    }
+}
+
 bool mrdi_live(const struct mrdi_view *v, unsigned region)
 {
     const struct mrdi_region_view *r = &v->regions[region];
@@ -219,6 +233,19 @@ uint64_t mrdi_fence(const struct mrd_store *s, const char *region, const char *b
     snprintf(key, sizeof(key), "fence/%s/%s", region, by);
     revision = lookup(s, key, &b);
     *ok = revision != 0 && mrd_fence_record_decode(&b, ret) == 0;
+    return revision;
+}
+
+uint64_t mrdi_approval(const struct mrd_store *s, const char *region,
+                       struct mrd_approval_record *ret, bool *ok)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_buf b;
+    uint64_t revision;
+
+    snprintf(key, sizeof(key), "approval/%s", region);
+    revision = lookup(s, key, &b);
+    *ok = revision != 0 && mrd_approval_record_decode(&b, ret) == 0;
     return revision;
 }
 

@@ -32,6 +32,8 @@ void mrdi_view_load(struct mrdi_view *v, const struct mrd_config *config,
 /* ---- regions ---- */
 
 const char *mrdi_name(const struct mrdi_view *v, unsigned region);
+/** The names of a set, with commas between, as events have them. */
+void mrdi_names(const struct mrdi_view *v, mrd_regions set, char *out, size_t cap);
 /** Its session is open: the region may hold a lease and apply. */
 bool mrdi_live(const struct mrdi_view *v, unsigned region);
 /** Survivors are refusing its stream now. */
@@ -76,6 +78,8 @@ uint64_t mrdi_move(const struct mrd_store *s, const struct mrdi_partition *p,
                    struct mrd_move_record *ret, bool *ok);
 uint64_t mrdi_fence(const struct mrd_store *s, const char *region, const char *by,
                     struct mrd_fence_record *ret, bool *ok);
+uint64_t mrdi_approval(const struct mrd_store *s, const char *region,
+                       struct mrd_approval_record *ret, bool *ok);
 uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt_record *ret,
                       bool *ok);
 
@@ -127,6 +131,7 @@ void mrdi_put_session(struct mrd_proposal *p, const char *region,
 void mrdi_put_failover(struct mrd_proposal *p, const struct mrd_failover_record *r);
 void mrdi_put_fence(struct mrd_proposal *p, const char *region, const char *by,
                     const struct mrd_fence_record *r);
+void mrdi_put_approval(struct mrd_proposal *p, const struct mrd_approval_record *r);
 void mrdi_put_authority(struct mrd_proposal *p, const struct mrdi_partition *at,
                         const struct mrd_authority_record *r);
 void mrdi_put_move(struct mrd_proposal *p, const struct mrdi_partition *at,

@@ -21,17 +21,19 @@ TRY(failover)
 TRY(fence)
 TRY(move)
 TRY(receipt)
+TRY(approval)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const tries[])(struct mrd_buf *, struct mrd_buf *) = {
-        try_session, try_authority, try_failover, try_fence, try_move, try_receipt};
+        try_session, try_authority, try_failover, try_fence,
+        try_move,    try_receipt,   try_approval};
     static uint8_t again[16384];
     struct mrd_buf in, out = mrd_buf_writer(again, sizeof(again));
 
     if (size > 0) {
         in = mrd_buf_reader(data + 1, size - 1);
-        tries[data[0] % 6](&in, &out);
+        tries[data[0] % (sizeof(tries) / sizeof(tries[0]))](&in, &out);
     }
     return 0;
 }

@@ -898,6 +898,36 @@ int world_move(struct world *w, const char *class_name, const char *to, struct m
     return rc;
 }
 
+static int first_open(void *ctx, const struct mrd_entry *e)
+{
+    struct mrd_approval_record r;
+    struct mrd_buf b = mrd_buf_reader(e->value, e->len);
+
+    if (mrd_approval_record_decode(&b, &r) == 0 && r.state != MRD_APPROVAL_OVER) {
+        *(uint64_t *)ctx = r.id;
+        return 1;
+    }
+    return 0;
+}
+
+int world_approve(struct world *w, const char *region, bool yes, const char *who,
+                  struct mrd_err *err)
+{
+    struct mrd_proposal *p = calloc(1, sizeof(*p));
+    unsigned asked = world_region(w, region);
+    struct mrd_store *store = mrd_memory_store(w->memory, asked);
+    uint64_t id = 0;
+    int rc;
+
+    (void)mrd_store_scan(store, "approval/", first_open, &id);
+    rc = mrd_approval_request(w->config, store, id, yes, who, w->now_ms, p, err);
+    if (rc == 0) {
+        (void)mrd_memory_propose(w->memory, asked, &p->txn, w->now_ms * MS);
+    }
+    free(p);
+    return rc;
+}
+
 /* ---- questions ---- */
 
 const char *world_home(struct world *w, const char *region, const char *class_name)

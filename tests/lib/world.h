@@ -103,6 +103,9 @@ void world_cut(struct world *w, const char *from, const char *to); /* one way */
 void world_isolate(struct world *w, const char *region);
 void world_heal(struct world *w);
 void world_lead(struct world *w, const char *region);
+/** @who says yes or no to the promotion that waits, as @region's store shows it. */
+int world_approve(struct world *w, const char *region, bool yes, const char *who,
+                  struct mrd_err *err);
 int world_move(struct world *w, const char *class_name, const char *to, struct mrd_err *err);
 
 /** Home of the class's first partition as @region sees it, or "". */

@@ -17,6 +17,7 @@ union any {
     struct mrd_fence_record fence;
     struct mrd_move_record move;
     struct mrd_receipt_record receipt;
+    struct mrd_approval_record approval;
 };
 
 typedef int (*encode_fn)(const union any *r, struct mrd_buf *out);
@@ -60,6 +61,13 @@ static void example_failover(union any *r)
         0x1200, 0x700, "us", 3, 17, MRD_FAILOVER_DONE, 6, "unreachable", 1000, 2000};
 }
 
+static void example_approval(union any *r)
+{
+    r->approval = (struct mrd_approval_record){
+        0x1300,        "us", 3,    17,  MRD_APPROVAL_GIVEN, 2, 2, {"anna", "ben"}, "",
+        "unreachable", 6,    1000, 2000};
+}
+
 static void example_fence(union any *r)
 {
     r->fence = (struct mrd_fence_record){0x1200, 0xabcdef, 3, 4, 5};
@@ -94,6 +102,7 @@ WRAP(failover)
 WRAP(fence)
 WRAP(move)
 WRAP(receipt)
+WRAP(approval)
 
 static const struct {
     const char *name;
@@ -107,6 +116,7 @@ static const struct {
     {"fence", encode_fence, decode_fence, example_fence},
     {"move", encode_move, decode_move, example_move},
     {"receipt", encode_receipt, decode_receipt, example_receipt},
+    {"approval", encode_approval, decode_approval, example_approval},
 };
 
 static size_t encode(size_t i, const union any *r, uint8_t bytes[8192])

@@ -17,8 +17,11 @@
 
 enum mrd_failover_mode {
     MRD_FAILOVER_AUTOMATIC,
-    MRD_FAILOVER_MANUAL, /* verdicts are published, nobody promotes by itself */
+    MRD_FAILOVER_MANUAL,     /* a verdict asks, and an operator's approval promotes */
+    MRD_FAILOVER_TWO_PERSON, /* the same with two distinct operators */
 };
+
+const char *mrd_failover_mode_name(enum mrd_failover_mode m);
 
 enum mrd_route_strategy {
     MRD_STRATEGY_LATENCY,

@@ -69,8 +69,9 @@ void mrd_coordinator_lead(struct mrd_coordinator *c, bool leads, mrd_boot_ns now
 
 /**
  * Decide the next change. Priority: bootstrap missing authorities; expire a session whose
- * lease + margin passed; start a failover on a verdict; grant partitions whose fence is
- * complete; finish failovers; advance moves; vacate what nobody may take, saying why.
+ * lease + margin passed; start a failover on a verdict, or ask operators where the mode is not
+ * automatic; grant partitions whose fence is complete; finish failovers; advance moves; vacate
+ * what nobody may take, saying why.
  *
  * Verdict "down" for region r: its last renewal was applied more than
  * probe_interval * threshold ago, and at least a majority of the other live data or witness
@@ -227,6 +228,20 @@ const struct mrd_conf_class *mrd_partition_at(const struct mrd_config *config, u
 void mrd_region_snapshot(const struct mrd_region_state *r, const struct mrd_config *config,
                          const struct mrd_store *store, const struct mrd_local *local,
                          mrd_boot_ns now_ns, mrd_wall_ms wall_ms, struct mrd_snapshot *ret);
+
+/**
+ * An operator's word on a promotion that waits (failover modes manual and two-person).
+ *
+ * @id       of the approval record
+ * @approve  else reject. What was rejected may still be approved while its verdict stands
+ * @who      the operator's name as the host knows it; two approvals count as two only when they
+ *           come from two names
+ *
+ * Returns 0 and a proposal, or a refusal as error with hint.
+ */
+int mrd_approval_request(const struct mrd_config *config, const struct mrd_store *store,
+                         uint64_t id, bool approve, const char *who, mrd_wall_ms wall_ms,
+                         struct mrd_proposal *ret, struct mrd_err *err);
 
 /** Ask for a planned move. 0 or a refusal as error with hint: not a replica, not allowed,
  *  target not live, already there, another move or failover under way. */

@@ -8,6 +8,7 @@
  *   authority/CLASS/PARTITION        mrd_authority_record
  *   failover/REGION                  mrd_failover_record   while REGION's partitions move away
  *   fence/REGION/BY                  mrd_fence_record      BY refuses REGION's stream
+ *   approval/REGION                  mrd_approval_record   a promotion that operators decide
  *   move/CLASS/PARTITION             mrd_move_record       a planned move under way
  *   receipt/ID                       mrd_receipt_record    ID: 16 hex digits, growing
  *   event/ID                         text, oldest removed beyond MRD_EVENTS_MAX
@@ -91,8 +92,8 @@ struct mrd_authority_record {
  * entry's epoch and region are those of @a, whatever @closed says. Drops the oldest entry when
  * the history is full.
  */
-void mrd_authority_grant(struct mrd_authority_record *a,
-                         const struct mrd_closed_record *closed, const char *to);
+void mrd_authority_grant(struct mrd_authority_record *a, const struct mrd_closed_record *closed,
+                         const char *to);
 
 enum mrd_failover_state {
     MRD_FAILOVER_FENCE, /* survivors are refusing the old home's stream */
@@ -120,6 +121,30 @@ struct mrd_fence_record {
     mrd_session applied_session;
     uint64_t applied_boot_ms;
     mrd_wall_ms at_ms;
+};
+
+enum mrd_approval_state {
+    MRD_APPROVAL_PENDING,  /* the verdict stands; operators are asked */
+    MRD_APPROVAL_GIVEN,    /* enough of them approved: the failover begins */
+    MRD_APPROVAL_REJECTED, /* not asked again for this verdict, but may still be approved */
+    MRD_APPROVAL_OVER,     /* the failover began, or the region lives */
+};
+
+#define MRD_APPROVERS_MAX 2
+
+struct mrd_approval_record {
+    uint64_t id;
+    char region[MRD_NAME_MAX]; /* whose partitions would move away */
+    mrd_session session;       /* as in mrd_failover_record: which verdict this is about */
+    uint64_t seq;
+    uint8_t state;  /* enum mrd_approval_state */
+    uint8_t needed; /* distinct operators; 1 or MRD_APPROVERS_MAX */
+    uint8_t given;
+    char by[MRD_APPROVERS_MAX][MRD_NAME_MAX]; /* who approved, in order */
+    char rejected_by[MRD_NAME_MAX];
+    char reason[24]; /* of the verdict, as in mrd_failover_record */
+    mrd_regions observers;
+    mrd_wall_ms asked_ms, decided_ms;
 };
 
 enum mrd_move_state {
@@ -178,6 +203,8 @@ int mrd_failover_record_encode(const struct mrd_failover_record *r, struct mrd_b
 int mrd_failover_record_decode(struct mrd_buf *in, struct mrd_failover_record *ret);
 int mrd_fence_record_encode(const struct mrd_fence_record *r, struct mrd_buf *out);
 int mrd_fence_record_decode(struct mrd_buf *in, struct mrd_fence_record *ret);
+int mrd_approval_record_encode(const struct mrd_approval_record *r, struct mrd_buf *out);
+int mrd_approval_record_decode(struct mrd_buf *in, struct mrd_approval_record *ret);
 int mrd_move_record_encode(const struct mrd_move_record *r, struct mrd_buf *out);
 int mrd_move_record_decode(struct mrd_buf *in, struct mrd_move_record *ret);
 int mrd_receipt_record_encode(const struct mrd_receipt_record *r, struct mrd_buf *out);
