@@ -240,7 +240,7 @@ static const struct row values_rows[] = {
      "false\n"},
     {"word of none",
      WORLD "  failover: {mode: auto}\n",
-     "6:20: \"auto\" is not a mode; write automatic or manual\n"},
+     "6:20: \"auto\" is not a mode; write automatic, manual or two-person\n"},
     {"capital letters in a name",
      TOP US "    - {name: EU, agent: 192.0.2.2:7400}\n" AP,
      "4:14: \"EU\" is not a valid name; write 1 to 32 of a-z, 0-9 and hyphens "
