@@ -8,9 +8,9 @@
  *   the region renews, whatever the state --> OVER
  *
  * There is one record per region. It names the verdict by the last renewal of the region, as a
- * failover does: an approval of one verdict never serves another. Beginning the failover, taking
- * the question back and each operator's word all compare the record, so no word is lost or
- * counted twice.
+ * failover does: an approval of one verdict never serves another. Beginning the failover,
+ * taking the question back and each operator's word all compare the record, so no word is lost
+ * or counted twice.
  */
 #include "decide.h"
 
@@ -198,8 +198,8 @@ int mrd_approval_request(const struct mrd_config *config, const struct mrd_store
                            r.region, (unsigned long long)r.id, who, r.given, r.needed);
     } else {
         mrd_proposal_event(ret, store, wall_ms,
-                           "event=failover.rejected region=%s id=%016llx who=\"%s\"",
-                           r.region, (unsigned long long)r.id, who);
+                           "event=failover.rejected region=%s id=%016llx who=\"%s\"", r.region,
+                           (unsigned long long)r.id, who);
     }
     mrdi_end(ret);
     return 0;
