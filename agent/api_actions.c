@@ -71,6 +71,49 @@ static void on_moved(void *ctx, int code, uint64_t revision)
     json_decref(row);
 }
 
+/* "orders/us-east-1, orders/eu-west-1" */
+static void list_partitions(const struct mrd_conf_class *class, char *out, size_t cap)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (unsigned i = 0; i < class->partition_count && used < cap; i++) {
+        used += (size_t)snprintf(out + used, cap - used, "%s%s/%s", i > 0 ? ", " : "",
+                                 class->name, class->partitions[i]);
+    }
+}
+
+/* A name that is none is refused with those that there are. */
+static bool names_known(struct api_request *r, const char *class_name, const char *partition,
+                        const char *to)
+{
+    const struct mrd_config *config = r->agent->config;
+    char text[300], list[1024], hint[1100];
+    int c = mrd_config_class(config, class_name);
+
+    if (c < 0) {
+        snprintf(text, sizeof(text), "there is no class \"%.64s\"", class_name);
+        api_refuse(r, MHD_HTTP_NOT_FOUND, text, "List them with: meridian classes.");
+    } else if (mrd_config_region(config, to) < 0) {
+        snprintf(text, sizeof(text), "there is no region \"%.64s\"", to);
+        api_refuse(r, MHD_HTTP_NOT_FOUND, text, "List them with: meridian regions.");
+    } else if (mrd_partition_index(config, class_name, partition) < 0) {
+        bool whole = strcmp(partition, MRD_PARTITION_ALL) == 0;
+        if (whole) {
+            snprintf(text, sizeof(text), "class \"%.64s\" moves by partition", class_name);
+        } else {
+            snprintf(text, sizeof(text), "class \"%.64s\" has no partition \"%.64s\"",
+                     class_name, partition);
+        }
+        list_partitions(&config->classes[c], list, sizeof(list));
+        snprintf(hint, sizeof(hint),
+                 list[0] != '\0' ? "Name one of: %s." : "It has only one; leave it out.", list);
+        api_refuse(r, MHD_HTTP_NOT_FOUND, text, hint);
+    } else {
+        return true;
+    }
+    return false;
+}
+
 void api_move(struct api_request *r, const json_t *body)
 {
     struct agent *a = r->agent;
@@ -86,12 +129,7 @@ void api_move(struct api_request *r, const json_t *body)
         api_refuse(r, MHD_HTTP_BAD_REQUEST, "the body needs \"class\" and \"to\" as texts", "");
         return;
     }
-    if (mrd_config_class(a->config, class_name) < 0 || mrd_config_region(a->config, to) < 0 ||
-        mrd_partition_index(a->config, class_name, partition) < 0) {
-        char text[300];
-        snprintf(text, sizeof(text), "no such class, partition or region: %.64s/%.64s, %.64s",
-                 class_name, partition, to);
-        api_refuse(r, MHD_HTTP_NOT_FOUND, text, "List them with: meridian classes.");
+    if (!names_known(r, class_name, partition, to)) {
         return;
     }
     if (mrd_move_request(a->config, a->store, class_name, partition, to, "operator",

@@ -284,11 +284,12 @@ out:
     return ret;
 }
 
-static int usage(void)
+static int usage(FILE *out)
 {
-    fprintf(stderr, "usage: meridian certs [--renew] DIR REGION[=NAME,...] ...\n"
-                    "Make a CA in DIR (once) and DIR/REGION/{ca.crt,node.crt,node.key}.\n");
-    return 2;
+    fprintf(out, "usage: meridian certs [--renew] DIR REGION[=NAME,...] ...\n"
+                 "Make a CA in DIR (once) and DIR/REGION/{ca.crt,node.crt,node.key}.\n"
+                 "  --renew  new certificates and keys for the named regions, same CA\n");
+    return out == stdout ? 0 : 2;
 }
 
 int cli_certs(int argc, char **argv)
@@ -297,12 +298,19 @@ int cli_certs(int argc, char **argv)
     int at = 1, status = 1;
     bool renew = false;
 
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        return usage(stdout);
+    }
     if (at < argc && strcmp(argv[at], "--renew") == 0) {
         renew = true;
         at++;
     }
     if (argc - at < 2 || argv[at][0] == '-') {
-        return usage();
+        fprintf(stderr, "meridian: %s\n",
+                at < argc && argv[at][0] == '-' ? "no such option"
+                : at < argc                     ? "certificates for which regions?"
+                                                : "in which directory?");
+        return usage(stderr);
     }
     const char *dir = argv[at++];
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {

@@ -14,6 +14,7 @@
 
 static const char usage_text[] =
     "usage: meridian agent -f FILE --region NAME [OPTION ...]\n"
+    "Run a region: hold its lease, publish its snapshot, look after its servers.\n\n"
     "  -f, --file FILE      the deployment's configuration\n"
     "  --region NAME        which of its regions this is\n"
     "  --state DIR          durable state (default /var/lib/meridian)\n"
@@ -47,6 +48,7 @@ enum {
 
 static const struct option long_options[] = {
     {"file", required_argument, NULL, 'f'},
+    {"help", no_argument, NULL, 'h'},
     {"region", required_argument, NULL, REGION},
     {"state", required_argument, NULL, STATE},
     {"run", required_argument, NULL, RUN},
@@ -176,8 +178,12 @@ int cli_agent(int argc, char **argv)
         .guests = {.pg_bin = "/usr/lib/postgresql/15/bin", .nginx = "nginx", .knotd = "knotd"}};
     int option;
 
-    while ((option = getopt_long(argc, argv, "f:", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "f:h", long_options, NULL)) != -1) {
         const char **to = place(&o, option);
+        if (option == 'h') {
+            fputs(usage_text, stdout);
+            return 0;
+        }
         if (to != NULL) {
             *to = optarg;
         } else if (option != MANAGE || parse_guests(optarg, &o.guests.manage) != 0) {
@@ -187,6 +193,10 @@ int cli_agent(int argc, char **argv)
     }
     /* An empty name is what /etc/default/meridian has before somebody fills it in. */
     if (o.config_path == NULL || o.region == NULL || o.region[0] == '\0' || optind != argc) {
+        fprintf(stderr, "meridian: %s\n",
+                optind != argc          ? "agent takes options only"
+                : o.config_path == NULL ? "-f FILE is missing: which configuration?"
+                                        : "--region NAME is missing: which region is this?");
         fputs(usage_text, stderr);
         return 2;
     }

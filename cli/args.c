@@ -69,6 +69,21 @@ static const struct cli_option *find(const struct cli_usage *u, const char *arg,
     return NULL;
 }
 
+static int keep_value(const struct cli_usage *u, const struct cli_option *o, const char *value)
+{
+    size_t n = strlen(o->value);
+    if (n < 3 || strcmp(o->value + n - 3, "...") != 0) {
+        *(const char **)o->target = value;
+        return -1;
+    }
+    struct cli_words *words = o->target;
+    if (words->count == CLI_WORDS_MAX) {
+        return cli_misuse(u, "%s is given more than %d times", o->name, CLI_WORDS_MAX);
+    }
+    words->word[words->count++] = value;
+    return -1;
+}
+
 /** One option at @argv[*i]; moves *i past a value. */
 static int take_option(const struct cli_usage *u, int argc, char **argv, int *i)
 {
@@ -89,8 +104,7 @@ static int take_option(const struct cli_usage *u, int argc, char **argv, int *i)
     if (equals == NULL && *i + 1 >= argc) {
         return cli_misuse(u, "%s needs a value: %s", o->name, o->value);
     }
-    *(const char **)o->target = equals != NULL ? equals + 1 : argv[++*i];
-    return -1;
+    return keep_value(u, o, equals != NULL ? equals + 1 : argv[++*i]);
 }
 
 int cli_parse(const struct cli_usage *usage, int argc, char **argv,
@@ -106,7 +120,8 @@ int cli_parse(const struct cli_usage *usage, int argc, char **argv,
                    (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
             print_help(usage);
             return 0;
-        } else if (!only_words && argv[i][0] == '-' && argv[i][1] != '\0') {
+        } else if (!only_words && argv[i][0] == '-' && argv[i][1] != '\0' &&
+                   !(argv[i][1] >= '0' && argv[i][1] <= '9')) {
             int rc = take_option(usage, argc, argv, &i);
             if (rc >= 0) {
                 return rc;
@@ -118,7 +133,9 @@ int cli_parse(const struct cli_usage *usage, int argc, char **argv,
         }
     }
     if (count < usage->min) {
-        return cli_misuse(usage, "an argument is missing");
+        return count == 0 ? cli_misuse(usage, "an argument is missing")
+                          : cli_misuse(usage, "an argument is missing after \"%s\"",
+                                       ret_positional[count - 1]);
     }
     *ret_count = count;
     return -1;

@@ -7,11 +7,20 @@
 #include <stddef.h>
 
 #define CLI_POSITIONAL_MAX 8
+#define CLI_WORDS_MAX 16
+
+/** The values of an option that may be given several times. */
+struct cli_words {
+    const char *word[CLI_WORDS_MAX];
+    int count;
+};
 
 struct cli_option {
-    const char *name;  /* "--json" */
-    const char *value; /* what its value is called in the help; NULL: a flag */
-    void *target;      /* bool * for a flag, const char ** otherwise */
+    const char *name; /* "--json" */
+    /* What its value is called in the help; NULL: a flag. With "..." at its end the option may
+     * be repeated. */
+    const char *value;
+    void *target; /* bool * for a flag, struct cli_words * if repeated, else const char ** */
     const char *help;
 };
 
@@ -24,7 +33,7 @@ struct cli_usage {
 
 /**
  * Parse @argv (its first is the command's own name). Values are borrowed from @argv. Options
- * may stand anywhere; "--" ends them.
+ * may stand anywhere; "--" ends them. A word like -5m, a number, is no option.
  *
  * Returns -1 to go on, else the exit status: 0 after --help, 2 after a message about the usage.
  */

@@ -397,7 +397,7 @@ void *lab_client_run(void *arg)
         next = next + step_us > now ? next + step_us : now + step_us;
         next_id(c, id);
         if (!write_once(c, id)) {
-            fprintf(stderr, "meridian lab: could not write the ledger: %s\n", strerror(errno));
+            cli_fail(NULL, "could not write the ledger: %s", strerror(errno));
             lab_interrupted = 1;
         }
     }

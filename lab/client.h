@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <args.h>
 #include <libpq-fe.h>
 
 #include "ledger.h"
@@ -39,9 +40,9 @@ struct lab_load {
     double rate;
     unsigned clients; /* per class, region and way */
     bool json, check, sql, http;
+    bool gone; /* the lab went down while clients ran */
     unsigned class_mask;
-    char *region_names[MRD_REGIONS_MAX];
-    unsigned region_name_count;
+    struct cli_words region_names;
 
     struct lab_where regions[MRD_REGIONS_MAX];
     unsigned region_count;

@@ -124,9 +124,9 @@ static json_t *status_json(struct daemon *d)
             }
         }
     }
-    return json_pack("{ss si ss sb so so}", "dir", d->world->dir, "pid", (int)getpid(),
-                     "config", d->world->config->name, "bare", d->world->bare, "regions",
-                     regions, "links", links);
+    return json_pack("{ss si ss ss sb so so}", "dir", d->world->dir, "pid", (int)getpid(),
+                     "config", d->world->config->name, "zone", d->world->config->dns_zone,
+                     "bare", d->world->bare, "regions", regions, "links", links);
 }
 
 static void write_json(struct daemon *d, const char *name, json_t *value)
@@ -636,7 +636,7 @@ static int lock_dir(struct daemon *d, struct mrd_err *err)
 {
     char path[LAB_PATH];
 
-    dir_path(d, "lab.lock", path);
+    dir_path(d, LAB_LOCK, path);
     d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (d->lock_fd < 0 || flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         mrd_err_set(err, MRD_EUNAVAILABLE, "a lab is running in \"%s\"", d->world->dir);
@@ -696,7 +696,7 @@ static int boot(struct daemon *d, struct mrd_err *err)
     int code = lock_dir(d, err);
 
     if (code == 0) {
-        lab_world_sweep(d->world, false); /* what a crash left; the lock says nobody uses it */
+        lab_world_sweep(d->world); /* what a crash left; the lock says nobody uses it */
         code = open_control(d, err);
     }
     if (code == 0) {
@@ -718,7 +718,7 @@ static void shut_down(struct daemon *d)
     lab_forward_free(d->forward);
     lab_wan_free(d->wan);
     if (d->listen_fd > 0) {
-        lab_world_sweep(d->world, false);
+        lab_world_sweep(d->world);
     }
 }
 

@@ -471,7 +471,7 @@ int cli_lab_init(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     umask(022);
     index = (unsigned)strtoul(argv[3], NULL, 10);
-    if (lab_world_open(&w, argv[1], NULL, &err) == 0 && index < w.config->region_count) {
+    if (lab_world_enter(&w, argv[1], &err) == 0 && index < w.config->region_count) {
         w.bare = strcmp(argv[2], "bare") == 0;
         tun = make_host(&w, index, &err);
     }

@@ -1,6 +1,6 @@
 /*
  * `meridian lab ...`: several regions on one machine. The command line; each command is a
- * request to the daemon (daemon.h), or runs a program inside a region.
+ * request to the daemon (daemon.h), or runs a program inside a region (inside.c).
  *
  * Everything here needs root, for namespaces and devices; a user with sudo is asked once.
  */
@@ -8,58 +8,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
-#include <grp.h>
-#include <pwd.h>
-#include <sched.h>
-#include <signal.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/pidfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon.h"
+#include "front.h"
 #include "link.h"
-#include "up.h"
-#include "workload.h"
 
-static const char usage_text[] =
-    "usage: meridian lab COMMAND [--dir DIR] ...\n"
-    "  up [-f FILE] [--detach] [--fresh] [--bare] [--no-schema] [--wait TIME]\n"
-    "                                boot a world; returns 0 once every region serves\n"
-    "  status [--json]               regions, addresses, links with their measured lateness\n"
-    "  psql REGION [-- ARG...]       psql inside that region\n"
-    "  exec REGION -- CMD...         run a program inside that region\n"
-    "  link A B [--delay T] [--jitter T] [--loss P%] [--duplicate P%] [--rate 100mbit]\n"
-    "           [--queue BYTES] [--one-way] [--cut | --cut-one-way | --heal | --reset]\n"
-    "                                delays are one way; both directions unless --one-way (A "
-    "to B)\n"
-    "  kill REGION [--part agent|pg|nginx|knot|shop [--hold]]\n"
-    "  start REGION [--part agent|shop]\n"
-    "  pause REGION [--part P]       SIGSTOP; resume REGION [--part P]: SIGCONT\n"
-    "  isolate REGION                cut every link of the region\n"
-    "  heal [A B | REGION]           join cut links: one, a region's, all\n"
-    "  clock REGION +300s|-5m|0      step the wall clock of its servers\n"
-    "  load [...]                    workload that keeps receipts; see: meridian lab load "
-    "--help\n"
-    "  down [--purge]                stop everything; --purge removes the data too\n"
-    "DIR is $MERIDIAN_LAB or " LAB_DIR_DEFAULT ".\n";
+static const struct cli_option no_options[] = {{NULL, NULL, NULL, NULL}};
 
-static int usage(void)
+int lab_fail(const struct mrd_err *err)
 {
-    fputs(usage_text, stderr);
-    return 2;
-}
-
-static int complain(const struct mrd_err *err)
-{
-    fprintf(stderr, "meridian lab: %s\n", err->text);
-    if (err->hint[0] != '\0') {
-        fprintf(stderr, "hint: %s\n", err->hint);
-    }
-    return 1;
+    return cli_fail(err->hint, "%s", err->text);
 }
 
 /* Send a request of which only success matters. */
@@ -69,7 +32,7 @@ static int order(const char *dir, json_t *request)
     json_t *answer = lab_request(dir, request, &err);
 
     if (answer == NULL) {
-        return complain(&err);
+        return lab_fail(&err);
     }
     json_decref(answer);
     return 0;
@@ -79,18 +42,30 @@ static int order(const char *dir, json_t *request)
 
 static int run_status(const char *dir, int argc, char **argv)
 {
+    const char *words[CLI_POSITIONAL_MAX];
+    int count = 0;
+    bool json = false;
+    const struct cli_option options[] = {
+        {"--json", NULL, &json, "addresses, ports, states and links as JSON"},
+        {NULL, NULL, NULL, NULL},
+    };
+    const struct cli_usage usage = {
+        "lab status [--json]",
+        "Regions with what to open, which of them do not serve and why, and links with their\n"
+        "measured lateness.",
+        options, 0, 0};
+    int rc = cli_parse(&usage, argc, argv, words, &count);
     struct mrd_err err;
-    json_t *status;
 
-    if (argc == 1) {
+    if (rc >= 0) {
+        return rc;
+    }
+    if (!json) {
         return lab_print_status(dir);
     }
-    if (argc != 2 || strcmp(argv[1], "--json") != 0) {
-        return usage();
-    }
-    status = lab_request(dir, json_pack("{ss}", "command", "status"), &err);
+    json_t *status = lab_request(dir, json_pack("{ss}", "command", "status"), &err);
     if (status == NULL) {
-        return complain(&err);
+        return lab_fail(&err);
     }
     json_dumpf(status, stdout, JSON_INDENT(2));
     putchar('\n');
@@ -105,7 +80,7 @@ static bool wait_unlocked(const struct lab_world *w)
     int fd;
     bool free_now = false;
 
-    snprintf(path, sizeof(path), "%s/lab.lock", w->dir);
+    snprintf(path, sizeof(path), "%s/" LAB_LOCK, w->dir);
     fd = open(path, O_RDWR | O_CLOEXEC);
     for (int i = 0; fd >= 0 && i < 300 && !free_now; i++) {
         free_now = flock(fd, LOCK_EX | LOCK_NB) == 0;
@@ -120,208 +95,269 @@ static bool wait_unlocked(const struct lab_world *w)
     return free_now;
 }
 
-static int run_down(const char *dir, int argc, char **argv)
+static int take_down(const char *dir, bool purge)
 {
-    bool purge = argc == 2 && strcmp(argv[1], "--purge") == 0;
     struct lab_world w;
     struct mrd_err err;
+    char left[NAME_MAX + 1];
     json_t *answer;
 
     memset(&w, 0, sizeof(w));
-    if (argc > 2 || (argc == 2 && !purge)) {
-        return usage();
-    }
-    if (access(dir, F_OK) != 0) {
-        return 0; /* no lab was ever here */
+    if (!lab_world_exists(dir)) {
+        return cli_fail("Name its directory with --dir DIR or $MERIDIAN_LAB.",
+                        "there is no lab in \"%s\"", dir);
     }
     if (lab_world_locate(&w, dir, &err) != 0) {
-        return complain(&err);
+        return lab_fail(&err);
     }
     answer = lab_request(w.dir, json_pack("{ss}", "command", "down"), &err);
     json_decref(answer);
     if (!wait_unlocked(&w)) {
-        fprintf(stderr, "meridian lab: the daemon of \"%s\" does not end\n", w.dir);
-        return 1;
+        return cli_fail("See lab.log there for what it waits for.",
+                        "the daemon of the lab in \"%s\" does not end", w.dir);
     }
     /* After a crash nobody else does this; after an orderly end it finds nothing. */
-    lab_world_sweep(&w, false);
-    if (purge && lab_world_open(&w, dir, NULL, &err) == 0) {
-        lab_world_sweep(&w, true);
-        lab_world_close(&w);
+    lab_world_sweep(&w);
+    if (purge) {
+        lab_world_purge(&w, left);
+        if (left[0] != '\0') {
+            printf("kept %s: \"%s\" in it is not the lab's\n", w.dir, left);
+        }
     }
     return 0;
 }
 
+static int run_down(const char *dir, int argc, char **argv)
+{
+    const char *words[CLI_POSITIONAL_MAX];
+    int count = 0;
+    bool purge = false;
+    const struct cli_option options[] = {
+        {"--purge", NULL, &purge, "remove the data, the ledgers and the directory, too"},
+        {NULL, NULL, NULL, NULL},
+    };
+    const struct cli_usage usage = {
+        "lab down [--purge]",
+        "Stop everything. The data stays for the next `lab up` unless --purge.", options, 0, 0};
+    int rc = cli_parse(&usage, argc, argv, words, &count);
+
+    return rc >= 0 ? rc : take_down(dir, purge);
+}
+
 /* ---- faults ---- */
 
-static int run_region_command(const char *dir, int argc, char **argv)
-{
-    static const struct option options[] = {{"part", required_argument, NULL, 'p'},
-                                            {"hold", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    json_t *request = json_pack("{ss}", "command", argv[0]);
-    bool plain = strcmp(argv[0], "isolate") == 0;
-    int c;
+#define PARTS "agent, pg, nginx, knot or shop"
 
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (c == 'p' && !plain) {
-            json_object_set_new(request, "part", json_string(optarg));
-        } else if (c == 'h' && strcmp(argv[0], "kill") == 0) {
-            json_object_set_new(request, "hold", json_true());
-        } else {
-            json_decref(request);
-            return usage();
-        }
+static const struct {
+    const char *name, *synopsis, *text;
+} faults[] = {
+    {"kill", "lab kill REGION [--part P [--hold]]",
+     "A power cut: its packets vanish, then every process of the region. With --part, SIGKILL\n"
+     "to the processes of that part; the agent or init starts them again."},
+    {"start", "lab start REGION [--part agent|shop]",
+     "Start a killed region, or a part that is held down."},
+    {"pause", "lab pause REGION [--part P]", "SIGSTOP to every process of the region or part."},
+    {"resume", "lab resume REGION [--part P]", "SIGCONT to what was paused."},
+    {"isolate", "lab isolate REGION",
+     "Cut every link of the region; join them with: meridian lab heal."},
+};
+
+static int run_fault(const char *dir, int argc, char **argv)
+{
+    const char *words[CLI_POSITIONAL_MAX], *part = NULL;
+    int count = 0;
+    bool hold = false;
+    size_t f = 0;
+
+    while (strcmp(argv[0], faults[f].name) != 0) {
+        f++;
     }
-    if (argc - optind != 1) {
-        json_decref(request);
-        return usage();
+    const struct cli_option options[] = {
+        {"--part", "P", &part, "only this: " PARTS},
+        {"--hold", NULL, &hold, "for kill: keep the agent or the shop down until started"},
+        {NULL, NULL, NULL, NULL},
+    };
+    bool whole = strcmp(argv[0], "isolate") == 0;
+    const struct cli_usage usage = {faults[f].synopsis, faults[f].text,
+                                    whole ? no_options : options, 1, 1};
+    int rc = cli_parse(&usage, argc, argv, words, &count);
+
+    if (rc >= 0) {
+        return rc;
     }
-    json_object_set_new(request, "region", json_string(argv[optind]));
-    return order(dir, request);
+    if (hold && strcmp(argv[0], "kill") != 0) {
+        return cli_misuse(&usage, "--hold belongs to kill");
+    }
+    if (hold && part == NULL) {
+        return cli_misuse(&usage, "--hold needs --part agent or --part shop");
+    }
+    return order(dir, json_pack("{ss ss ss* sb}", "command", argv[0], "region", words[0], "part",
+                                part, "hold", hold));
 }
 
 static int run_clock(const char *dir, int argc, char **argv)
 {
-    const char *text = argc == 3 ? argv[2] : "";
-    bool back = text[0] == '-';
+    const char *words[CLI_POSITIONAL_MAX];
+    int count = 0;
+    const struct cli_usage usage = {"lab clock REGION +300s|-5m|0",
+                                    "Step the wall clock of the region's servers; 0 sets it "
+                                    "right. Boot time stays true.",
+                                    no_options, 2, 2};
+    int rc = cli_parse(&usage, argc, argv, words, &count);
     uint64_t ns;
 
-    if (argc != 3) {
-        return usage();
+    if (rc >= 0) {
+        return rc;
     }
-    if (lab_parse_duration(text + (back || text[0] == '+'), &ns) != 0) {
-        fprintf(stderr, "meridian lab: \"%s\" is not a step; try +300s, -5m or 0\n", text);
-        return 2;
+    bool back = words[1][0] == '-';
+    if (lab_parse_duration(words[1] + (back || words[1][0] == '+'), &ns) != 0) {
+        return cli_misuse(&usage, "\"%s\" is not a step; try +300s, -5m or 0", words[1]);
     }
-    return order(dir, json_pack("{ss ss sI}", "command", "clock", "region", argv[1],
+    return order(dir, json_pack("{ss ss sI}", "command", "clock", "region", words[0],
                                 "offset_ns", back ? -(json_int_t)ns : (json_int_t)ns));
 }
 
 static int run_heal(const char *dir, int argc, char **argv)
 {
-    if (argc == 1) {
-        return order(dir, json_pack("{ss}", "command", "heal"));
+    const char *words[CLI_POSITIONAL_MAX];
+    int count = 0;
+    const struct cli_usage usage = {"lab heal [A B | REGION]",
+                                    "Join cut links: the one between A and B, a region's, or "
+                                    "all. Other settings stay.",
+                                    no_options, 0, 2};
+    int rc = cli_parse(&usage, argc, argv, words, &count);
+
+    if (rc >= 0) {
+        return rc;
     }
-    if (argc == 2) {
-        return order(dir, json_pack("{ss ss}", "command", "heal", "region", argv[1]));
-    }
-    if (argc == 3) {
+    if (count == 2) {
         return order(dir,
-                     json_pack("{ss ss ss}", "command", "heal", "a", argv[1], "b", argv[2]));
+                     json_pack("{ss ss ss}", "command", "heal", "a", words[0], "b", words[1]));
     }
-    return usage();
+    return order(dir, json_pack("{ss ss*}", "command", "heal", "region",
+                                count == 1 ? words[0] : NULL));
 }
 
-static int take_duration(json_t *request, const char *key, const char *text)
+/* ---- links ---- */
+
+struct link_words {
+    const char *delay, *jitter, *loss, *duplicate, *rate, *queue;
+    bool one_way, cut, cut_one_way, heal, reset;
+};
+
+static int take_duration(const struct cli_usage *u, json_t *request, const char *key,
+                         const char *text)
 {
     uint64_t ns;
 
-    if (lab_parse_duration(text, &ns) != 0 || ns > LAB_DELAY_MAX_NS) {
-        fprintf(stderr, "meridian lab: \"%s\" is not a delay; try 80ms\n", text);
+    if (text == NULL) {
         return -1;
     }
+    if (lab_parse_duration(text, &ns) != 0 || ns > LAB_DELAY_MAX_NS) {
+        return cli_misuse(u, "\"%s\" is not a delay of at most %llu s; try 80ms", text,
+                          LAB_DELAY_MAX_NS / 1000000000ull);
+    }
     json_object_set_new(request, key, json_integer((json_int_t)ns));
-    return 0;
+    return -1;
 }
 
-static int take_share(json_t *request, const char *key, const char *text)
+static int take_share(const struct cli_usage *u, json_t *request, const char *key,
+                      const char *text)
 {
     uint32_t ppm;
 
-    if (lab_parse_share(text, &ppm) != 0) {
-        fprintf(stderr, "meridian lab: \"%s\" is not a share; try 1%%\n", text);
+    if (text == NULL) {
         return -1;
     }
+    if (lab_parse_share(text, &ppm) != 0) {
+        return cli_misuse(u, "\"%s\" is not a share; try 1%%", text);
+    }
     json_object_set_new(request, key, json_integer(ppm));
-    return 0;
+    return -1;
 }
 
-static int take_rate(json_t *request, const char *text)
+static int take_rate(const struct cli_usage *u, json_t *request, const char *text)
 {
     uint64_t bps;
 
-    if (lab_parse_rate(text, &bps) != 0) {
-        fprintf(stderr, "meridian lab: \"%s\" is not a rate; try 100mbit, or none\n", text);
+    if (text == NULL) {
         return -1;
+    }
+    if (lab_parse_rate(text, &bps) != 0) {
+        return cli_misuse(u, "\"%s\" is not a rate; try 100mbit, or none", text);
     }
     json_object_set_new(request, "rate_bps", json_integer((json_int_t)bps));
-    return 0;
+    return -1;
 }
 
-static int take_link_option(json_t *request, int c, const char *text)
+static int take_queue(const struct cli_usage *u, json_t *request, const char *text)
 {
-    switch (c) {
-    case 'd':
-        return take_duration(request, "delay_ns", text);
-    case 'j':
-        return take_duration(request, "jitter_ns", text);
-    case 'l':
-        return take_share(request, "loss_ppm", text);
-    case 'D':
-        return take_share(request, "dup_ppm", text);
-    case 'r':
-        return take_rate(request, text);
-    case 'q':
-        return json_object_set_new(request, "queue_bytes", json_integer(atoll(text)));
-    case 'o':
-        return json_object_set_new(request, "one_way", json_true());
-    case 'C':
-        json_object_set_new(request, "one_way", json_true());
-        return json_object_set_new(request, "cut", json_true());
-    case 'c':
-        return json_object_set_new(request, "cut", json_true());
-    case 'h':
-        return json_object_set_new(request, "cut", json_false());
-    case 'R':
-        return json_object_set_new(request, "reset", json_true());
-    default:
+    unsigned long long bytes;
+
+    if (text == NULL) {
         return -1;
     }
+    if (!cli_number(text, LAB_INFLIGHT_MAX, &bytes)) {
+        return cli_misuse(u, "--queue takes bytes, at most %llu, not \"%s\"",
+                          (unsigned long long)LAB_INFLIGHT_MAX, text);
+    }
+    json_object_set_new(request, "queue_bytes", json_integer((json_int_t)bytes));
+    return -1;
+}
+
+static int take_flags(const struct cli_usage *u, json_t *request, const struct link_words *w)
+{
+    if (w->cut + w->cut_one_way + w->heal + w->reset > 1) {
+        return cli_misuse(u, "only one of --cut, --cut-one-way, --heal and --reset at a time");
+    }
+    if (w->one_way || w->cut_one_way) {
+        json_object_set_new(request, "one_way", json_true());
+    }
+    if (w->cut || w->cut_one_way || w->heal) {
+        json_object_set_new(request, "cut", json_boolean(!w->heal));
+    }
+    if (w->reset) {
+        json_object_set_new(request, "reset", json_true());
+    }
+    return -1;
+}
+
+static int take_settings(const struct cli_usage *u, json_t *request, const struct link_words *w)
+{
+    int rc = take_duration(u, request, "delay_ns", w->delay);
+
+    rc = rc >= 0 ? rc : take_duration(u, request, "jitter_ns", w->jitter);
+    rc = rc >= 0 ? rc : take_share(u, request, "loss_ppm", w->loss);
+    rc = rc >= 0 ? rc : take_share(u, request, "dup_ppm", w->duplicate);
+    rc = rc >= 0 ? rc : take_rate(u, request, w->rate);
+    rc = rc >= 0 ? rc : take_queue(u, request, w->queue);
+    return rc >= 0 ? rc : take_flags(u, request, w);
 }
 
 static void print_link(json_t *link)
 {
-    printf("%s -> %s: delay %.3f ms, jitter %.3f ms, loss %.4g%%, rate %.6g mbit%s\n",
+    double rate = json_real_value(json_object_get(link, "rate_mbit"));
+    char text[40] = "no rate limit";
+
+    if (rate > 0) {
+        snprintf(text, sizeof(text), "rate %.6g mbit", rate);
+    }
+    printf("%s -> %s: delay %.3f ms, jitter %.3f ms, loss %.4g%%, %s%s\n",
            json_string_value(json_object_get(link, "from")),
            json_string_value(json_object_get(link, "to")),
            json_real_value(json_object_get(link, "delay_ms")),
            json_real_value(json_object_get(link, "jitter_ms")),
-           json_real_value(json_object_get(link, "loss_percent")),
-           json_real_value(json_object_get(link, "rate_mbit")),
+           json_real_value(json_object_get(link, "loss_percent")), text,
            json_is_true(json_object_get(link, "cut")) ? ", CUT" : "");
 }
 
-static int run_link(const char *dir, int argc, char **argv)
+static int send_link(const char *dir, json_t *request)
 {
-    static const struct option options[] = {
-        {"delay", required_argument, NULL, 'd'}, {"jitter", required_argument, NULL, 'j'},
-        {"loss", required_argument, NULL, 'l'},  {"duplicate", required_argument, NULL, 'D'},
-        {"rate", required_argument, NULL, 'r'},  {"queue", required_argument, NULL, 'q'},
-        {"one-way", no_argument, NULL, 'o'},     {"cut", no_argument, NULL, 'c'},
-        {"cut-one-way", no_argument, NULL, 'C'}, {"heal", no_argument, NULL, 'h'},
-        {"reset", no_argument, NULL, 'R'},       {NULL, 0, NULL, 0},
-    };
-    json_t *request = json_pack("{ss}", "command", "link");
-    json_t *answer;
     struct mrd_err err;
-    int c;
+    json_t *answer = lab_request(dir, request, &err);
 
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (take_link_option(request, c, optarg) != 0) {
-            json_decref(request);
-            return 2;
-        }
-    }
-    if (argc - optind != 2) {
-        json_decref(request);
-        return usage();
-    }
-    json_object_set_new(request, "a", json_string(argv[optind]));
-    json_object_set_new(request, "b", json_string(argv[optind + 1]));
-    answer = lab_request(dir, request, &err);
     if (answer == NULL) {
-        return complain(&err);
+        return lab_fail(&err);
     }
     print_link(json_object_get(answer, "there"));
     print_link(json_object_get(answer, "back"));
@@ -329,119 +365,41 @@ static int run_link(const char *dir, int argc, char **argv)
     return 0;
 }
 
-/* ---- programs inside a region ---- */
-
-/* Fork inside the region and run @argv there; returns its exit status. */
-static int run_inside(pid_t init, bool as_user, char **argv)
+static int run_link(const char *dir, int argc, char **argv)
 {
-    char here[PATH_MAX] = "/";
-    int fd = pidfd_open(init, 0);
-    int status = 0;
-    pid_t pid;
+    struct link_words w = {0};
+    const char *words[CLI_POSITIONAL_MAX];
+    int count = 0;
+    const struct cli_option options[] = {
+        {"--delay", "T", &w.delay, "each way, as 80ms; a round trip takes both"},
+        {"--jitter", "T", &w.jitter, "how much the delay varies"},
+        {"--loss", "P%", &w.loss, "share of packets that vanish"},
+        {"--duplicate", "P%", &w.duplicate, "share of packets that arrive twice"},
+        {"--rate", "R", &w.rate, "as 100mbit; none: no limit"},
+        {"--queue", "BYTES", &w.queue, "what waits for the rate before packets are dropped"},
+        {"--one-way", NULL, &w.one_way, "only from A to B"},
+        {"--cut", NULL, &w.cut, "drop everything, also what is under way"},
+        {"--cut-one-way", NULL, &w.cut_one_way, "drop everything from A to B"},
+        {"--heal", NULL, &w.heal, "join the link again"},
+        {"--reset", NULL, &w.reset, "back to the first settings"},
+        {NULL, NULL, NULL, NULL},
+    };
+    const struct cli_usage usage = {"lab link A B [OPTION...]",
+                                    "Change the path between two regions while it is in use, "
+                                    "and show it.",
+                                    options, 2, 2};
+    int rc = cli_parse(&usage, argc, argv, words, &count);
 
-    if (getcwd(here, sizeof(here)) == NULL) {
-        here[0] = '\0';
+    if (rc >= 0) {
+        return rc;
     }
-    if (fd < 0 || setns(fd, CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
-                                CLONE_NEWPID) != 0) {
-        fprintf(stderr, "meridian lab: could not enter the region: %s\n", strerror(errno));
-        return 1;
+    json_t *request = json_pack("{ss ss ss}", "command", "link", "a", words[0], "b", words[1]);
+    rc = take_settings(&usage, request, &w);
+    if (rc >= 0) {
+        json_decref(request);
+        return rc;
     }
-    pid = fork();
-    if (pid == 0) {
-        struct passwd *user = as_user ? getpwnam(LAB_USER) : NULL;
-
-        if (as_user && (user == NULL || initgroups(LAB_USER, user->pw_gid) != 0 ||
-                        setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)) {
-            _exit(126);
-        }
-        /* Entering a mount namespace leads to its root; the same files are there. */
-        if (chdir(here) != 0 && chdir("/") != 0) {
-            _exit(126);
-        }
-        execvp(argv[0], argv);
-        fprintf(stderr, "meridian lab: could not run \"%s\": %s\n", argv[0], strerror(errno));
-        _exit(127);
-    }
-    signal(SIGINT, SIG_IGN); /* the terminal tells the program itself */
-    signal(SIGQUIT, SIG_IGN);
-    if (pid < 0 || waitpid(pid, &status, 0) != pid) {
-        return 1;
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-/* Pid 1 of the region, and its database's name when @database is not NULL; -1 with @err. */
-static pid_t init_of(const char *dir, const char *name, char database[MRD_NAME_MAX],
-                     struct mrd_err *err)
-{
-    json_t *status = lab_request(dir, json_pack("{ss}", "command", "status"), err);
-    json_t *region;
-    size_t i;
-    pid_t pid = -1;
-
-    if (status == NULL) {
-        return -1;
-    }
-    json_array_foreach(json_object_get(status, "regions"), i, region)
-    {
-        if (strcmp(json_string_value(json_object_get(region, "name")), name) == 0) {
-            json_t *pg = json_object_get(region, "pg");
-
-            pid = (pid_t)json_integer_value(json_object_get(region, "init_pid"));
-            if (database != NULL) {
-                snprintf(database, MRD_NAME_MAX, "%s",
-                         json_string_value(json_object_get(pg, "database")));
-            }
-        }
-    }
-    json_decref(status);
-    if (pid < 0) {
-        mrd_err_set(err, MRD_ENOTFOUND, "no region \"%s\"", name);
-        mrd_err_hint(err, "List the regions with: meridian lab status.");
-    } else if (pid == 0) {
-        mrd_err_set(err, MRD_EUNAVAILABLE, "region \"%s\" is killed", name);
-        mrd_err_hint(err, "Start it with: meridian lab start %s.", name);
-    }
-    return pid > 0 ? pid : -1;
-}
-
-/* Words after the region's name, and after "--" when it is there. */
-static char **rest_of(int argc, char **argv)
-{
-    return argc > 2 && strcmp(argv[2], "--") == 0 ? argv + 3 : argv + 2;
-}
-
-static int run_exec(const char *dir, int argc, char **argv)
-{
-    struct mrd_err err;
-    char **words = argc >= 3 ? rest_of(argc, argv) : NULL;
-    pid_t init;
-
-    if (words == NULL || words[0] == NULL) {
-        return usage();
-    }
-    init = init_of(dir, argv[1], NULL, &err);
-    return init < 0 ? complain(&err) : run_inside(init, false, words);
-}
-
-static int run_psql(const char *dir, int argc, char **argv)
-{
-    char database[MRD_NAME_MAX] = "";
-    char *words[256] = {(char *)"psql", (char *)"-h", (char *)LAB_RUN_INSIDE, (char *)"-d",
-                        database};
-    size_t n = 5;
-    struct mrd_err err;
-    pid_t init;
-
-    if (argc < 2) {
-        return usage();
-    }
-    for (char **w = rest_of(argc, argv); *w != NULL && n < 255; w++) {
-        words[n++] = *w;
-    }
-    init = init_of(dir, argv[1], database, &err);
-    return init < 0 ? complain(&err) : run_inside(init, true, words);
+    return send_link(dir, request);
 }
 
 /* ---- the front ---- */
@@ -482,40 +440,75 @@ static int become_root(int argc, char **argv, const char *dir)
         memcpy(words + 6, argv + 2, (size_t)(argc - 2) * sizeof(*words));
         execvp("sudo", words);
     }
-    fprintf(stderr, "meridian lab: needs root for namespaces and network devices, and there is "
-                    "no sudo here; run it as root\n");
-    return 1;
+    return cli_fail("There is no sudo here; run it as root.",
+                    "a lab needs root for namespaces and network devices");
 }
 
 static const struct {
-    const char *name;
+    const char *name, *summary;
     int (*run)(const char *dir, int argc, char **argv);
 } commands[] = {
-    {"up", lab_up},
-    {"status", run_status},
-    {"psql", run_psql},
-    {"exec", run_exec},
-    {"link", run_link},
-    {"kill", run_region_command},
-    {"start", run_region_command},
-    {"pause", run_region_command},
-    {"resume", run_region_command},
-    {"isolate", run_region_command},
-    {"heal", run_heal},
-    {"clock", run_clock},
-    {"load", lab_load},
-    {"down", run_down},
+    {"up", "boot a world; returns 0 once every region serves", lab_up},
+    {"status", "regions, what to open, links with their measured lateness", run_status},
+    {"psql", "psql inside a region", lab_psql},
+    {"exec", "run a program inside a region", lab_exec},
+    {"load", "customers everywhere, who keep receipts; ends with a verdict", lab_load},
+    {"kill", "power cut of a region, or SIGKILL to a part of it", run_fault},
+    {"start", "start a killed region, or a part that is held down", run_fault},
+    {"pause", "SIGSTOP to a region or a part of it", run_fault},
+    {"resume", "SIGCONT to it", run_fault},
+    {"isolate", "cut every link of a region", run_fault},
+    {"link", "delay, jitter, loss, rate and cuts of one path", run_link},
+    {"heal", "join cut links", run_heal},
+    {"clock", "step the wall clock of a region's servers", run_clock},
+    {"down", "stop everything; --purge removes the data too", run_down},
 };
+
+static void print_usage(FILE *out)
+{
+    fprintf(out, "usage: meridian lab COMMAND [ARG ...] [--dir DIR]\n\n");
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    }
+    fprintf(out, "\nDIR is $MERIDIAN_LAB or " LAB_DIR_DEFAULT ".\n"
+                 "meridian lab COMMAND --help says more.\n");
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* Is help all that is asked for? In exec and psql, later words are another program's. */
+static bool asks_help(int argc, char **argv)
+{
+    bool foreign = strcmp(argv[1], "exec") == 0 || strcmp(argv[1], "psql") == 0;
+    bool asked = false;
+
+    for (int i = 2; i < (foreign && argc > 3 ? 3 : argc) && strcmp(argv[i], "--") != 0; i++) {
+        asked = asked || is_help(argv[i]);
+    }
+    return asked;
+}
 
 int cli_lab(int argc, char **argv)
 {
     const char *dir = take_dir(&argc, argv);
 
+    if (argc >= 2 && (is_help(argv[1]) || strcmp(argv[1], "help") == 0)) {
+        print_usage(stdout);
+        return 0;
+    }
     for (size_t i = 0; argc >= 2 && i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
-            return geteuid() == 0 ? commands[i].run(dir, argc - 1, argv + 1)
-                                  : become_root(argc, argv, dir);
+            return geteuid() == 0 || asks_help(argc, argv)
+                       ? commands[i].run(dir, argc - 1, argv + 1)
+                       : become_root(argc, argv, dir);
         }
     }
-    return usage();
+    if (argc >= 2) {
+        cli_fail(NULL, "no such command: \"lab %s\"", argv[1]);
+    }
+    print_usage(stderr);
+    return 2;
 }

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,14 @@
 #include <mrd/snapshot.h>
 
 #define PROBE_S 2
+#define CONNECT_S "3"
+#define CONNECT_MS 3000
+#define ANSWER_MS 3000
+
+/* When PostgreSQL does not answer there is no lease either: the agent is not to blame. */
+static const char no_lease[] = "the agent holds no live lease";
+static const char no_postgres[] = "PostgreSQL does not answer";
+static const char deaf_postgres[] = "PostgreSQL is there and says nothing: is it paused?";
 
 static uint64_t boot_ns(void)
 {
@@ -41,7 +50,7 @@ int lab_port_of(json_t *region, const char *door, const char *key)
 static const char *judge_snapshot(const struct mrd_snapshot *s)
 {
     if (s->lease_deadline_ns <= boot_ns()) {
-        return "the agent holds no live lease";
+        return no_lease;
     }
     for (unsigned i = 0; i < s->partition_count; i++) {
         if (s->partitions[i].authority.region == MRD_REGION_NONE ||
@@ -92,19 +101,54 @@ static const char *check_snapshot(json_t *region, long *ret_streams)
     return why;
 }
 
+static uint64_t mono_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 PGconn *lab_sql_open(json_t *region)
 {
     char dsn[512];
 
-    snprintf(dsn, sizeof(dsn), "%s connect_timeout=3 application_name=lab",
+    snprintf(dsn, sizeof(dsn), "%s connect_timeout=" CONNECT_S " application_name=lab",
              lab_text_of(json_object_get(region, "pg"), "dsn"));
     return PQconnectdb(dsn);
+}
+
+/* A backend that stands still must not stop us: wait for the answer, but not for ever. */
+static PGresult *answer_to(PGconn *c, const char *sql)
+{
+    uint64_t end = mono_ms() + ANSWER_MS;
+    uint64_t now;
+    PGresult *r, *more;
+
+    if (PQsendQuery(c, sql) == 0) {
+        return NULL;
+    }
+    while (PQisBusy(c) && (now = mono_ms()) < end) {
+        struct pollfd p = {.fd = PQsocket(c), .events = POLLIN};
+
+        if (poll(&p, 1, (int)(end - now)) > 0 && PQconsumeInput(c) == 0) {
+            return NULL;
+        }
+    }
+    if (PQisBusy(c)) {
+        return NULL;
+    }
+    r = PQgetResult(c);
+    while (!PQisBusy(c) && (more = PQgetResult(c)) != NULL) {
+        PQclear(more);
+    }
+    return r;
 }
 
 /* The first value of the answer, or -1 when there is none. */
 long lab_sql_number(PGconn *c, const char *sql)
 {
-    PGresult *r = PQexec(c, sql);
+    PGresult *r = answer_to(c, sql);
     long n = -1;
 
     if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) > 0) {
@@ -116,11 +160,12 @@ long lab_sql_number(PGconn *c, const char *sql)
 
 static const char *check_sql(json_t *region, long streams)
 {
+    uint64_t start = mono_ms();
     PGconn *c = lab_sql_open(region);
     const char *why = NULL;
 
     if (lab_sql_number(c, "SELECT 1") != 1) {
-        why = "PostgreSQL does not answer";
+        why = mono_ms() - start >= CONNECT_MS - 100 ? deaf_postgres : no_postgres;
     } else if (lab_sql_number(c, "SELECT count(*) FROM "
                                  "jsonb_array_elements(meridian.agent_status() -> 'streams') s "
                                  "WHERE s ->> 'state' = 'streaming'") < streams) {
@@ -212,8 +257,13 @@ const char *lab_serves(json_t *region, const char *zone)
     if (json_is_true(json_object_get(region, "witness"))) {
         return check_snapshot(region, &streams);
     }
-    if ((why = check_snapshot(region, &streams)) == NULL &&
-        (why = check_sql(region, streams)) == NULL) {
+    why = check_snapshot(region, &streams);
+    if (why == NULL || why == no_lease) {
+        const char *sql = check_sql(region, streams);
+
+        why = why == NULL || sql == no_postgres || sql == deaf_postgres ? sql : why;
+    }
+    if (why == NULL) {
         why = check_http(region);
     }
     if (why == NULL && zone[0] != '\0') {

@@ -1,5 +1,5 @@
 /*
- * Booting a world and knowing when it serves (up.h).
+ * `meridian lab up`: booting a world and knowing when it serves.
  *
  * This process forks the daemon, then looks at the world as a user would: the snapshot for the
  * lease and the homes, SQL and HTTP and DNS through the doors. Every region passes every check
@@ -10,11 +10,12 @@
  * In the foreground it stays as the daemon's keeper: Ctrl-C takes the lab down, and if this
  * process is killed the daemon hears of it (parent-death signal) and does the same.
  */
-#include "up.h"
+#include "front.h"
+
+#include <table.h>
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -31,12 +32,22 @@
 #include "link.h"
 #include "serves.h"
 
+#define REMIND_MS 10000
+#define DAEMON_MS 60000 /* namespaces, devices, copies of what the build made */
+
 struct up {
     const char *dir, *file;
     bool detach, bare, fresh, no_schema;
     uint64_t wait_ms;
     struct lab_world world;
     pid_t daemon;
+};
+
+/* What was seen of the regions, and what of it was said. */
+struct wait {
+    const char *why[MRD_REGIONS_MAX], *last[MRD_REGIONS_MAX]; /* NULL: serves */
+    size_t first;                                             /* that does not serve */
+    uint64_t start_ms, said_ms, limit_ms;
 };
 
 static volatile sig_atomic_t interrupted;
@@ -53,15 +64,6 @@ static uint64_t clock_ms(clockid_t clock)
 
     clock_gettime(clock, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static int complain(const struct mrd_err *err)
-{
-    fprintf(stderr, "meridian lab: %s\n", err->text);
-    if (err->hint[0] != '\0') {
-        fprintf(stderr, "hint: %s\n", err->hint);
-    }
-    return 1;
 }
 
 /* ---- waiting and explaining ---- */
@@ -90,7 +92,8 @@ static void print_logs(json_t *region)
     }
 }
 
-static void diagnose(json_t *regions, const char *const why[MRD_REGIONS_MAX])
+/* The logs first, so that the reasons stand at the end, where they are seen. */
+static void diagnose(const struct up *u, json_t *regions, const char *const why[MRD_REGIONS_MAX])
 {
     json_t *region;
     size_t i;
@@ -98,11 +101,20 @@ static void diagnose(json_t *regions, const char *const why[MRD_REGIONS_MAX])
     json_array_foreach(regions, i, region)
     {
         if (why[i] != NULL) {
-            fprintf(stderr, "meridian lab: region \"%s\" does not serve: %s\n",
-                    lab_text_of(region, "name"), why[i]);
             print_logs(region);
         }
     }
+    json_array_foreach(regions, i, region)
+    {
+        if (why[i] != NULL) {
+            cli_fail(NULL, "region \"%s\" does not serve: %s", lab_text_of(region, "name"),
+                     why[i]);
+        }
+    }
+    cli_fail(u->detach ? "It goes on by itself: see meridian lab status; or stop it with: "
+                         "meridian lab down."
+                       : "Allow it more time with --wait.",
+             "gave up waiting after %llu s", (unsigned long long)u->wait_ms / 1000);
 }
 
 static json_t *fetch_status(const char *dir, struct mrd_err *err)
@@ -110,48 +122,70 @@ static json_t *fetch_status(const char *dir, struct mrd_err *err)
     return lab_request(dir, json_pack("{ss}", "command", "status"), err);
 }
 
-static void show_progress(json_t *regions, const char *const why[MRD_REGIONS_MAX],
-                          const char *last[MRD_REGIONS_MAX])
+/* A line when a region's state changes, and one now and then when nothing does. */
+static void show_progress(struct wait *w, json_t *regions)
 {
+    uint64_t now = clock_ms(CLOCK_MONOTONIC);
+    bool changed = false;
+
     for (size_t i = 0; i < json_array_size(regions); i++) {
-        if (why[i] != last[i]) {
+        if (w->why[i] != w->last[i]) {
             printf("  %-16s %s\n", lab_text_of(json_array_get(regions, i), "name"),
-                   why[i] != NULL ? why[i] : "serves");
-            fflush(stdout);
-            last[i] = why[i];
+                   w->why[i] != NULL ? w->why[i] : "serves");
+            w->last[i] = w->why[i];
+            changed = true;
         }
     }
+    if (changed) {
+        w->said_ms = now;
+    } else if (now - w->said_ms >= REMIND_MS) {
+        printf("  still waiting for %s, %llu s of %llu s\n",
+               lab_text_of(json_array_get(regions, w->first), "name"),
+               (unsigned long long)(now - w->start_ms) / 1000,
+               (unsigned long long)w->limit_ms / 1000);
+        w->said_ms = now;
+    }
+    fflush(stdout);
+}
+
+/* Ask every region; returns how many do not serve. */
+static unsigned look(struct wait *w, json_t *regions, const char *zone)
+{
+    unsigned missing = 0;
+
+    for (size_t i = 0; i < json_array_size(regions) && !interrupted; i++) {
+        w->why[i] = lab_serves(json_array_get(regions, i), zone);
+        if (w->why[i] != NULL && missing++ == 0) {
+            w->first = i;
+        }
+    }
+    return missing;
 }
 
 static int wait_serving(const struct up *u)
 {
     static const char unknown[] = "";
-    const char *why[MRD_REGIONS_MAX];
-    const char *last[MRD_REGIONS_MAX];
-    uint64_t start = clock_ms(CLOCK_MONOTONIC);
+    struct wait w = {.start_ms = clock_ms(CLOCK_MONOTONIC), .limit_ms = u->wait_ms};
     struct mrd_err err;
 
     for (unsigned i = 0; i < MRD_REGIONS_MAX; i++) {
-        last[i] = unknown;
+        w.last[i] = unknown;
     }
+    w.said_ms = w.start_ms;
     for (;;) {
         json_t *status = fetch_status(u->world.dir, &err);
         json_t *regions = json_object_get(status, "regions");
-        bool late = clock_ms(CLOCK_MONOTONIC) - start > u->wait_ms;
-        unsigned missing = 0;
+        bool late = clock_ms(CLOCK_MONOTONIC) - w.start_ms > u->wait_ms;
 
         if (status == NULL) {
-            return complain(&err);
+            return lab_fail(&err);
         }
-        for (size_t i = 0; i < json_array_size(regions) && !interrupted; i++) {
-            why[i] = lab_serves(json_array_get(regions, i), u->world.config->dns_zone);
-            missing += why[i] != NULL;
-        }
+        unsigned missing = look(&w, regions, u->world.config->dns_zone);
         if (!interrupted) {
-            show_progress(regions, why, last);
+            show_progress(&w, regions);
         }
-        if (missing > 0 && late) {
-            diagnose(regions, why);
+        if (missing > 0 && late && !interrupted) {
+            diagnose(u, regions, w.why);
         }
         json_decref(status);
         if (missing == 0 || late || interrupted) {
@@ -286,7 +320,7 @@ static int bring_schema(const struct up *u)
         poll(NULL, 0, 300);
     }
     json_decref(status);
-    return code == 0 ? 0 : complain(&err);
+    return code == 0 ? 0 : lab_fail(&err);
 }
 
 /* ---- processes ---- */
@@ -315,6 +349,13 @@ static void become_daemon(struct up *u, int ready_fd, pid_t parent)
     _exit(lab_daemon(&u->world, ready_fd));
 }
 
+static void take_down(const struct up *u)
+{
+    kill(u->daemon, SIGTERM);
+    while (waitpid(u->daemon, NULL, 0) < 0 && errno == EINTR) {
+    }
+}
+
 static int start_daemon(struct up *u)
 {
     char answer[1024] = "";
@@ -324,34 +365,32 @@ static int start_daemon(struct up *u)
     pid_t me = getpid();
 
     if (pipe2(pipes, O_CLOEXEC) != 0) {
-        return -1;
+        return cli_fail(NULL, "could not make a pipe: %s", strerror(errno));
     }
+    struct pollfd p = {.fd = pipes[0], .events = POLLIN};
     u->daemon = fork();
     if (u->daemon == 0) {
         close(pipes[0]);
         become_daemon(u, pipes[1], me);
     }
     close(pipes[1]);
-    while (len < sizeof(answer) - 1 &&
-           ((n = read(pipes[0], answer + len, sizeof(answer) - 1 - len)) > 0 ||
-            (n < 0 && errno == EINTR))) {
-        len += n > 0 ? (size_t)n : 0;
+    while (len < sizeof(answer) - 1 && !interrupted && poll(&p, 1, DAEMON_MS) > 0 &&
+           (n = read(pipes[0], answer + len, sizeof(answer) - 1 - len)) > 0) {
+        len += (size_t)n;
     }
     close(pipes[0]);
-    if (strcmp(answer, "ok") != 0) {
-        fprintf(stderr, "meridian lab: %s\n",
-                len > 0 ? answer : "the daemon died; see lab.log in the lab's directory");
-        waitpid(u->daemon, NULL, 0);
-        return 1;
+    if (strcmp(answer, "ok") == 0) {
+        return 0;
     }
-    return 0;
-}
-
-static void take_down(const struct up *u)
-{
-    kill(u->daemon, SIGTERM);
-    while (waitpid(u->daemon, NULL, 0) < 0 && errno == EINTR) {
+    char *hint = strchr(answer, '\n');
+    if (hint != NULL) {
+        *hint++ = '\0';
     }
+    take_down(u);
+    return len > 0 ? cli_fail(hint, "%s", answer)
+                   : cli_fail("See lab.log in its directory.",
+                              "the lab's daemon in \"%s\" died or did not answer in time",
+                              u->world.dir);
 }
 
 static int keep(const struct up *u)
@@ -373,14 +412,14 @@ static int keep(const struct up *u)
 static int boot(struct up *u)
 {
     struct mrd_err err = {.code = 0};
-    int code = lab_world_open(&u->world, u->dir, u->file, &err);
+    int code = lab_world_open(&u->world, u->dir, u->file, u->fresh, &err);
 
     u->world.bare = u->bare;
     if (code == 0 && !u->bare) {
         code = lab_world_certs(&u->world, &err);
     }
     if (code != 0) {
-        return complain(&err);
+        return lab_fail(&err);
     }
     printf("booting %u regions in %s\n", u->world.config->region_count, u->world.dir);
     fflush(stdout);
@@ -399,75 +438,45 @@ static int boot(struct up *u)
 
 static int parse(struct up *u, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"file", required_argument, NULL, 'f'},
-        {"detach", no_argument, NULL, 'd'},
-        {"bare", no_argument, NULL, 'b'},
-        {"no-schema", no_argument, NULL, 's'},
-        {"fresh", no_argument, NULL, 'F'},
-        {"wait", required_argument, NULL, 'w'},
-        {NULL, 0, NULL, 0},
+    const char *words[CLI_POSITIONAL_MAX], *wait = NULL;
+    int count = 0;
+    const struct cli_option options[] = {
+        {"-f", "FILE", &u->file, "the configuration; else the lab's last one, else the shop's"},
+        {"--detach", NULL, &u->detach, "return once every region serves; the lab goes on"},
+        {"--fresh", NULL, &u->fresh, "remove what an earlier lab left in the directory"},
+        {"--bare", NULL, &u->bare, "namespaces and network only, no servers"},
+        {"--no-schema", NULL, &u->no_schema, "leave the example's tables out"},
+        {"--wait", "TIME", &wait, "how long to wait until every region serves; default 180s"},
+        {NULL, NULL, NULL, NULL},
     };
-    uint64_t ns;
-    int c;
+    const struct cli_usage usage = {
+        "lab up [-f FILE] [--detach] [--fresh] [--bare] [--no-schema] [--wait TIME]",
+        "Boot a world: every region of the configuration, with its servers, on this machine.\n"
+        "Without --detach it stays in the foreground, and Ctrl-C takes it down.",
+        options, 0, 0};
+    int rc = cli_parse(&usage, argc, argv, words, &count);
+    uint64_t ns = 180ull * LAB_NS_PER_S;
 
-    while ((c = getopt_long(argc, argv, "f:d", options, NULL)) != -1) {
-        switch (c) {
-        case 'f':
-            u->file = optarg;
-            break;
-        case 'd':
-            u->detach = true;
-            break;
-        case 'b':
-            u->bare = true;
-            break;
-        case 's':
-            u->no_schema = true;
-            break;
-        case 'F':
-            u->fresh = true;
-            break;
-        case 'w':
-            if (lab_parse_duration(optarg, &ns) != 0) {
-                fprintf(stderr, "meridian lab: \"%s\" is not a time; try 120s\n", optarg);
-                return -1;
-            }
-            u->wait_ms = ns / LAB_NS_PER_MS;
-            break;
-        default:
-            return -1;
-        }
+    if (rc < 0 && wait != NULL && lab_parse_duration(wait, &ns) != 0) {
+        rc = cli_misuse(&usage, "--wait takes a time such as 120s, not \"%s\"", wait);
     }
-    return optind == argc ? 0 : -1;
+    u->wait_ms = ns / LAB_NS_PER_MS;
+    return rc;
 }
 
 int lab_up(const char *dir, int argc, char **argv)
 {
     static struct up u;
     struct sigaction act = {.sa_handler = on_signal};
-    int code;
+    int code = parse(&u, argc, argv);
 
-    u.dir = dir;
-    u.wait_ms = 180000;
-    if (parse(&u, argc, argv) != 0) {
-        fprintf(stderr, "usage: meridian lab up [-f FILE] [--dir DIR] [--detach] [--fresh] "
-                        "[--bare] [--no-schema] [--wait TIME]\n");
-        return 2;
+    if (code >= 0) {
+        return code;
     }
+    u.dir = dir;
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
     sigaction(SIGHUP, &act, NULL);
-    if (u.fresh && lab_world_locate(&u.world, dir, NULL) == 0) {
-        struct mrd_err err;
-        json_t *status = fetch_status(u.world.dir, &err);
-
-        if (status == NULL && lab_world_open(&u.world, dir, NULL, &err) == 0) {
-            lab_world_sweep(&u.world, true);
-            lab_world_close(&u.world);
-        }
-        json_decref(status);
-    }
     code = boot(&u);
     if (code == 0) {
         lab_print_status(u.world.dir);
@@ -477,48 +486,87 @@ int lab_up(const char *dir, int argc, char **argv)
     return code;
 }
 
+static void print_regions(json_t *status)
+{
+    static const char *const titles[] = {"REGION",   "STATE", "ADDRESS", "HTTP",
+                                         "POSTGRES", "DNS",   NULL};
+    struct cli_table *t = cli_table_new(titles);
+    json_t *r;
+    size_t i;
+
+    json_array_foreach(json_object_get(status, "regions"), i, r)
+    {
+        cli_cell(t, "%s", lab_text_of(r, "name"));
+        cli_cell(t, "%s", lab_text_of(r, "state"));
+        cli_cell(t, "%s", lab_text_of(r, "address"));
+        cli_cell(t, "%s", lab_text_of(r, "http_url"));
+        cli_cell(t, "port %d", lab_port_of(r, "pg", "port"));
+        cli_cell(t, "port %d", lab_port_of(r, "dns", "port"));
+    }
+    cli_table_print(t, NULL);
+}
+
+static void print_links(json_t *status)
+{
+    static const char *const titles[] = {"LINK, ONE WAY", "DELAY",   "JITTER",       "LOSS",
+                                         "RATE",          "PACKETS", "LATE P50/P99", NULL};
+    struct cli_table *t = cli_table_new(titles);
+    json_t *l;
+    size_t i;
+
+    json_array_foreach(json_object_get(status, "links"), i, l)
+    {
+        double rate = json_real_value(json_object_get(l, "rate_mbit"));
+        bool cut = json_is_true(json_object_get(l, "cut"));
+
+        cli_cell(t, "%s > %s", lab_text_of(l, "from"), lab_text_of(l, "to"));
+        cli_cell(t, "%.2f ms", json_real_value(json_object_get(l, "delay_ms")));
+        cli_cell(t, "%.1f ms", json_real_value(json_object_get(l, "jitter_ms")));
+        cli_cell(t, "%.3g%%", json_real_value(json_object_get(l, "loss_percent")));
+        if (cut || rate <= 0) {
+            cli_cell(t, "%s", cut ? "CUT" : "none");
+        } else {
+            cli_cell(t, "%.4g mbit", rate);
+        }
+        cli_cell(t, "%lld", (long long)json_integer_value(json_object_get(l, "packets")));
+        cli_cell(t, "%.0f/%.0f us", json_real_value(json_object_get(l, "late_us_p50")),
+                 json_real_value(json_object_get(l, "late_us_p99")));
+    }
+    cli_table_print(t, NULL);
+}
+
+/* What "running" does not say. A region that was killed or paused serves nothing, of course. */
+static void print_faults(json_t *status)
+{
+    json_t *r;
+    size_t i;
+
+    json_array_foreach(json_object_get(status, "regions"), i, r)
+    {
+        const char *why = strcmp(lab_text_of(r, "state"), "running") == 0
+                              ? lab_serves(r, lab_text_of(status, "zone"))
+                              : NULL;
+        if (why != NULL) {
+            printf("%s does not serve: %s\n", lab_text_of(r, "name"), why);
+        }
+    }
+}
+
 int lab_print_status(const char *dir)
 {
     struct mrd_err err;
     json_t *status = fetch_status(dir, &err);
-    json_t *item;
-    size_t i;
 
     if (status == NULL) {
-        return complain(&err);
+        return lab_fail(&err);
     }
-    printf("\n%-16s %-8s %-10s %-26s %-16s %s\n", "region", "state", "address", "http",
-           "postgres", "dns");
-    json_array_foreach(json_object_get(status, "regions"), i, item)
-    {
-        printf("%-16s %-8s %-10s %-26s port %-11d port %d\n", lab_text_of(item, "name"),
-               lab_text_of(item, "state"), lab_text_of(item, "address"),
-               lab_text_of(item, "http_url"), lab_port_of(item, "pg", "port"),
-               lab_port_of(item, "dns", "port"));
+    putchar('\n');
+    print_regions(status);
+    if (!json_is_true(json_object_get(status, "bare"))) {
+        print_faults(status);
     }
-    printf("\n%-33s %9s %8s %6s %9s %10s %12s\n", "link (one way)", "delay", "jitter", "loss",
-           "rate", "packets", "late p50/p99");
-    json_array_foreach(json_object_get(status, "links"), i, item)
-    {
-        double rate = json_real_value(json_object_get(item, "rate_mbit"));
-        char name[80], rates[32] = "none";
-
-        snprintf(name, sizeof(name), "%s -> %s", lab_text_of(item, "from"),
-                 lab_text_of(item, "to"));
-        if (rate > 0) {
-            snprintf(rates, sizeof(rates), "%.4gmbit", rate);
-        }
-        if (json_is_true(json_object_get(item, "cut"))) {
-            snprintf(rates, sizeof(rates), "CUT");
-        }
-        printf("%-33s %7.2fms %6.1fms %5.3g%% %9s %10lld %5.0f/%.0fus\n", name,
-               json_real_value(json_object_get(item, "delay_ms")),
-               json_real_value(json_object_get(item, "jitter_ms")),
-               json_real_value(json_object_get(item, "loss_percent")), rates,
-               (long long)json_integer_value(json_object_get(item, "packets")),
-               json_real_value(json_object_get(item, "late_us_p50")),
-               json_real_value(json_object_get(item, "late_us_p99")));
-    }
+    putchar('\n');
+    print_links(status);
     json_decref(status);
     return 0;
 }

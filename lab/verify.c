@@ -15,6 +15,8 @@
 
 #include <libpq-fe.h>
 
+#include "daemon.h"
+
 #define PRODUCTS_MAX 4096
 #define SAMPLE_MAX 10
 #define POLL_MS 500
@@ -271,40 +273,59 @@ static uint64_t mono_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-int lab_verify(struct lab_ledger *l, json_t *status, unsigned settle_ms, struct lab_counts *ret,
-               json_t **ret_json, struct mrd_err *err)
+/* Read everything until it is settled or time is up; @ret_status is that of the last round. */
+static int settle(struct check *c, const char *dir, uint64_t end_ms, struct lab_counts *ret,
+                  bool *ret_converged, json_t **ret_status, struct mrd_err *err)
+{
+    int code;
+
+    *ret_converged = false;
+    do {
+        json_decref(*ret_status);
+        *ret_status = lab_request(dir, json_pack("{ss}", "command", "status"), err);
+        if (*ret_status == NULL) {
+            return err->code;
+        }
+        code = read_all(c, json_object_get(*ret_status, "regions"), err);
+        if (code == 0) {
+            count(c, ret);
+            *ret_converged = settled(c, ret);
+        }
+        if (!*ret_converged) {
+            poll(NULL, 0, POLL_MS);
+        }
+    } while (!*ret_converged && mono_ms() < end_ms);
+    return code;
+}
+
+int lab_verify(struct lab_ledger *l, const char *dir, unsigned settle_ms,
+               struct lab_counts *ret, json_t **ret_json, struct mrd_err *err)
 {
     static struct check c;
-    json_t *regions = json_object_get(status, "regions");
+    json_t *status = NULL;
     uint64_t start = mono_ms();
-    bool converged = false;
+    bool converged;
     int code;
 
     c.writes = lab_ledger_sorted(l, &c.count);
     c.tag = lab_ledger_tag(l);
-    do {
-        code = read_all(&c, regions, err);
-        if (code == 0) {
-            count(&c, ret);
-            converged = settled(&c, ret);
-        }
-        if (!converged) {
-            poll(NULL, 0, POLL_MS);
-        }
-    } while (!converged && mono_ms() - start < settle_ms);
-    if (code != 0) {
-        return code;
+    code = settle(&c, dir, start + settle_ms, ret, &converged, &status, err);
+    if (code == 0) {
+        json_t *regions = json_object_get(status, "regions");
+
+        *ret_json = json_pack(
+            "{sb sb sI sI sI sI sI sI sI sI sI sI sI so so so}", "ok",
+            ret->missing == 0 && ret->duplicated == 0 && c.read != 0, "converged", converged,
+            "settle_ms", (json_int_t)(mono_ms() - start), "acknowledged",
+            (json_int_t)ret->acknowledged, "present", (json_int_t)ret->present, "in_reconcile",
+            (json_int_t)ret->in_reconcile, "missing", (json_int_t)ret->missing,
+            "missing_partial", (json_int_t)ret->partial, "duplicated",
+            (json_int_t)ret->duplicated, "unknown", (json_int_t)ret->unknown, "unknown_present",
+            (json_int_t)ret->unknown_present, "refused", (json_int_t)ret->refused,
+            "refused_present", (json_int_t)ret->refused_present, "regions_read",
+            region_names(regions, true), "regions_skipped", region_names(regions, false),
+            "missing_sample", sample(&c));
     }
-    *ret_json = json_pack(
-        "{sb sb sI sI sI sI sI sI sI sI sI sI sI so so so}", "ok",
-        ret->missing == 0 && ret->duplicated == 0 && c.read != 0, "converged", converged,
-        "settle_ms", (json_int_t)(mono_ms() - start), "acknowledged",
-        (json_int_t)ret->acknowledged, "present", (json_int_t)ret->present, "in_reconcile",
-        (json_int_t)ret->in_reconcile, "missing", (json_int_t)ret->missing, "missing_partial",
-        (json_int_t)ret->partial, "duplicated", (json_int_t)ret->duplicated, "unknown",
-        (json_int_t)ret->unknown, "unknown_present", (json_int_t)ret->unknown_present,
-        "refused", (json_int_t)ret->refused, "refused_present",
-        (json_int_t)ret->refused_present, "regions_read", region_names(regions, true),
-        "regions_skipped", region_names(regions, false), "missing_sample", sample(&c));
-    return 0;
+    json_decref(status);
+    return code;
 }

@@ -19,12 +19,13 @@ struct lab_counts {
 };
 
 /**
- * @status     what `lab status --json` prints
+ * @dir        the lab's; its status is asked for again and again: regions come and go
  * @settle_ms  how long to wait for everything to arrive everywhere
  * @ret_json   out: the verdict with the regions read and skipped, and a sample of what is
  * missing
  *
- * Returns 0 (read @ret to judge), or MRD_EUNAVAILABLE when a running region cannot be read.
+ * Returns 0 (read @ret to judge), or MRD_EUNAVAILABLE when a running region cannot be read or
+ * the lab is gone.
  */
-int lab_verify(struct lab_ledger *l, json_t *status, unsigned settle_ms, struct lab_counts *ret,
+int lab_verify(struct lab_ledger *l, const char *dir, unsigned settle_ms, struct lab_counts *ret,
                json_t **ret_json, struct mrd_err *err);

@@ -1,24 +1,30 @@
 /*
- * The workload (workload.h): clients in every region, each with its own connection, following
+ * `meridian lab load`: clients in every region, each with its own connection, following
  * the home where it goes (client.h); then the check (verify.h) and the report.
  *
  * One thread per client, in its region and class, over SQL or HTTP. Per class and partition the
  * longest time between two accepted writes is kept: with a steady rate that is the outage which
  * a fault caused, as a client saw it.
+ *
+ * A lab that goes down ends the load: there is nobody left to write to and nothing to compare.
  */
-#include "workload.h"
+#include "front.h"
 
-#include <getopt.h>
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "client.h"
 #include "daemon.h"
 #include "link.h"
 #include "verify.h"
+
+#define RATE_MAX 100000
 
 static void on_signal(int signal)
 {
@@ -57,6 +63,60 @@ static unsigned make_clients(struct lab_load *l, struct lab_client *clients)
     return n;
 }
 
+static json_t *fetch_status(const struct lab_load *l, struct mrd_err *err)
+{
+    return lab_request(l->dir, json_pack("{ss}", "command", "status"), err);
+}
+
+/* Only when nobody listens any more; a daemon that is slow is there. */
+static bool lab_is_gone(const struct lab_load *l)
+{
+    struct mrd_err err = {.code = 0};
+    json_t *status = fetch_status(l, &err);
+
+    json_decref(status);
+    return status == NULL && err.code == MRD_EUNAVAILABLE;
+}
+
+static void show_progress(struct lab_load *l, uint64_t start_us)
+{
+    uint64_t accepted = 0;
+
+    if (!isatty(STDERR_FILENO)) {
+        return;
+    }
+    pthread_mutex_lock(&l->mutex);
+    for (unsigned k = 0; k < LAB_CLASSES; k++) {
+        for (unsigned p = 0; p < l->region_count; p++) {
+            accepted += l->tracks[k][p].accepted;
+        }
+    }
+    pthread_mutex_unlock(&l->mutex);
+    fprintf(stderr, "\r%llu s of %llu s, %llu writes acknowledged ",
+            (unsigned long long)(lab_now_us() - start_us) / 1000000,
+            (unsigned long long)l->duration_ms / 1000, (unsigned long long)accepted);
+}
+
+/* Until the time is over, somebody interrupts, or the lab is taken down. */
+static void watch(struct lab_load *l)
+{
+    uint64_t start_us = lab_now_us();
+
+    while (!lab_interrupted && lab_now_us() < l->end_us) {
+        uint64_t left_us = l->end_us - lab_now_us();
+
+        poll(NULL, 0, left_us < 500000 ? (int)(left_us / 1000) + 1 : 500);
+        show_progress(l, start_us);
+        if (!lab_interrupted && lab_is_gone(l)) {
+            l->gone = true;
+            lab_interrupted = 1;
+        }
+    }
+    if (isatty(STDERR_FILENO)) {
+        fputc('\n', stderr);
+    }
+}
+
 static void run_clients(struct lab_load *l)
 {
     static struct lab_client clients[LAB_CLIENTS_MAX];
@@ -67,6 +127,7 @@ static void run_clients(struct lab_load *l)
         clients[i].curl = clients[i].http ? curl_easy_init() : NULL;
         mrd_assert(pthread_create(&clients[i].thread, NULL, lab_client_run, &clients[i]) == 0);
     }
+    watch(l);
     for (unsigned i = 0; i < l->client_count; i++) {
         pthread_join(clients[i].thread, NULL);
         curl_easy_cleanup(clients[i].curl);
@@ -181,11 +242,6 @@ static void print_verdict(const struct lab_load *l, const struct lab_counts *n, 
 
 /* ---- start and end ---- */
 
-static json_t *fetch_status(const struct lab_load *l, struct mrd_err *err)
-{
-    return lab_request(l->dir, json_pack("{ss}", "command", "status"), err);
-}
-
 static int learn_regions(struct lab_load *l, json_t *status, struct mrd_err *err)
 {
     json_t *region;
@@ -206,14 +262,18 @@ static int learn_regions(struct lab_load *l, json_t *status, struct mrd_err *err
                  json_string_value(json_object_get(region, "http_url")));
         l->region_count++;
     }
-    for (unsigned n = 0; n < l->region_name_count; n++) {
+    for (int n = 0; n < l->region_names.count; n++) {
         unsigned r = 0;
 
-        while (r < l->region_count && strcmp(l->regions[r].name, l->region_names[n]) != 0) {
+        while (r < l->region_count &&
+               strcmp(l->regions[r].name, l->region_names.word[n]) != 0) {
             r++;
         }
         if (r == l->region_count) {
-            return mrd_err_set(err, MRD_ENOTFOUND, "no region \"%s\"", l->region_names[n]);
+            mrd_err_set(err, MRD_ENOTFOUND, "no region \"%s\" with data",
+                        l->region_names.word[n]);
+            mrd_err_hint(err, "List the regions with: meridian lab status.");
+            return MRD_ENOTFOUND;
         }
         l->from |= (uint16_t)(1u << r);
     }
@@ -246,12 +306,8 @@ static int judge(struct lab_load *l, struct mrd_err *err)
     struct lab_counts counts;
     json_t *verdict = NULL;
     json_t *tracks = tracks_json(l);
-    json_t *status = fetch_status(l, err); /* again: regions may have come and gone */
-    int code = status == NULL ? err->code
-                              : lab_verify(l->ledger, status, (unsigned)l->settle_ms, &counts,
-                                           &verdict, err);
+    int code = lab_verify(l->ledger, l->dir, (unsigned)l->settle_ms, &counts, &verdict, err);
 
-    json_decref(status);
     if (code != 0) {
         json_decref(tracks);
         return code;
@@ -273,110 +329,165 @@ static int judge(struct lab_load *l, struct mrd_err *err)
     return code;
 }
 
-static const char usage_text[] =
-    "usage: meridian lab load [--duration 60s] [--class C ...] [--region R ...] [--rate N]\n"
-    "                         [--clients N] [--via sql|http|both] [--timeout 5s] [--settle "
-    "60s]\n"
-    "                         [--ledger FILE] [--json]\n"
-    "       meridian lab load --check --ledger FILE [--settle 60s] [--json]\n"
-    "  --rate     writes per second over all clients (default 50)\n"
-    "  --clients  per class, region and way (default 1)\n"
-    "  --check    write nothing; hold an earlier ledger against the regions as they are now\n"
-    "Exit status 1 when anything acknowledged is neither present in every running region nor\n"
-    "in a reconcile queue, or is there twice.\n";
+struct load_words {
+    const char *duration, *timeout, *settle, *rate, *clients, *via;
+    struct cli_words classes;
+};
 
-static int take_time(const char *text, uint64_t *ret_ms)
+static int take_time(const struct cli_usage *u, const char *name, const char *text,
+                     uint64_t *ret_ms)
 {
     uint64_t ns;
 
-    if (lab_parse_duration(text, &ns) != 0) {
-        fprintf(stderr, "meridian lab: \"%s\" is not a time; try 60s\n", text);
+    if (text == NULL) {
         return -1;
+    }
+    if (lab_parse_duration(text, &ns) != 0 || ns < LAB_NS_PER_MS) {
+        return cli_misuse(u, "%s takes a time such as 60s, not \"%s\"", name, text);
     }
     *ret_ms = ns / LAB_NS_PER_MS;
-    return 0;
+    return -1;
 }
 
-static int take_class(struct lab_load *l, const char *name)
+static int take_rate(const struct cli_usage *u, const char *text, double *ret)
 {
-    enum lab_class c = lab_class_parse(name);
+    char *end = NULL;
+    double rate = text != NULL ? strtod(text, &end) : *ret;
 
-    if (c == LAB_CLASSES) {
-        fprintf(stderr,
-                "meridian lab: no class \"%s\"; the shop has catalog, accounts, orders "
-                "and events\n",
-                name);
-        return -1;
+    /* Written so that NaN does not pass. */
+    if (text != NULL && (end == text || *end != '\0' || !(rate > 0 && rate <= RATE_MAX))) {
+        return cli_misuse(u, "--rate takes writes per second, more than 0 and at most %d, not "
+                             "\"%s\"",
+                          RATE_MAX, text);
     }
-    l->class_mask |= 1u << c;
-    return 0;
+    *ret = rate;
+    return -1;
 }
 
-static int take_via(struct lab_load *l, const char *via)
+static int take_clients(const struct cli_usage *u, const char *text, unsigned *ret)
 {
-    l->sql = strcmp(via, "http") != 0;
-    l->http = strcmp(via, "sql") != 0;
-    return strcmp(via, "sql") == 0 || strcmp(via, "http") == 0 || strcmp(via, "both") == 0 ? 0
-                                                                                           : -1;
-}
+    unsigned long long n = *ret;
 
-static int take_option(struct lab_load *l, int c, char *text)
-{
-    switch (c) {
-    case 'd':
-        return take_time(text, &l->duration_ms);
-    case 't':
-        return take_time(text, &l->timeout_ms);
-    case 's':
-        return take_time(text, &l->settle_ms);
-    case 'c':
-        return take_class(l, text);
-    case 'r':
-        l->region_names[l->region_name_count] = text;
-        return ++l->region_name_count < MRD_REGIONS_MAX ? 0 : -1;
-    case 'R':
-        l->rate = strtod(text, NULL);
-        return l->rate > 0 && l->rate <= 100000 ? 0 : -1;
-    case 'n':
-        l->clients = (unsigned)strtoul(text, NULL, 10);
-        return l->clients >= 1 && l->clients <= LAB_CLIENTS_MAX ? 0 : -1;
-    case 'v':
-        return take_via(l, text);
-    case 'l':
-        l->ledger_path = text;
-        return 0;
-    case 'j':
-        l->json = true;
-        return 0;
-    case 'C':
-        l->check = true;
-        return 0;
-    default:
-        return -1;
+    if (text != NULL && (!cli_number(text, LAB_CLIENTS_MAX, &n) || n == 0)) {
+        return cli_misuse(u, "--clients takes 1 to %d, not \"%s\"", LAB_CLIENTS_MAX, text);
     }
+    *ret = (unsigned)n;
+    return -1;
+}
+
+static int take_classes(const struct cli_usage *u, const struct cli_words *names, unsigned *ret)
+{
+    *ret = names->count == 0 ? (1u << LAB_CLASSES) - 1 : 0;
+    for (int i = 0; i < names->count; i++) {
+        enum lab_class c = lab_class_parse(names->word[i]);
+
+        if (c == LAB_CLASSES) {
+            return cli_misuse(u, "no class \"%s\"; the shop has catalog, accounts, orders and "
+                                 "events",
+                              names->word[i]);
+        }
+        *ret |= 1u << c;
+    }
+    return -1;
+}
+
+static int take_via(const struct cli_usage *u, const char *via, struct lab_load *l)
+{
+    l->sql = via == NULL || strcmp(via, "http") != 0;
+    l->http = via == NULL || strcmp(via, "sql") != 0;
+    if (l->sql && l->http && via != NULL && strcmp(via, "both") != 0) {
+        return cli_misuse(u, "--via is sql, http or both, not \"%s\"", via);
+    }
+    return -1;
+}
+
+static int take_all(const struct cli_usage *u, const struct load_words *w, struct lab_load *l)
+{
+    int rc = take_time(u, "--duration", w->duration, &l->duration_ms);
+
+    rc = rc >= 0 ? rc : take_time(u, "--timeout", w->timeout, &l->timeout_ms);
+    rc = rc >= 0 ? rc : take_time(u, "--settle", w->settle, &l->settle_ms);
+    rc = rc >= 0 ? rc : take_rate(u, w->rate, &l->rate);
+    rc = rc >= 0 ? rc : take_clients(u, w->clients, &l->clients);
+    rc = rc >= 0 ? rc : take_classes(u, &w->classes, &l->class_mask);
+    rc = rc >= 0 ? rc : take_via(u, w->via, l);
+    if (rc < 0 && l->check && l->ledger_path == NULL) {
+        rc = cli_misuse(u, "--check needs --ledger FILE: which ledger?");
+    }
+    return rc;
 }
 
 static int parse(struct lab_load *l, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"duration", required_argument, NULL, 'd'}, {"timeout", required_argument, NULL, 't'},
-        {"settle", required_argument, NULL, 's'},   {"class", required_argument, NULL, 'c'},
-        {"region", required_argument, NULL, 'r'},   {"rate", required_argument, NULL, 'R'},
-        {"clients", required_argument, NULL, 'n'},  {"via", required_argument, NULL, 'v'},
-        {"ledger", required_argument, NULL, 'l'},   {"json", no_argument, NULL, 'j'},
-        {"check", no_argument, NULL, 'C'},          {NULL, 0, NULL, 0},
+    struct load_words w = {0};
+    const char *words[CLI_POSITIONAL_MAX];
+    int count = 0;
+    const struct cli_option options[] = {
+        {"--duration", "TIME", &w.duration, "default 60s"},
+        {"--class", "C...", &w.classes, "catalog, accounts, orders, events; default: all"},
+        {"--region", "R...", &l->region_names, "where the customers are; default: everywhere"},
+        {"--rate", "N", &w.rate, "writes per second over all clients; default 50"},
+        {"--clients", "N", &w.clients, "per class, region and way; default 1"},
+        {"--via", "WAY", &w.via, "sql, http or both; default both"},
+        {"--timeout", "TIME", &w.timeout, "of one attempt; default 5s"},
+        {"--settle", "TIME", &w.settle, "how long all may take to arrive; default 60s"},
+        {"--ledger", "FILE", &l->ledger_path, "default: a new file in the lab's directory"},
+        {"--check", NULL, &l->check, "write nothing; judge an earlier ledger again"},
+        {"--json", NULL, &l->json, "the verdict as JSON"},
+        {NULL, NULL, NULL, NULL},
     };
-    int c;
+    const struct cli_usage usage = {
+        "lab load [OPTION...] | lab load --check --ledger FILE",
+        "Customers write through SQL and HTTP, each write with a receipt in a ledger. At the "
+        "end\n"
+        "every running region is read. Exit status 1 when anything acknowledged is neither in\n"
+        "every running region nor in a reconcile queue, or is there twice.",
+        options, 0, 0};
+    int rc = cli_parse(&usage, argc, argv, words, &count);
 
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (take_option(l, c, optarg) != 0) {
-            return -1;
+    return rc >= 0 ? rc : take_all(&usage, &w, l);
+}
+
+/* The lab went while we were busy: what is left to the user is the ledger. */
+static int say_gone(const struct lab_load *l)
+{
+    char hint[LAB_PATH + 128];
+
+    snprintf(hint, sizeof(hint),
+             access(l->ledger_path, R_OK) == 0
+                 ? "Boot it again, then: meridian lab load --check --ledger %s --dir %s."
+                 : "Its ledger, %s, went with the directory %s.",
+             l->ledger_path, l->dir);
+    return cli_fail(hint, "the lab in \"%s\" went down before the load was over, so nothing "
+                          "was compared",
+                    l->dir);
+}
+
+static int run(struct lab_load *l, struct mrd_err *err)
+{
+    json_t *status = fetch_status(l, err);
+    int code = status == NULL ? err->code : learn_regions(l, status, err);
+
+    json_decref(status);
+    if (code == 0) {
+        code = open_ledger(l, err);
+    }
+    if (code != 0) {
+        return lab_fail(err);
+    }
+    if (!l->check) {
+        if (!l->json) {
+            printf("%g writes per second for %g s; ledger: %s\n", l->rate,
+                   (double)l->duration_ms / 1e3, l->ledger_path);
+            fflush(stdout);
         }
+        run_clients(l);
     }
-    if (l->class_mask == 0) {
-        l->class_mask = (1u << LAB_CLASSES) - 1;
+    code = l->gone ? MRD_EUNAVAILABLE : judge(l, err);
+    if (code < 0) {
+        return l->gone || lab_is_gone(l) ? say_gone(l) : lab_fail(err);
     }
-    return optind == argc && !(l->check && l->ledger_path == NULL) ? 0 : -1;
+    return code;
 }
 
 int lab_load(const char *dir, int argc, char **argv)
@@ -384,7 +495,6 @@ int lab_load(const char *dir, int argc, char **argv)
     static struct lab_load l;
     struct sigaction act = {.sa_handler = on_signal};
     struct mrd_err err = {.code = 0};
-    json_t *status;
     int code;
 
     l = (struct lab_load){.dir = dir,
@@ -392,36 +502,17 @@ int lab_load(const char *dir, int argc, char **argv)
                           .timeout_ms = 5000,
                           .settle_ms = 60000,
                           .rate = 50,
-                          .clients = 1,
-                          .sql = true,
-                          .http = true};
-    pthread_mutex_init(&l.mutex, NULL);
-    if (parse(&l, argc, argv) != 0) {
-        fputs(usage_text, stderr);
-        return 2;
+                          .clients = 1};
+    code = parse(&l, argc, argv);
+    if (code >= 0) {
+        return code;
     }
+    pthread_mutex_init(&l.mutex, NULL);
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
     signal(SIGPIPE, SIG_IGN);
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    status = fetch_status(&l, &err);
-    code = status == NULL ? err.code : learn_regions(&l, status, &err);
-    json_decref(status);
-    if (code == 0) {
-        code = open_ledger(&l, &err);
-    }
-    if (code == 0 && !l.check) {
-        run_clients(&l);
-    }
-    if (code == 0) {
-        code = judge(&l, &err);
-    }
-    if (code < 0) {
-        fprintf(stderr, "meridian lab: %s\n", err.text);
-        if (err.hint[0] != '\0') {
-            fprintf(stderr, "hint: %s\n", err.hint);
-        }
-    }
+    code = run(&l, &err);
     lab_ledger_free(l.ledger);
-    return code == 0 ? 0 : 1;
+    return code;
 }

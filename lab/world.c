@@ -3,12 +3,14 @@
  */
 #include "world.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +19,7 @@
 #include "files.h"
 #include "paths.h"
 
+#define CONFIG "meridian.yaml"
 #define DEFAULT_DELAY_NS 40000000ull
 
 static const struct {
@@ -138,29 +141,22 @@ static void find_templates(struct lab_world *w, const char *file)
              w->build[0] != '\0' ? LAB_SOURCE_DIR "/examples/shop" : LAB_SHARE_DIR "/shop");
 }
 
-static int install_config(struct lab_world *w, const char *file, struct mrd_err *err)
+/* Where the configuration comes from: what the user named, what is there, or the shop's. */
+static void find_config(const struct lab_world *w, const char *file, char ret[LAB_PATH + 32])
 {
-    char used[LAB_PATH];
-    char shop[LAB_PATH + 32];
-
-    snprintf(used, sizeof(used), "%s/meridian.yaml", w->dir);
-    if (file == NULL && access(used, R_OK) == 0) {
-        return 0;
+    snprintf(ret, LAB_PATH + 32, "%s/" CONFIG, w->dir);
+    if (file != NULL) {
+        snprintf(ret, LAB_PATH + 32, "%s", file);
+    } else if (access(ret, R_OK) != 0) {
+        snprintf(ret, LAB_PATH + 32, "%s/" CONFIG, w->templates);
     }
-    if (file == NULL) {
-        snprintf(shop, sizeof(shop), "%s/meridian.yaml", w->templates);
-        file = shop;
-    }
-    return lab_copy_file(file, used, 0644, 0, 0, err);
 }
 
-static int load_config(struct lab_world *w, struct mrd_err *err)
+static int load_config(struct lab_world *w, const char *path, struct mrd_err *err)
 {
     static struct mrd_conf_errors errors;
-    char path[LAB_PATH];
     int code;
 
-    snprintf(path, sizeof(path), "%s/meridian.yaml", w->dir);
     w->config = calloc(1, sizeof(*w->config));
     if (w->config == NULL) {
         return mrd_err_set(err, MRD_ENOMEM, "out of memory");
@@ -168,17 +164,50 @@ static int load_config(struct lab_world *w, struct mrd_err *err)
     code = mrd_config_load(path, w->config, &errors);
     if (code != 0) {
         mrd_config_print_errors(stderr, path, &errors);
-        return mrd_err_set(err, code, "could not use the configuration \"%s\"", path);
+        mrd_err_set(err, code, "could not use the configuration \"%s\"", path);
+        mrd_err_hint(err, "Mend it, see: meridian config check %s; or name another with -f.",
+                     path);
+        return code;
     }
     return 0;
 }
 
-int lab_world_open(struct lab_world *w, const char *dir, const char *file, struct mrd_err *err)
+static int install_config(const struct lab_world *w, const char *path, struct mrd_err *err)
+{
+    char used[LAB_PATH], from[PATH_MAX], to[PATH_MAX];
+
+    snprintf(used, sizeof(used), "%s/" CONFIG, w->dir);
+    if (realpath(path, from) != NULL && realpath(used, to) != NULL && strcmp(from, to) == 0) {
+        return 0;
+    }
+    return lab_copy_file(path, used, 0644, 0, 0, err);
+}
+
+/* A lab that runs keeps its configuration and its data, whoever asks. */
+static int check_idle(const struct lab_world *w, struct mrd_err *err)
+{
+    char path[LAB_PATH];
+    int fd;
+    bool busy;
+
+    snprintf(path, sizeof(path), "%s/" LAB_LOCK, w->dir);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    busy = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (busy) {
+        mrd_err_set(err, MRD_EUNAVAILABLE, "a lab is running in \"%s\"", w->dir);
+        mrd_err_hint(err, "See it with: meridian lab status; stop it with: meridian lab down.");
+        return MRD_EUNAVAILABLE;
+    }
+    return 0;
+}
+
+static int find_user(struct lab_world *w, struct mrd_err *err)
 {
     struct passwd *user = getpwnam(LAB_USER);
-    int code;
 
-    memset(w, 0, sizeof(*w));
     if (user == NULL) {
         mrd_err_set(err, MRD_EUNAVAILABLE, "there is no user \"%s\" on this machine", LAB_USER);
         mrd_err_hint(err, "Install PostgreSQL with: make setup.");
@@ -186,18 +215,86 @@ int lab_world_open(struct lab_world *w, const char *dir, const char *file, struc
     }
     w->uid = user->pw_uid;
     w->gid = user->pw_gid;
-    if (mkdir(dir, 0755) != 0 && errno != EEXIST) {
-        return lab_file_failed(err, "make directory", dir);
-    }
-    if ((code = lab_world_locate(w, dir, err)) != 0 || (code = check_reachable(w, err)) != 0 ||
+    return 0;
+}
+
+/* Everything that can be wrong, before anything changes in a directory that is there. */
+static int check_all(struct lab_world *w, const char *file, bool fresh,
+                     char ret_config[LAB_PATH + 32], struct mrd_err *err)
+{
+    int code;
+
+    if ((code = check_reachable(w, err)) != 0 || (code = check_idle(w, err)) != 0 ||
         (code = find_program(w, err)) != 0) {
         return code;
     }
     find_templates(w, file);
-    if ((code = install_config(w, file, err)) != 0) {
+    if (fresh && file == NULL) {
+        snprintf(ret_config, LAB_PATH + 32, "%s/" CONFIG, w->templates);
+    } else {
+        find_config(w, file, ret_config);
+    }
+    return load_config(w, ret_config, err);
+}
+
+static int begin_anew(const struct lab_world *w, const char *config, struct mrd_err *err)
+{
+    char real[PATH_MAX], left[NAME_MAX + 1];
+    size_t n = strlen(w->dir);
+
+    if (realpath(config, real) != NULL && strncmp(real, w->dir, n) == 0 && real[n] == '/') {
+        return mrd_err_set(err, MRD_EINVAL,
+                           "cannot begin anew with \"%s\": it is in the lab's own directory",
+                           config);
+    }
+    lab_world_purge(w, left);
+    if (mkdir(w->dir, 0755) != 0 && errno != EEXIST) {
+        return lab_file_failed(err, "make directory", w->dir);
+    }
+    return 0;
+}
+
+int lab_world_open(struct lab_world *w, const char *dir, const char *file, bool fresh,
+                   struct mrd_err *err)
+{
+    char config[LAB_PATH + 32];
+    bool made;
+    int code;
+
+    memset(w, 0, sizeof(*w));
+    if ((code = find_user(w, err)) != 0) {
         return code;
     }
-    return load_config(w, err);
+    made = mkdir(dir, 0755) == 0;
+    if (!made && errno != EEXIST) {
+        return lab_file_failed(err, "make directory", dir);
+    }
+    if ((code = lab_world_locate(w, dir, err)) != 0 ||
+        (code = check_all(w, file, fresh, config, err)) != 0) {
+        if (made) {
+            rmdir(dir);
+        }
+        return code;
+    }
+    if (fresh && lab_world_exists(w->dir) && (code = begin_anew(w, config, err)) != 0) {
+        return code;
+    }
+    return install_config(w, config, err);
+}
+
+int lab_world_enter(struct lab_world *w, const char *dir, struct mrd_err *err)
+{
+    char config[LAB_PATH + 32];
+    int code;
+
+    memset(w, 0, sizeof(*w));
+    if ((code = find_user(w, err)) != 0 || (code = lab_world_locate(w, dir, err)) != 0 ||
+        (code = find_program(w, err)) != 0) {
+        return code;
+    }
+    find_templates(w, NULL);
+    find_config(w, NULL, config);
+    return load_config(w, config, err);
 }
 
 void lab_world_close(struct lab_world *w)
@@ -253,10 +350,23 @@ int64_t lab_world_clock(const struct lab_world *w, unsigned region)
     return offset_ns;
 }
 
-void lab_world_sweep(const struct lab_world *w, bool purge)
+/* ---- removing ---- */
+
+static bool has(const char *dir, const char *name)
 {
-    static const char *const files[] = {"lab.sock",   "lab.json",      "lab.lock", "lab.log",
-                                        "ports.json", "meridian.yaml", "certs"};
+    char path[LAB_PATH + NAME_MAX + 32];
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return access(path, F_OK) == 0;
+}
+
+bool lab_world_exists(const char *dir)
+{
+    return has(dir, LAB_LOCK) || (has(dir, CONFIG) && has(dir, "certs"));
+}
+
+void lab_world_sweep(const struct lab_world *w)
+{
     char path[LAB_PATH];
 
     lab_remove_tree(w->run_root);
@@ -264,16 +374,48 @@ void lab_world_sweep(const struct lab_world *w, bool purge)
     unlink(path);
     snprintf(path, sizeof(path), "%s/lab.json", w->dir);
     unlink(path);
-    if (!purge) {
-        return;
+}
+
+/* The configuration may be gone or wrong, so a region is known by what is in its directory. */
+static bool is_ours(const char *dir, const char *name)
+{
+    static const char *const ours[] = {"lab.sock", "lab.json",   LAB_LOCK, "lab.log",
+                                       CONFIG,     "ports.json", "certs"};
+    char path[LAB_PATH + NAME_MAX];
+    size_t n = strlen(name);
+
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+        if (strcmp(name, ours[i]) == 0) {
+            return true;
+        }
     }
-    for (unsigned i = 0; w->config != NULL && i < w->config->region_count; i++) {
-        lab_world_path(w, i, "", path);
-        lab_remove_tree(path);
+    if (strncmp(name, "ledger-", 7) == 0 && n > 11 && strcmp(name + n - 4, ".txt") == 0) {
+        return true;
     }
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        snprintf(path, sizeof(path), "%s/%s", w->dir, files[i]);
-        lab_remove_tree(path);
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return has(path, "state") && has(path, "log") && has(path, "hosts");
+}
+
+void lab_world_purge(const struct lab_world *w, char ret_left[NAME_MAX + 1])
+{
+    char path[LAB_PATH + NAME_MAX];
+    DIR *dir = opendir(w->dir);
+    struct dirent *e;
+
+    ret_left[0] = '\0';
+    while (dir != NULL && (e = readdir(dir)) != NULL) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) {
+            continue;
+        }
+        if (is_ours(w->dir, e->d_name)) {
+            snprintf(path, sizeof(path), "%s/%s", w->dir, e->d_name);
+            lab_remove_tree(path);
+        } else {
+            snprintf(ret_left, NAME_MAX + 1, "%s", e->d_name);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
     }
     rmdir(w->dir);
 }

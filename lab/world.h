@@ -29,6 +29,7 @@
 #define LAB_DIR_MAX 512 /* leaves room for what is under it */
 #define LAB_PATH (LAB_DIR_MAX + 512)
 #define LAB_RUN_INSIDE "/run/meridian"
+#define LAB_LOCK "lab.lock" /* held by the daemon; every lab's directory has it */
 #define LAB_USER "postgres" /* PostgreSQL refuses to run as root */
 
 struct lab_world {
@@ -44,11 +45,16 @@ struct lab_world {
 };
 
 /**
- * Find or make the world in @dir.
+ * Find or make the world in @dir. Nothing there changes unless the configuration is sound and
+ * no lab runs in it.
  *
- * @file  configuration to use from now on; NULL: the one already there, else the shop's
+ * @file   configuration to use from now on; NULL: the one already there, else the shop's
+ * @fresh  remove what an earlier lab left there
  */
-int lab_world_open(struct lab_world *w, const char *dir, const char *file, struct mrd_err *err);
+int lab_world_open(struct lab_world *w, const char *dir, const char *file, bool fresh,
+                   struct mrd_err *err);
+/** The world in @dir as it is, for those who live in it. */
+int lab_world_enter(struct lab_world *w, const char *dir, struct mrd_err *err);
 void lab_world_close(struct lab_world *w);
 
 /** Absolute path of @dir without making it; fills only dir and run_root. */
@@ -60,8 +66,19 @@ int lab_world_certs(const struct lab_world *w, struct mrd_err *err);
 /** Make a region's directories, stage the build, render its templates, empty its run dir. */
 int lab_world_prepare(const struct lab_world *w, unsigned region, struct mrd_err *err);
 
-/** Remove the runtime directory, and with @purge everything under DIR that the lab made. */
-void lab_world_sweep(const struct lab_world *w, bool purge);
+/** Is there a lab in @dir, running or not? */
+bool lab_world_exists(const char *dir);
+
+/** Remove what only a running lab needs. */
+void lab_world_sweep(const struct lab_world *w);
+
+/**
+ * Remove everything that a lab made under DIR, whatever became of its configuration: regions,
+ * ledgers, certificates; then DIR itself, unless something else is in it.
+ *
+ * @ret_left  out: a name that is still there, or empty
+ */
+void lab_world_purge(const struct lab_world *w, char ret_left[NAME_MAX + 1]);
 
 /** Start with the measured delay of that pair of cloud regions. 0 when it is not known. */
 uint64_t lab_world_delay_ns(const char *a, const char *b);
