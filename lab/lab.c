@@ -191,8 +191,8 @@ static int run_fault(const char *dir, int argc, char **argv)
     if (hold && part == NULL) {
         return cli_misuse(&usage, "--hold needs --part agent or --part shop");
     }
-    return order(dir, json_pack("{ss ss ss* sb}", "command", argv[0], "region", words[0], "part",
-                                part, "hold", hold));
+    return order(dir, json_pack("{ss ss ss* sb}", "command", argv[0], "region", words[0],
+                                "part", part, "hold", hold));
 }
 
 static int run_clock(const char *dir, int argc, char **argv)
@@ -234,8 +234,8 @@ static int run_heal(const char *dir, int argc, char **argv)
         return order(dir,
                      json_pack("{ss ss ss}", "command", "heal", "a", words[0], "b", words[1]));
     }
-    return order(dir, json_pack("{ss ss*}", "command", "heal", "region",
-                                count == 1 ? words[0] : NULL));
+    return order(
+        dir, json_pack("{ss ss*}", "command", "heal", "region", count == 1 ? words[0] : NULL));
 }
 
 /* ---- links ---- */

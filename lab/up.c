@@ -93,7 +93,8 @@ static void print_logs(json_t *region)
 }
 
 /* The logs first, so that the reasons stand at the end, where they are seen. */
-static void diagnose(const struct up *u, json_t *regions, const char *const why[MRD_REGIONS_MAX])
+static void diagnose(const struct up *u, json_t *regions,
+                     const char *const why[MRD_REGIONS_MAX])
 {
     json_t *region;
     size_t i;

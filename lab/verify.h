@@ -27,5 +27,5 @@ struct lab_counts {
  * Returns 0 (read @ret to judge), or MRD_EUNAVAILABLE when a running region cannot be read or
  * the lab is gone.
  */
-int lab_verify(struct lab_ledger *l, const char *dir, unsigned settle_ms, struct lab_counts *ret,
-               json_t **ret_json, struct mrd_err *err);
+int lab_verify(struct lab_ledger *l, const char *dir, unsigned settle_ms,
+               struct lab_counts *ret, json_t **ret_json, struct mrd_err *err);

@@ -356,8 +356,9 @@ static int take_rate(const struct cli_usage *u, const char *text, double *ret)
 
     /* Written so that NaN does not pass. */
     if (text != NULL && (end == text || *end != '\0' || !(rate > 0 && rate <= RATE_MAX))) {
-        return cli_misuse(u, "--rate takes writes per second, more than 0 and at most %d, not "
-                             "\"%s\"",
+        return cli_misuse(u,
+                          "--rate takes writes per second, more than 0 and at most %d, not "
+                          "\"%s\"",
                           RATE_MAX, text);
     }
     *ret = rate;
@@ -382,8 +383,9 @@ static int take_classes(const struct cli_usage *u, const struct cli_words *names
         enum lab_class c = lab_class_parse(names->word[i]);
 
         if (c == LAB_CLASSES) {
-            return cli_misuse(u, "no class \"%s\"; the shop has catalog, accounts, orders and "
-                                 "events",
+            return cli_misuse(u,
+                              "no class \"%s\"; the shop has catalog, accounts, orders and "
+                              "events",
                               names->word[i]);
         }
         *ret |= 1u << c;
@@ -458,8 +460,9 @@ static int say_gone(const struct lab_load *l)
                  ? "Boot it again, then: meridian lab load --check --ledger %s --dir %s."
                  : "Its ledger, %s, went with the directory %s.",
              l->ledger_path, l->dir);
-    return cli_fail(hint, "the lab in \"%s\" went down before the load was over, so nothing "
-                          "was compared",
+    return cli_fail(hint,
+                    "the lab in \"%s\" went down before the load was over, so nothing "
+                    "was compared",
                     l->dir);
 }
 
