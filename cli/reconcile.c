@@ -1,9 +1,11 @@
 /*
  * `meridian reconcile`: writes that a dead region acknowledged and nobody else had.
  *
- * Rows can be listed in every region, but applied or discarded only at the home of their
- * partition. In a lab the command goes there by itself; elsewhere the agent's refusal names the
- * home.
+ * What counts is the queue at the present home of a row's partition: decisions are taken there,
+ * and the returned region itself may hold nothing of its own tail. Where several agents can be
+ * reached, as in a lab, the command learns the homes from the first that answers and asks each
+ * for its own; otherwise it asks the one agent it has, names it, and the agent's refusal names
+ * the home.
  */
 #include <cli.h>
 #include <client.h>
@@ -15,11 +17,17 @@
 
 #define ID_MAX 160
 
+#define HOMES_MAX 64
+#define LIMIT_MAX 1000
+
 struct reconcile {
     struct cli_place place;
     const char *status, *limit;
     bool force;
-    char home[128]; /* of the rows, once it is known */
+    unsigned long long shown_max;
+    /* Regions to ask, each for the rows that are at home there; none: the agent at hand. */
+    char homes[HOMES_MAX][128];
+    unsigned home_count;
 };
 
 /** ORIGIN:LSN or ORIGIN:LSN:SEQ; only what a path may carry without escapes. */
@@ -30,24 +38,144 @@ static bool valid_id(const char *id)
            strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789ABCDEF-_:/") == n;
 }
 
-static int fetch(const struct reconcile *r, const char *id, const char *status, json_t **ret)
+/* ---- whom to ask ---- */
+
+static void note_home(struct reconcile *r, const char *name)
 {
+    for (unsigned i = 0; i < r->home_count; i++) {
+        if (strcmp(r->homes[i], name) == 0) {
+            return;
+        }
+    }
+    if (r->home_count < HOMES_MAX && strlen(name) < sizeof(r->homes[0])) {
+        snprintf(r->homes[r->home_count++], sizeof(r->homes[0]), "%s", name);
+    }
+}
+
+/** The present homes that can be asked from here. */
+static int find_homes(struct reconcile *r)
+{
+    json_t *answer;
+    size_t i, k;
+    const json_t *c, *p;
+    int rc = cli_ask(&r->place, "/v1/classes", NULL, &answer);
+
+    if (rc != 0) {
+        return rc;
+    }
+    json_array_foreach(cli_list(answer, "classes"), i, c)
+    {
+        json_array_foreach(cli_list(c, "partitions"), k, p)
+        {
+            const char *home = cli_text(p, "home");
+            if (home[0] != '\0' && cli_lab_has(&r->place, home)) {
+                note_home(r, home);
+            }
+        }
+    }
+    json_decref(answer);
+    return 0;
+}
+
+/** Move to @rows those of @answer that are at home at @home; NULL: all. Returns how many. */
+static long long keep_rows(const json_t *answer, const char *home, json_t *rows)
+{
+    size_t i;
+    const json_t *row;
+    long long kept = 0;
+
+    json_array_foreach(cli_list(answer, "rows"), i, row)
+    {
+        if (home == NULL || strcmp(cli_text(row, "home"), home) == 0) {
+            json_array_append_new(rows, json_deep_copy(row));
+            kept++;
+        }
+    }
+    return kept;
+}
+
+/** What one region holds, added to @all; @home NULL: the agent at hand, everything. */
+static int fetch_from(const struct reconcile *r, const char *home, const char *id,
+                      const char *status, json_t *all)
+{
+    struct cli_place place = r->place;
     char path[ID_MAX + 128];
-    snprintf(path, sizeof(path), "/v1/reconcile?status=%s&limit=%s%s%s", status,
-             r->limit != NULL ? r->limit : "100", id != NULL ? "&id=" : "",
-             id != NULL ? id : "");
-    return cli_ask(&r->place, path, NULL, ret);
+    json_t *answer;
+
+    if (home != NULL) {
+        place.region = home;
+    }
+    snprintf(path, sizeof(path), "/v1/reconcile?status=%s&limit=%d%s%s", status, LIMIT_MAX,
+             id != NULL ? "&id=" : "", id != NULL ? id : "");
+    int rc = cli_ask(&place, path, NULL, &answer);
+    if (rc != 0) {
+        return rc;
+    }
+    long long kept = keep_rows(answer, home, json_object_get(all, "rows"));
+    long long total = cli_int(answer, "total");
+    /* Beyond the limit, which of the rest are its own is not known; it may be all. */
+    total = total > LIMIT_MAX ? total - LIMIT_MAX + kept : kept;
+    json_object_set_new(all, "total", json_integer(cli_int(all, "total") + total));
+    json_array_append(json_object_get(all, "asked"), json_object_get(answer, "region"));
+    json_object_set(all, "answered_wall_ms", json_object_get(answer, "answered_wall_ms"));
+    json_decref(answer);
+    return 0;
+}
+
+/**
+ * Ask every home, or the agent at hand. @ret is one answer as an agent would give it; `region`
+ * is null when several were asked, and `asked` names them. Set also when some could not be
+ * asked, which is said and makes the result 1.
+ */
+static int fetch(struct reconcile *r, const char *id, const char *status, json_t **ret)
+{
+    int rc = find_homes(r), worst = 0;
+    json_t *asked = json_array();
+
+    if (rc != 0) {
+        *ret = NULL;
+        json_decref(asked);
+        return rc;
+    }
+    *ret = json_pack("{s:n, s:I, s:o, s:I, s:[]}", "region", "answered_wall_ms", (json_int_t)0,
+                     "asked", asked, "total", (json_int_t)0, "rows");
+    if (r->home_count == 0) {
+        worst = fetch_from(r, NULL, id, status, *ret);
+    }
+    for (unsigned i = 0; i < r->home_count; i++) {
+        rc = fetch_from(r, r->homes[i], id, status, *ret);
+        worst = rc != 0 ? rc : worst;
+    }
+    if (json_array_size(asked) == 1) {
+        json_object_set(*ret, "region", json_array_get(asked, 0));
+    }
+    return worst;
 }
 
 /* ---- list ---- */
 
-static void print_list(const json_t *answer)
+static void print_asked(const json_t *answer, bool homes)
 {
-    static const char *const titles[] = {"ID", "COMMITTED", "CLASS/PARTITION", "CHANGE", NULL};
+    size_t i;
+    const json_t *name;
+
+    printf("asked");
+    json_array_foreach(cli_list(answer, "asked"), i, name)
+    {
+        const char *text = json_string_value(name);
+        printf("%s %s", i > 0 ? "," : "", text != NULL ? text : "?");
+    }
+    printf("%s\n", homes ? ", where this data is at home now"
+                         : "; decisions are taken at each row's home");
+}
+
+static void print_rows(const json_t *answer)
+{
+    static const char *const titles[] = {"ID",   "COMMITTED", "CLASS/PARTITION",
+                                         "HOME", "CHANGE",    NULL};
     struct cli_table *t = cli_table_new(titles);
-    long long total = cli_int(answer, "total");
     char time[40];
-    size_t i, shown = json_array_size(json_object_get(answer, "rows"));
+    size_t i;
     const json_t *row;
 
     json_array_foreach(cli_list(answer, "rows"), i, row)
@@ -55,30 +183,39 @@ static void print_list(const json_t *answer)
         cli_cell(t, "%s", cli_text(row, "id"));
         cli_cell(t, "%s", cli_time(cli_int(row, "commit_wall_ms"), time));
         cli_cell(t, "%s/%s", cli_text(row, "class"), cli_text(row, "partition"));
+        cli_cell(t, "%s", cli_text(row, "home"));
         const char *status = cli_text(row, "status");
         bool open = strcmp(status, "open") == 0;
         cli_cell(t, "%s %s%s%s", cli_text(row, "operation"), cli_text(row, "relation"),
                  open ? "" : ", ", open ? "" : status);
     }
     cli_table_print(t, "nothing to reconcile\n");
-    if ((size_t)total > shown) {
-        printf("%zu of %lld; show more with --limit\n", shown, total);
-    }
 }
 
-static int list(const struct reconcile *r)
+static int list(struct reconcile *r)
 {
-    json_t *answer;
+    json_t *answer, *rows;
     int rc = fetch(r, NULL, r->status != NULL ? r->status : "open", &answer);
-    if (rc != 0) {
+
+    if (answer == NULL || json_array_size(json_object_get(answer, "asked")) == 0) {
+        json_decref(answer);
         return rc;
     }
-    if (r->place.json) {
-        return cli_print_json(answer, false);
+    rows = json_object_get(answer, "rows");
+    while (json_array_size(rows) > r->shown_max) {
+        json_array_remove(rows, json_array_size(rows) - 1);
     }
-    print_list(answer);
+    if (r->place.json) {
+        return cli_print_json(answer, false) != 0 ? 1 : rc;
+    }
+    print_rows(answer);
+    if (cli_int(answer, "total") > (long long)json_array_size(rows)) {
+        printf("%zu of %lld; show more with --limit\n", json_array_size(rows),
+               cli_int(answer, "total"));
+    }
+    print_asked(answer, r->home_count > 0);
     json_decref(answer);
-    return 0;
+    return rc;
 }
 
 /* ---- show ---- */
@@ -106,59 +243,89 @@ static void print_one(const json_t *row)
     print_image("after", json_object_get(row, "after"));
 }
 
-static int show(const struct reconcile *r, const char *id)
+/** The rows of @id, or a message that there are none. */
+static int find_rows(struct reconcile *r, const char *id, json_t **ret)
+{
+    int rc = fetch(r, id, "all", ret);
+
+    if (rc == 0 && json_array_size(json_object_get(*ret, "rows")) == 0) {
+        rc = cli_fail("List them with: meridian reconcile list --status all.",
+                      "there is no reconcile row \"%s\"%s", id,
+                      r->home_count > 0 ? " at any home" : " in the region that was asked");
+    }
+    if (rc != 0) {
+        json_decref(*ret);
+        *ret = NULL;
+    }
+    return rc;
+}
+
+static int show(struct reconcile *r, const char *id)
 {
     json_t *answer;
     size_t i;
     const json_t *row;
-    int rc = fetch(r, id, "all", &answer);
+    int rc = find_rows(r, id, &answer);
 
-    if (rc != 0) {
-        return rc;
-    }
-    if (json_array_size(json_object_get(answer, "rows")) == 0) {
-        rc = cli_fail("List them with: meridian reconcile list --status all.",
-                      "no reconcile row \"%s\" here", id);
-    } else if (r->place.json) {
-        return cli_print_json(answer, false);
+    if (rc != 0 || r->place.json) {
+        return rc != 0 ? rc : cli_print_json(answer, false);
     }
     json_array_foreach(cli_list(answer, "rows"), i, row)
     {
         print_one(row);
     }
+    print_asked(answer, r->home_count > 0);
     json_decref(answer);
-    return rc;
+    return 0;
 }
 
 /* ---- apply, discard ---- */
 
-/** In a lab: the region that is home of the rows, so that the request goes there. */
-static void go_home(struct reconcile *r, const char *id)
+/** Choose the region that decides: the one home of all rows, when it can be asked from here. */
+static int go_home(struct reconcile *r, const char *id)
 {
-    char path[ID_MAX + 64];
     json_t *answer;
+    size_t i;
+    const json_t *row;
+    const char *first = NULL;
+    int rc = find_rows(r, id, &answer);
 
-    snprintf(path, sizeof(path), "/v1/reconcile?status=all&limit=1&id=%s", id);
-    if (cli_try(&r->place, path, &answer) != 0) {
-        return;
+    if (rc != 0) {
+        return rc;
     }
-    const json_t *row = json_array_get(json_object_get(answer, "rows"), 0);
-    snprintf(r->home, sizeof(r->home), "%s", cli_text(row, "home"));
-    if (r->home[0] != '\0' && cli_lab_has(&r->place, r->home)) {
-        r->place.region = r->home;
+    json_array_foreach(cli_list(answer, "rows"), i, row)
+    {
+        const char *home = cli_text(row, "home");
+        if (first != NULL && strcmp(first, home) != 0) {
+            rc = cli_fail("Decide row by row; see: meridian reconcile show ID.",
+                          "the rows of %s are at home in different regions, %s and %s", id,
+                          first, home);
+            break;
+        }
+        first = home;
+    }
+    for (unsigned k = 0; rc == 0 && first != NULL && k < r->home_count; k++) {
+        if (strcmp(r->homes[k], first) == 0) {
+            r->place.region = r->homes[k];
+        }
     }
     json_decref(answer);
+    return rc;
 }
 
 static int settle(struct reconcile *r, const char *action, const char *id)
 {
-    json_t *answer,
-        *body = json_pack("{s:s, s:s, s:b}", "action", action, "id", id, "force", r->force);
+    json_t *answer, *body;
+    int rc = go_home(r, id);
+
+    if (rc != 0) {
+        return rc;
+    }
+    body = json_pack("{s:s, s:s, s:b}", "action", action, "id", id, "force", r->force);
     if (body == NULL) {
         return cli_fail(NULL, "out of memory");
     }
-    go_home(r, id);
-    int rc = cli_ask(&r->place, "/v1/reconcile", body, &answer);
+    rc = cli_ask(&r->place, "/v1/reconcile", body, &answer);
     json_decref(body);
     if (rc != 0) {
         return rc;
@@ -175,9 +342,8 @@ static int settle(struct reconcile *r, const char *action, const char *id)
 
 /* ---- the command ---- */
 
-static int check_options(const struct cli_usage *usage, const struct reconcile *r)
+static int check_options(const struct cli_usage *usage, struct reconcile *r)
 {
-    unsigned long long limit;
     static const char *const all[] = {"open", "applied", "discarded", "all"};
     bool known = r->status == NULL;
 
@@ -188,7 +354,9 @@ static int check_options(const struct cli_usage *usage, const struct reconcile *
         return cli_misuse(usage, "--status is open, applied, discarded or all, not \"%s\"",
                           r->status);
     }
-    if (r->limit != NULL && (!cli_number(r->limit, 1000, &limit) || limit == 0)) {
+    r->shown_max = 100;
+    if (r->limit != NULL &&
+        (!cli_number(r->limit, LIMIT_MAX, &r->shown_max) || r->shown_max == 0)) {
         return cli_misuse(usage, "--limit takes 1 to 1000, not \"%s\"", r->limit);
     }
     return -1;
@@ -219,7 +387,7 @@ int cli_reconcile(int argc, char **argv)
 {
     const char *words[CLI_POSITIONAL_MAX];
     int count = 0;
-    struct reconcile r = {0};
+    static struct reconcile r;
     const struct cli_option options[] = {
         {"--status", "STATUS", &r.status, "for list: open (default), applied, discarded, all"},
         {"--limit", "N", &r.limit, "at most N rows, up to 1000; default 100"},
@@ -231,6 +399,7 @@ int cli_reconcile(int argc, char **argv)
         "reconcile list | show ID | apply ID [--force] | discard ID",
         "Writes that a lost region had acknowledged and not yet sent, found when it came "
         "back.\n"
+        "In a lab every home is asked for its own, and apply and discard go there.\n"
         "ID is ORIGIN:LSN for a whole transaction or ORIGIN:LSN:SEQ for one row.",
         options, 1, 2};
     int rc = cli_parse(&usage, argc, argv, words, &count);
