@@ -451,6 +451,29 @@ uint64_t agent_lease_left_ms(const struct agent *a, mrd_boot_ns now_ns)
     return deadline_ns > now_ns ? (deadline_ns - now_ns) / MS : 0;
 }
 
+static size_t waiting(const struct agent *a, char (*out)[256], size_t cap)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < a->config->region_count && n < cap; i++) {
+        char key[MRD_KEY_MAX];
+        struct mrd_approval_record r;
+        struct mrd_entry e;
+        struct mrd_buf b;
+        snprintf(key, sizeof(key), "approval/%s", a->config->regions[i].name);
+        if (mrd_store_get(a->store, key, &e) != 0) {
+            continue;
+        }
+        b = mrd_buf_reader(e.value, e.len);
+        if (mrd_approval_record_decode(&b, &r) == 0 && r.state == MRD_APPROVAL_PENDING) {
+            snprintf(out[n++], 256,
+                     "a promotion away from \"%.64s\" waits for approval, %u of %u given: "
+                     "meridian approve %" PRIx64,
+                     r.region, r.given, r.needed, r.id);
+        }
+    }
+    return n;
+}
+
 size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap)
 {
     size_t n = 0;
@@ -463,6 +486,7 @@ size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap)
     if (raft_node_leader(a->raft) == MRD_REGION_NONE && n < cap) {
         snprintf(out[n++], 256, "no region leads the store: nothing can be decided");
     }
+    n += waiting(a, out + n, cap - n);
     n += supervise_problems(a->guests, out + n, cap - n);
     if (a->pg != NULL) {
         n += pgwork_problems(a->pg, out + n, cap - n);

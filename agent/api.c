@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +119,53 @@ struct api_request *api_wait_end(struct api_wait *w)
     return r;
 }
 
+/* ---- who asks ---- */
+
+static bool peer_uid(const struct api_request *r, uid_t *ret)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+    if (info == NULL ||
+        getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0) {
+        return false;
+    }
+    *ret = peer.uid;
+    return true;
+}
+
+static bool plain(const char *name)
+{
+    for (const char *p = name; *p != '\0'; p++) {
+        if (*p <= ' ' || *p > '~' || *p == '"' || *p == '\\') {
+            return false;
+        }
+    }
+    return name[0] != '\0';
+}
+
+void api_operator(const struct api_request *r, char ret[64])
+{
+    uid_t uid;
+    FILE *f;
+    snprintf(ret, 64, "unknown");
+    if (!peer_uid(r, &uid)) {
+        return;
+    }
+    snprintf(ret, 64, "uid %lu", (unsigned long)uid);
+    f = fopen("/etc/passwd", "re");
+    for (struct passwd *pw = NULL; f != NULL && (pw = fgetpwent(f)) != NULL;) {
+        if (pw->pw_uid == uid && plain(pw->pw_name)) {
+            snprintf(ret, 64, "%.63s", pw->pw_name);
+            break;
+        }
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
+}
+
 /* ---- routing ---- */
 
 static uint64_t number_argument(struct MHD_Connection *c, const char *name, uint64_t fallback)
@@ -140,7 +188,7 @@ static json_t *document_for(struct api_request *r)
         {"/v1/status", document_status},     {"/v1/regions", document_regions},
         {"/v1/classes", document_classes},   {"/v1/links", document_links},
         {"/v1/leases", document_leases},     {"/v1/moves", document_moves},
-        {"/v1/receipts", document_receipts},
+        {"/v1/receipts", document_receipts}, {"/v1/pending", document_pending},
     };
     for (size_t i = 0; i < sizeof(documents) / sizeof(documents[0]); i++) {
         if (strcmp(r->path, documents[i].path) == 0) {
@@ -166,8 +214,9 @@ static enum MHD_Result send_metrics(struct api_request *r)
 static bool known_path(const char *path)
 {
     static const char *const paths[] = {
-        "/v1/status",   "/v1/regions", "/v1/classes",   "/v1/links", "/v1/leases", "/v1/moves",
-        "/v1/receipts", "/v1/events",  "/v1/reconcile", "/v1/move",  "/metrics"};
+        "/v1/status",  "/v1/regions",  "/v1/classes", "/v1/links",     "/v1/leases",
+        "/v1/moves",   "/v1/receipts", "/v1/events",  "/v1/reconcile", "/v1/move",
+        "/v1/pending", "/v1/approve",  "/v1/reject",  "/metrics"};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         if (strcmp(path, paths[i]) == 0) {
             return true;
@@ -192,9 +241,21 @@ static void route_get(struct api_request *r)
 
 static void route_post(struct api_request *r)
 {
+    static const struct {
+        const char *path;
+        void (*act)(struct api_request *r, const json_t *body);
+    } actions[] = {
+        {"/v1/move", api_move},
+        {"/v1/approve", api_decide},
+        {"/v1/reject", api_decide},
+        {"/v1/reconcile", api_reconcile_act},
+    };
+    size_t i = 0, count = sizeof(actions) / sizeof(actions[0]);
     json_error_t bad;
-    bool move = strcmp(r->path, "/v1/move") == 0;
-    if (!move && strcmp(r->path, "/v1/reconcile") != 0) {
+    while (i < count && strcmp(r->path, actions[i].path) != 0) {
+        i++;
+    }
+    if (i == count) {
         api_refuse(r, known_path(r->path) ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND,
                    known_path(r->path) ? "this path takes GET only" : "no such path", "");
         return;
@@ -203,10 +264,8 @@ static void route_post(struct api_request *r)
         json_loadb(r->body != NULL ? r->body : "", r->body_len, JSON_REJECT_DUPLICATES, &bad);
     if (!json_is_object(body)) {
         api_refuse(r, MHD_HTTP_BAD_REQUEST, "the body is no JSON object", "");
-    } else if (move) {
-        api_move(r, body);
     } else {
-        api_reconcile_act(r, body);
+        actions[i].act(r, body);
     }
     json_decref(body);
 }

@@ -1,6 +1,6 @@
 /*
- * The API's requests that need more than the agent's own state: planned moves go through the
- * store, reconcile through the local PostgreSQL.
+ * The API's requests that need more than the agent's own state: planned moves and operators'
+ * decisions go through the store, reconcile through the local PostgreSQL.
  */
 #include "api_request.h"
 
@@ -36,40 +36,61 @@ static void no_store(struct api_request *r)
                "A majority of the regions must be up and connected; see: meridian status.");
 }
 
-/* ---- move ---- */
+/* ---- what goes through the store ---- */
 
-/* The row as it was asked for: our own copy of the store may still hold the partition's move
- * before this one, when another region leads. */
-static json_t *moved(const struct agent *a, json_t *row)
+/* The row as it was asked for: our own copy of the store may still hold what was there before,
+ * when another region leads. */
+static json_t *asked(const struct agent *a, const char *member, json_t *row)
 {
     json_t *o = document_new(a);
-    json_object_set(o, "move", row);
+    json_object_set(o, member, row);
     return o;
 }
 
-static void on_moved(void *ctx, int code, uint64_t revision)
+static void on_committed(void *ctx, int code, uint64_t revision)
 {
     struct api_wait *w = ctx;
-    json_t *row = w->move;
+    struct api_wait copy = *w;
     struct api_request *r = api_wait_end(w);
     (void)revision;
     if (r == NULL) {
-        json_decref(row);
+        json_decref(copy.row);
         return;
     }
     if (code == 0) {
-        api_answer(r, MHD_HTTP_ACCEPTED, moved(r->agent, row));
+        api_answer(r, MHD_HTTP_ACCEPTED, asked(r->agent, copy.member, copy.row));
     } else if (code == MRD_ECONFLICT) {
-        api_refuse(r, MHD_HTTP_CONFLICT, "the state changed while the move was asked for",
+        api_refuse(r, MHD_HTTP_CONFLICT, "the state changed while this was asked for",
                    "Look at it again and repeat the request.");
     } else if (code == MRD_ETIMEDOUT) {
-        api_refuse(r, MHD_HTTP_GATEWAY_TIMEOUT, "it is not known whether the move began",
-                   "See: meridian moves.");
+        char hint[64];
+        snprintf(hint, sizeof(hint), "See: meridian %s.", copy.see);
+        api_refuse(r, MHD_HTTP_GATEWAY_TIMEOUT, "it is not known whether this was done", hint);
     } else {
         no_store(r);
     }
-    json_decref(row);
+    json_decref(copy.row);
 }
+
+/* Send the agent's proposal. @row is taken. */
+static void commit(struct api_request *r, const char *member, const char *see, json_t *row)
+{
+    struct api_wait *w = api_wait_new(r);
+    if (w == NULL) {
+        json_decref(row);
+        return;
+    }
+    w->row = row;
+    w->member = member;
+    w->see = see;
+    if (agent_propose(r->agent, &r->agent->node.proposal, on_committed, w) != 0) {
+        json_decref(row);
+        api_wait_end(w);
+        no_store(r);
+    }
+}
+
+/* ---- move ---- */
 
 /* "orders/us-east-1, orders/eu-west-1" */
 static void list_partitions(const struct mrd_conf_class *class, char *out, size_t cap)
@@ -118,7 +139,7 @@ void api_move(struct api_request *r, const json_t *body)
 {
     struct agent *a = r->agent;
     char class_name[MRD_NAME_MAX], partition[MRD_NAME_MAX] = MRD_PARTITION_ALL;
-    char to[MRD_NAME_MAX];
+    char to[MRD_NAME_MAX], who[64];
     struct mrd_err err = {0};
     const json_t *part = json_object_get(body, "partition");
 
@@ -132,21 +153,53 @@ void api_move(struct api_request *r, const json_t *body)
     if (!names_known(r, class_name, partition, to)) {
         return;
     }
-    if (mrd_move_request(a->config, a->store, class_name, partition, to, "operator",
-                         clock_wall_ms(), &a->node.proposal, &err) != 0) {
+    api_operator(r, who);
+    if (mrd_move_request(a->config, a->store, class_name, partition, to, who, clock_wall_ms(),
+                         &a->node.proposal, &err) != 0) {
         api_refuse(r, MHD_HTTP_CONFLICT, err.text, err.hint);
         return;
     }
-    struct api_wait *w = api_wait_new(r);
-    if (w == NULL) {
+    commit(r, "move", "moves", document_move_asked(&a->node.proposal, class_name, partition));
+}
+
+/* ---- approve, reject ---- */
+
+/* 1 to 16 hex digits. */
+static bool id_member(const json_t *o, uint64_t *ret)
+{
+    char text[20];
+    size_t len;
+    if (!text_member(o, "id", text, sizeof(text))) {
+        return false;
+    }
+    len = strlen(text);
+    *ret = strtoull(text, NULL, 16);
+    return len <= 16 && strspn(text, "0123456789abcdef") == len;
+}
+
+void api_decide(struct api_request *r, const json_t *body)
+{
+    struct agent *a = r->agent;
+    bool approve = strcmp(r->path, "/v1/approve") == 0;
+    struct mrd_err err = {0};
+    char who[64];
+    uint64_t id;
+    int rc;
+
+    if (!id_member(body, &id)) {
+        api_refuse(r, MHD_HTTP_BAD_REQUEST, "the body needs \"id\" as text of hex digits",
+                   "List what waits with: meridian pending.");
         return;
     }
-    w->move = document_move_asked(&a->node.proposal, class_name, partition);
-    if (agent_propose(a, &a->node.proposal, on_moved, w) != 0) {
-        json_decref(w->move);
-        api_wait_end(w);
-        no_store(r);
+    api_operator(r, who);
+    rc = mrd_approval_request(a->config, a->store, id, approve, who, clock_wall_ms(),
+                              &a->node.proposal, &err);
+    if (rc != 0) {
+        api_refuse(r, rc == MRD_ENOTFOUND ? MHD_HTTP_NOT_FOUND : MHD_HTTP_CONFLICT, err.text,
+                   err.hint);
+        return;
     }
+    commit(r, "approval", "pending", document_approval_asked(a, &a->node.proposal));
 }
 
 /* ---- reconcile ---- */

@@ -32,7 +32,9 @@ struct api_request {
 struct api_wait {
     struct api_request *request; /* NULL: the client has gone */
     char id[192], action[16];
-    json_t *move; /* the row of a move that was asked for; freed by whoever ends the wait */
+    json_t *row;        /* what was asked of the store; freed by whoever ends the wait */
+    const char *member; /* what the row is called in the answer */
+    const char *see;    /* where it can be looked at */
 };
 
 /** Note that an answer is under way. NULL when out of memory. */
@@ -40,11 +42,19 @@ struct api_wait *api_wait_new(struct api_request *r);
 /** The answer is there: frees @w and returns the request, or NULL when nobody waits. */
 struct api_request *api_wait_end(struct api_wait *w);
 
+/**
+ * Who asks: the name in /etc/passwd of the user at the other end of the socket, or "uid N".
+ * Other sources of names may take time that the agent's loop does not have.
+ */
+void api_operator(const struct api_request *r, char ret[64]);
+
 /** Answer, once. @answer is taken. */
 void api_answer(struct api_request *r, unsigned status, json_t *answer);
 void api_refuse(struct api_request *r, unsigned status, const char *error, const char *hint);
 
 /* api_actions.c; each answers or waits. @body is borrowed until the call returns. */
 void api_move(struct api_request *r, const json_t *body);
+/** approve or reject, by the request's path. */
+void api_decide(struct api_request *r, const json_t *body);
 void api_reconcile_list(struct api_request *r);
 void api_reconcile_act(struct api_request *r, const json_t *body);

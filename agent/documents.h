@@ -17,10 +17,14 @@ json_t *document_leases(const struct agent *a);
 json_t *document_events(const struct agent *a, uint64_t after);
 json_t *document_moves(const struct agent *a);
 json_t *document_receipts(const struct agent *a);
+json_t *document_pending(const struct agent *a);
 
 /** The row, as in document_moves, of the move that @p asks for; NULL when it asks for none. */
 json_t *document_move_asked(const struct mrd_proposal *p, const char *class_name,
                             const char *partition);
+
+/** The row, as in document_pending, that @p writes; NULL when it writes none. */
+json_t *document_approval_asked(const struct agent *a, const struct mrd_proposal *p);
 
 /** An answer's frame: who answered, and when. */
 json_t *document_new(const struct agent *a);

@@ -22,6 +22,9 @@ int cli_links(int argc, char **argv);
 int cli_leases(int argc, char **argv);
 int cli_moves(int argc, char **argv);
 int cli_receipts(int argc, char **argv);
+int cli_pending(int argc, char **argv);
+int cli_approve(int argc, char **argv); /* cli/approve.c */
+int cli_reject(int argc, char **argv);
 int cli_events(int argc, char **argv);    /* cli/events.c */
 int cli_move(int argc, char **argv);      /* cli/move.c */
 int cli_reconcile(int argc, char **argv); /* cli/reconcile.c */

@@ -233,6 +233,34 @@ static void print_status(const json_t *answer)
     print_problems(answer);
 }
 
+/* ---- promotions that wait ---- */
+
+static void print_pending(const json_t *answer)
+{
+    static const char *const titles[] = {"ID",       "AWAY FROM",  "STATE", "ASKED",
+                                         "APPROVED", "PARTITIONS", NULL};
+    struct cli_table *t = cli_table_new(titles);
+    char time[40], text[512];
+    size_t i;
+    const json_t *p;
+
+    json_array_foreach(cli_list(answer, "pending"), i, p)
+    {
+        const json_t *by = cli_list(p, "approved_by");
+        cli_cell(t, "%s", cli_short_id(cli_text(p, "id")));
+        cli_cell(t, "%s", cli_text(p, "region"));
+        cli_cell(t, "%s%s%s", cli_text(p, "state"), cli_known(p, "rejected_by") ? " by " : "",
+                 cli_text(p, "rejected_by"));
+        cli_cell(t, "%s", cli_time(cli_int(p, "asked_wall_ms"), time));
+        joined(by, text, sizeof(text));
+        cli_cell(t, "%zu of %lld%s%s", json_array_size(by), cli_int(p, "needed"),
+                 text[0] != '\0' ? ": " : "", text);
+        cli_cell(t, "%s", joined(cli_list(p, "partitions"), text, sizeof(text)));
+    }
+    cli_table_print(t, "nothing waits for approval\n");
+    printf("failover mode: %s\n", cli_text(answer, "mode"));
+}
+
 /* ---- moves and receipts ---- */
 
 static void print_moves(const json_t *answer)
@@ -482,6 +510,16 @@ int cli_moves(int argc, char **argv)
     static const struct view v = {"moves [--json] [--watch]",
                                   "Planned moves and where they stand.", "/v1/moves",
                                   print_moves};
+    return run_view(&v, argc, argv);
+}
+
+int cli_pending(int argc, char **argv)
+{
+    static const struct view v = {
+        "pending [--json] [--watch]",
+        "Promotions that a verdict asks for and that an operator must approve\n"
+        "(failover.mode manual or two-person).",
+        "/v1/pending", print_pending};
     return run_view(&v, argc, argv);
 }
 
