@@ -16,12 +16,22 @@
  * position of O has reached x.  It starts from the slot's own, because sending
  * less would move a slot backwards.
  *
+ * A third position stays here and decides cuts: an origin's applied position is
+ * what its replication origin says, and only once that is on disk.  So it can be
+ * read again by whoever comes after this worker, however the worker ended, and a
+ * crash takes nothing back that was said.  What keepalives bring counts for the
+ * sender but not there: writing it down would be news for those who stream from
+ * us, and both sides would keep each other awake for ever.
+ *
  * Before each transaction, and again before its commit, the worker looks at the
  * snapshot: its own region's lease (without one it pauses, connected), its own
  * order, and the authority of every partition that the transaction was stamped
  * for: whether it counts, and whether all that counts of the epochs before it is
- * here.  A fenced worker makes its last position durable before it reports that
- * it refuses, because cuts are decided on that report.
+ * here.  Of an origin that another region hands over, it also looks whether that
+ * is still the order.  A worker that is held up by a lock or a long statement
+ * cannot look; the launcher ends it.  Its last positions are durable and known
+ * before it is gone (on_exit_worker), and only then is the stream refused,
+ * because cuts are decided on that report.
  *
  * No error skips a change.  The worker ends, the launcher starts another one,
  * and the transaction is tried again; links say why it waits.
@@ -80,13 +90,13 @@ static MemoryContext message_context;
 static StringInfoData feedback;
 
 static char *conninfo;			/* as of the last connection */
-static RepOriginId own_origin;	/* of the region we are connected to */
 static RepOriginId session_origin;	/* set up now */
+static bool joining;			/* a copy has begun, and no stream after it */
 
 /* Positions of the connected region's WAL */
-static XLogRecPtr done_lsn;		/* applied, perhaps not yet durable */
+static XLogRecPtr done_lsn;		/* applied or brought by keepalives, perhaps not yet durable */
 static XLogRecPtr frame_lsn;	/* last position that notes cannot have missed */
-static XLogRecPtr durable_lsn;	/* applied and durable */
+static XLogRecPtr durable_lsn;	/* the same, durable */
 static XLogRecPtr discard_lsn;	/* last reported */
 static XLogRecPtr server_lsn;	/* end of its WAL as last heard */
 static XLogRecPtr mark_local;	/* followed to the disk ... */
@@ -99,16 +109,23 @@ static TimestampTz last_heard;
 static int	note_count;
 static MeridianNote notes[MERIDIAN_NOTES_MAX];
 
-/* A forwarded origin's part */
-typedef struct Forward
+/*
+ * One origin's part of the stream, with positions in its own WAL.  The first is
+ * the region we are connected to; the others are those that it hands over.
+ */
+typedef struct Part
 {
 	char		region[MRD_NAME_MAX];
 	RepOriginId id;
-	XLogRecPtr	done_lsn;
-} Forward;
+	XLogRecPtr	done_lsn;		/* applied, perhaps not yet durable */
+	XLogRecPtr	mark_lsn;		/* done_lsn when mark_local was taken */
+	XLogRecPtr	durable_lsn;
+	bool		closed;			/* not to be handed over any more */
+} Part;
 
-static int	forward_count;
-static Forward forwards[MRD_REGIONS_MAX];
+static int	part_count;
+static Part parts[MRD_REGIONS_MAX + 1];
+static Part *const own = &parts[0];
 
 static const struct mrd_snapshot *present;	/* as of the last begin or commit */
 static TimestampTz began;		/* this stream */
@@ -127,6 +144,20 @@ present_order(const struct mrd_snapshot *s)
 	int			n = s == NULL ? -1 : mrd_snapshot_region(s, meridian_apply.origin);
 
 	return n < 0 ? MRD_STREAM_NONE : (enum mrd_stream_order) s->regions[n].stream;
+}
+
+/* Is the region at index to be handed over by the one we are connected to? */
+static bool
+ordered_from_us(const struct mrd_snapshot *s, int index)
+{
+	return index >= 0 && s->regions[index].stream == MRD_STREAM_FORWARD &&
+		s->regions[index].via == mrd_snapshot_region(s, meridian_apply.origin);
+}
+
+static bool
+may_hand_over(const Part *f, const struct mrd_snapshot *s)
+{
+	return !f->closed && (s == NULL || ordered_from_us(s, mrd_snapshot_region(s, f->region)));
 }
 
 /*
@@ -151,7 +182,8 @@ report_state(MeridianStreamState state)
 }
 
 static void send_feedback(void);
-static bool forwards_changed(const struct mrd_snapshot *s);
+static void close_forward(Part *f);
+static bool forwards_wanted(const struct mrd_snapshot *s);
 
 /*
  * Wait until the region's own lease lets us apply; the snapshot that says so.
@@ -270,13 +302,13 @@ mark_dirty(void)
 		dirty_since = GetCurrentTimestamp();
 }
 
-static Forward *
+static Part *
 forward_of(const char *region)
 {
-	for (int i = 0; i < forward_count; i++)
+	for (int i = 1; i < part_count; i++)
 	{
-		if (strcmp(forwards[i].region, region) == 0)
-			return &forwards[i];
+		if (strcmp(parts[i].region, region) == 0)
+			return &parts[i];
 	}
 	return NULL;
 }
@@ -288,21 +320,50 @@ publish_positions(void)
 	MeridianStream *s = meridian_apply.stream;
 
 	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
-	s->applied_lsn = Max(s->applied_lsn, durable_lsn);
+	s->reached_lsn = Max(s->reached_lsn, durable_lsn);
 	s->received_lsn = Max(Max(s->received_lsn, server_lsn), durable_lsn);
-	s->discard_lsn = discard_lsn;
 	s->backoff_ms = 0;
-	for (int i = 0; i < forward_count; i++)
+	for (int i = 0; i < part_count; i++)
 	{
-		MeridianStream *f = meridian_stream_find(forwards[i].region);
+		MeridianStream *p = i == 0 ? s : meridian_stream_find(parts[i].region);
 
-		if (f != NULL)
-		{
-			f->applied_lsn = Max(f->applied_lsn, forwards[i].done_lsn);
-			f->received_lsn = Max(f->received_lsn, f->applied_lsn);
-		}
+		if (p == NULL)
+			continue;
+		p->applied_lsn = Max(p->applied_lsn, parts[i].durable_lsn);
+		p->received_lsn = Max(p->received_lsn, p->applied_lsn);
 	}
 	LWLockRelease(meridian_streams->lock);
+}
+
+/* A stream begins: what was known may be of another copy, if this one was made anew. */
+static void
+forget_positions(void)
+{
+	MeridianStream *s = meridian_apply.stream;
+
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	if (s->applied_lsn > own->durable_lsn)
+		s->applied_lsn = s->reached_lsn = s->received_lsn = own->durable_lsn;
+	LWLockRelease(meridian_streams->lock);
+}
+
+/* All that was applied is on disk. */
+static void
+all_is_durable(void)
+{
+	durable_lsn = done_lsn;
+	for (int i = 0; i < part_count; i++)
+		parts[i].durable_lsn = parts[i].done_lsn;
+	mark_local = InvalidXLogRecPtr;
+	dirty_since = 0;
+}
+
+/* Is the transaction at hand one that this stream should bring? */
+static bool
+still_ours(const struct mrd_snapshot *s)
+{
+	return meridian_apply.xact.origin_id == own->id ||
+		may_hand_over(forward_of(meridian_apply.xact.origin), s);
 }
 
 /* ---- notes ---- */
@@ -387,9 +448,7 @@ flush_and_report(void)
 {
 	if (last_local != InvalidXLogRecPtr)
 		XLogFlush(last_local);
-	durable_lsn = done_lsn;
-	mark_local = InvalidXLogRecPtr;
-	dirty_since = 0;
+	all_is_durable();
 	send_feedback();
 	publish_positions();
 }
@@ -415,6 +474,8 @@ follow_wal_writer(void)
 	if (mark_local != InvalidXLogRecPtr && GetFlushRecPtr(NULL) >= mark_local)
 	{
 		durable_lsn = Max(durable_lsn, mark_done);
+		for (int i = 0; i < part_count; i++)
+			parts[i].durable_lsn = Max(parts[i].durable_lsn, parts[i].mark_lsn);
 		mark_local = InvalidXLogRecPtr;
 		publish_positions();
 	}
@@ -422,6 +483,8 @@ follow_wal_writer(void)
 	{
 		mark_local = last_local;
 		mark_done = done_lsn;
+		for (int i = 0; i < part_count; i++)
+			parts[i].mark_lsn = parts[i].done_lsn;
 	}
 }
 
@@ -551,37 +614,65 @@ turn_to_tail(void)
 	meridian_tail_begin();
 }
 
+/*
+ * A forwarded origin's changes past its cut have begun, so all that counts has
+ * been handed over.  The rest has to come from the origin itself: the tail in it
+ * was put aside where it passed, and is not in this stream.
+ */
 static void
-begin_origin(void)
+end_forward(Part *f, XLogRecPtr cut)
 {
-	Forward    *f;
+	use_origin(f->id);
+	advance_origin(cut);
+	f->done_lsn = Max(f->done_lsn, cut);
+	flush_and_report();
+	close_forward(f);
+}
+
+/* The part that the transaction belongs to; NULL: it is not to be handed over any more. */
+static Part *
+begin_part(void)
+{
+	Part	   *p;
+	XLogRecPtr	cut;
 
 	if (msg.region[0] == '\0')
-	{
-		strlcpy(meridian_apply.xact.origin, meridian_apply.origin, MRD_NAME_MAX);
-		meridian_apply.xact.origin_id = own_origin;
-		return;
-	}
-	f = forward_of(msg.region);
-	if (f == NULL)
+		return own;
+	p = forward_of(msg.region);
+	if (p == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("region \"%s\" sent changes of \"%s\", for which it was not asked",
 						meridian_apply.origin, msg.region)));
-	strlcpy(meridian_apply.xact.origin, msg.region, MRD_NAME_MAX);
-	meridian_apply.xact.origin_id = f->id;
+	if (!may_hand_over(p, present))
+		return NULL;
+	cut = meridian_furthest_cut(present, p->region);
+	if (msg.lsn > cut)
+	{
+		end_forward(p, cut);
+		return NULL;
+	}
+	return p;
 }
 
 static void
 on_begin(void)
 {
 	MeridianXact *x = &meridian_apply.xact;
+	Part	   *p;
 
 	present = may_go_on();
 	if (present == NULL)
 		return;
 	report_state(MERIDIAN_STREAM_RUNNING);
-	begin_origin();
+	p = begin_part();
+	if (p == NULL)
+	{
+		reconnect = true;
+		return;
+	}
+	strlcpy(x->origin, p->region, MRD_NAME_MAX);
+	x->origin_id = p->id;
 	x->open = true;
 	x->started = x->tail = false;
 	x->number++;
@@ -612,9 +703,9 @@ positions(const struct mrd_snapshot *s, mrd_lsn ret[MRD_REGIONS_MAX])
 	memset(ret, 0, sizeof(mrd_lsn) * MRD_REGIONS_MAX);
 	for (int i = 0; i < s->region_count; i++)
 	{
-		Forward    *f = forward_of(s->regions[i].name);
+		Part	   *f = forward_of(s->regions[i].name);
 
-		if (f != NULL && meridian_apply.xact.origin_id == own_origin)
+		if (f != NULL && meridian_apply.xact.origin_id == own->id)
 			ret[i] = PG_UINT64_MAX;
 		else
 			ret[i] = Max(meridian_stream_applied(s->regions[i].name), f == NULL ? 0 : f->done_lsn);
@@ -662,7 +753,7 @@ wait_for_past(void)
 		present = may_go_on();
 		if (present == NULL)
 			return false;
-		if (forwards_changed(present))
+		if (forwards_wanted(present) || !still_ours(present))
 		{
 			reconnect = true;
 			return false;
@@ -859,13 +950,19 @@ after_commit(void)
 {
 	static int	accepted = 0;	/* since the last of the tail */
 	MeridianXact *x = &meridian_apply.xact;
-	Forward    *f = x->origin_id == own_origin ? NULL : forward_of(x->origin);
+	Part	   *p = x->origin_id == own->id ? own : forward_of(x->origin);
 
 	/* what no commit record carried */
 	if (x->tail || !x->started)
 		advance_origin(x->lsn);
-	if (f != NULL)
-		f->done_lsn = Max(f->done_lsn, x->lsn);
+	p->done_lsn = Max(p->done_lsn, x->lsn);
+	if (p != own)
+	{
+		/* the slot may follow to here, and must not overtake our position */
+		use_origin(own->id);
+		advance_origin(x->local_lsn);
+		own->done_lsn = Max(own->done_lsn, x->local_lsn);
+	}
 	done_lsn = Max(done_lsn, x->local_lsn);
 	frame_lsn = Max(frame_lsn, x->local_lsn);
 	x->open = x->started = false;
@@ -895,6 +992,11 @@ on_commit(void)
 	present = may_go_on();
 	if (present == NULL)
 		return;
+	if (!still_ours(present))
+	{
+		reconnect = true;		/* which abandons it */
+		return;
+	}
 	if (!x->tail && verdict(present) != MRD_ACCEPT)
 		meridian_apply_put_aside("its authority ended meanwhile");
 	if (x->started)
@@ -927,8 +1029,9 @@ on_position(XLogRecPtr lsn)
 {
 	done_lsn = Max(done_lsn, lsn);
 	frame_lsn = Max(frame_lsn, lsn);
-	use_origin(own_origin);
-	advance_origin(done_lsn);
+	use_origin(own->id);
+	advance_origin(lsn);
+	own->done_lsn = Max(own->done_lsn, lsn);
 	mark_dirty();
 }
 
@@ -952,7 +1055,9 @@ on_heartbeat(void)
 static void
 on_origin(void)
 {
-	Forward    *f = forward_of(msg.region);
+	Part	   *f = forward_of(msg.region);
+	const struct mrd_snapshot *s;
+	XLogRecPtr	lsn;
 
 	if (f == NULL)
 	{
@@ -960,9 +1065,13 @@ on_origin(void)
 		return;
 	}
 	/* all of a forwarded origin up to there has been handed over already */
+	s = meridian_snapshot_lately();
+	if (s == NULL || !may_hand_over(f, s))
+		return;
+	lsn = Min(msg.lsn, meridian_furthest_cut(s, f->region));
 	use_origin(f->id);
-	advance_origin(msg.lsn);
-	f->done_lsn = Max(f->done_lsn, msg.lsn);
+	advance_origin(lsn);
+	f->done_lsn = Max(f->done_lsn, lsn);
 	mark_dirty();
 }
 
@@ -1073,15 +1182,35 @@ on_frame(const char *data, size_t len)
 		malformed(rc);
 }
 
+/*
+ * A sender that wants an answer at once is shutting down.  It stays until our
+ * discard position is the end of its WAL, which may be never: notes hold it
+ * back.  But it has sent all that it has, and we know; so the connection ends.
+ */
 static void
-on_keepalive(XLogRecPtr end)
+on_farewell(XLogRecPtr end)
+{
+	flush_and_report();
+	if (discard_lsn < end)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("region \"%s\" is shutting down", meridian_apply.origin)));
+}
+
+static void
+on_keepalive(XLogRecPtr end, bool asked)
 {
 	server_lsn = Max(server_lsn, end);
-	if (meridian_apply.xact.open || end <= done_lsn)
+	if (meridian_apply.xact.open)
 		return;
-	/* all that ended before was sent before; not written down, see stop() */
-	done_lsn = end;
-	mark_dirty();
+	/* all that ended before was sent before; for the sender only, see the top */
+	if (end > done_lsn)
+	{
+		done_lsn = end;
+		mark_dirty();
+	}
+	if (asked)
+		on_farewell(end);
 }
 
 static void
@@ -1106,7 +1235,9 @@ on_copy_data(char *data, int len)
 			on_frame(data + s.cursor, (size_t) (len - s.cursor));
 			break;
 		case 'k':
-			on_keepalive((XLogRecPtr) pq_getmsgint64(&s));
+			lsn = (XLogRecPtr) pq_getmsgint64(&s);
+			(void) pq_getmsgint64(&s);
+			on_keepalive(lsn, pq_getmsgbyte(&s) != 0);
 			break;
 		default:
 			malformed(MRD_EFORMAT);
@@ -1147,65 +1278,84 @@ read_one(void)
 	return true;
 }
 
-/* Which origins are to be handed over by the region we are connected to? */
+/*
+ * Which origins are to be handed over by the region we are connected to?  Those
+ * whose own workers have ended, as the launcher says, and of which something is
+ * missing.
+ */
 static int
 forward_list(const struct mrd_snapshot *s, const char *names[])
 {
-	int			via = mrd_snapshot_region(s, meridian_apply.origin);
 	int			n = 0;
 
+	LWLockAcquire(meridian_streams->lock, LW_SHARED);
 	for (int i = 0; i < s->region_count; i++)
 	{
-		if (s->regions[i].stream == MRD_STREAM_FORWARD && s->regions[i].via == via)
+		const MeridianStream *stream = meridian_stream_find(s->regions[i].name);
+
+		if (ordered_from_us(s, i) && stream != NULL &&
+			stream->state == MERIDIAN_STREAM_FORWARDED &&
+			stream->applied_lsn < meridian_furthest_cut(s, stream->origin))
 			names[n++] = s->regions[i].name;
 	}
+	LWLockRelease(meridian_streams->lock);
 	return n;
 }
 
+/* Is an origin to be handed over that this stream was not asked for? */
 static bool
-forwards_changed(const struct mrd_snapshot *s)
+forwards_wanted(const struct mrd_snapshot *s)
 {
 	const char *names[MRD_REGIONS_MAX];
 	int			n = forward_list(s, names);
 
-	if (n != forward_count)
-		return true;
 	for (int i = 0; i < n; i++)
 	{
-		if (forward_of(names[i]) == NULL)
+		const Part *f = forward_of(names[i]);
+
+		if (f == NULL || f->closed)
 			return true;
 	}
 	return false;
 }
 
+/* From now on this process applies nothing of the origin; its positions stand. */
+static void
+close_forward(Part *f)
+{
+	MeridianStream *s;
+
+	if (f->closed)
+		return;
+	f->closed = true;
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	s = meridian_stream_find(f->region);
+	if (s != NULL && s->forwarder == MyProcPid)
+		s->forwarder = 0;
+	LWLockRelease(meridian_streams->lock);
+}
+
 /*
- * Must we connect again at once?  An origin that is not forwarded any more but
- * refused sends nothing, so that can wait for a spare connection: a pause in
- * this stream is a pause for those who commit at its home.
+ * Let go of what is not to be handed over any more.  That needs no new
+ * connection, and a pause in this stream is a pause for those who commit at its
+ * home: it can wait for a spare one.  true: connect again.
  */
 static bool
-forwards_press(const struct mrd_snapshot *s)
+forwards_left(const struct mrd_snapshot *s)
 {
-	const char *names[MRD_REGIONS_MAX];
-	int			wanted = forward_list(s, names);
+	bool		any = false;
 
-	if (meridian_link_has_spare() ||
-		TimestampDifferenceExceeds(began, GetCurrentTimestamp(), SPARE_WAIT_MS))
-		return true;
-	for (int i = 0; i < wanted; i++)
+	for (int i = 1; i < part_count; i++)
 	{
-		if (forward_of(names[i]) == NULL)
-			return true;
+		if (!parts[i].closed && !may_hand_over(&parts[i], s))
+		{
+			flush_and_report();
+			close_forward(&parts[i]);
+		}
+		any = any || parts[i].closed;
 	}
-	for (int i = 0; i < forward_count; i++)
-	{
-		int			n = mrd_snapshot_region(s, forwards[i].region);
-
-		if (n < 0 || (s->regions[n].stream != MRD_STREAM_FORWARD &&
-					  s->regions[n].stream != MRD_STREAM_REFUSE))
-			return true;
-	}
-	return false;
+	return any && (meridian_link_has_spare() ||
+				   TimestampDifferenceExceeds(began, GetCurrentTimestamp(), SPARE_WAIT_MS));
 }
 
 static void
@@ -1217,9 +1367,14 @@ look_at_orders(void)
 		return;
 	if (present_order(s) != MRD_STREAM_RUN)
 		leave = true;
-	else if (!meridian_apply.xact.open && forwards_changed(s) && forwards_press(s))
+	else if (meridian_apply.xact.open)
+	{
+		if (!still_ours(s))
+			reconnect = true;	/* which abandons it */
+	}
+	else if (forwards_left(s) || forwards_wanted(s))
 		reconnect = true;
-	else if (!meridian_apply.xact.open && mrd_may_apply(s, meridian_boot_ns()))
+	else if (mrd_may_apply(s, meridian_boot_ns()))
 		report_state(MERIDIAN_STREAM_RUNNING);
 	if (ConfigReloadPending)
 	{
@@ -1285,21 +1440,18 @@ stream(void)
 	}
 }
 
-/*
- * The order has changed.  What is applied becomes durable, together with the
- * position that keepalives brought, and only then do we say that we stopped.
- */
+/* The order has changed, or the connection has failed: what is applied becomes durable. */
 static void
 stop(void)
 {
 	if (meridian_apply.xact.open)
 		abandon();
-	use_origin(own_origin);
-	advance_origin(done_lsn);
 	if (last_local != InvalidXLogRecPtr)
 		XLogFlush(last_local);
-	durable_lsn = done_lsn;
+	all_is_durable();
 	publish_positions();
+	for (int i = 1; i < part_count; i++)
+		close_forward(&parts[i]);
 	streaming = false;
 }
 
@@ -1326,9 +1478,10 @@ lsn_from_text(const char *text)
  * holding it belongs to an earlier connection of ours and is told to go.
  */
 static bool
-find_slot(const char *slot, XLogRecPtr *confirmed)
+find_slot(const char *slot, XLogRecPtr *confirmed, XLogRecPtr *end)
 {
 	char	   *sql = psprintf("SELECT confirmed_flush_lsn, plugin, wal_status, "
+							   "pg_catalog.pg_current_wal_flush_lsn(), "
 							   "pg_catalog.pg_terminate_backend(active_pid, 2000) "
 							   "FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
 							   meridian_link_literal(meridian_apply.conn, slot));
@@ -1346,11 +1499,42 @@ find_slot(const char *slot, XLogRecPtr *confirmed)
 			found = false;
 		else if (!PQgetisnull(res, 0, 0))
 			*confirmed = lsn_from_text(PQgetvalue(res, 0, 0));
+		*end = lsn_from_text(PQgetvalue(res, 0, 3));
 	}
 	PQclear(res);
 	return found;
 }
 
+static void
+begin_forward(const char *region)
+{
+	char		name[NAMEDATALEN];
+	Part	   *f = &parts[part_count];
+	MeridianStream *s;
+
+	memset(f, 0, sizeof(*f));
+	meridian_stream_name(region, name, sizeof(name));
+	f->id = replorigin_by_name(name, true);
+	if (f->id == InvalidRepOriginId)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot take the changes of region \"%s\" from \"%s\": it was never copied here",
+						region, meridian_apply.origin)));
+	strlcpy(f->region, region, MRD_NAME_MAX);
+	use_origin(f->id);
+	f->done_lsn = f->durable_lsn = replorigin_session_get_progress(true);
+	part_count++;
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	s = meridian_stream_find(region);
+	if (s != NULL)
+		s->forwarder = MyProcPid;
+	LWLockRelease(meridian_streams->lock);
+}
+
+/*
+ * The launcher takes an origin that nobody forwards for one that nobody applies,
+ * so the order is looked at again after we have said that we do.
+ */
 static void
 begin_forwards(void)
 {
@@ -1358,24 +1542,24 @@ begin_forwards(void)
 	const char *names[MRD_REGIONS_MAX];
 	int			n = s == NULL ? 0 : forward_list(s, names);
 
-	forward_count = 0;
 	for (int i = 0; i < n; i++)
+		begin_forward(pstrdup(names[i]));
+	s = meridian_snapshot();
+	for (int i = 1; i < part_count; i++)
 	{
-		char		name[NAMEDATALEN];
-		Forward    *f = &forwards[forward_count];
-
-		meridian_stream_name(names[i], name, sizeof(name));
-		f->id = replorigin_by_name(name, true);
-		if (f->id == InvalidRepOriginId)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("cannot take the changes of region \"%s\" from \"%s\": it was never copied here",
-							names[i], meridian_apply.origin)));
-		strlcpy(f->region, names[i], MRD_NAME_MAX);
-		use_origin(f->id);		/* an ERROR while its own worker still has it */
-		f->done_lsn = replorigin_session_get_progress(true);
-		forward_count++;
+		if (!may_hand_over(&parts[i], s))
+			close_forward(&parts[i]);
 	}
+}
+
+static void
+begin_own(RepOriginId id)
+{
+	memset(own, 0, sizeof(*own));
+	strlcpy(own->region, meridian_apply.origin, MRD_NAME_MAX);
+	own->id = id;
+	own->done_lsn = own->durable_lsn = replorigin_session_get_progress(true);
+	part_count = 1;
 }
 
 static void
@@ -1387,15 +1571,15 @@ start_streaming(const char *slot)
 	appendStringInfo(&cmd, "START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (\"wire\" '%d', \"region\" %s, \"own_from\" '%X/%X'",
 					 slot, MERIDIAN_WIRE_VERSION,
 					 meridian_link_literal(meridian_apply.conn, meridian_region),
-					 LSN_FORMAT_ARGS(done_lsn));
+					 LSN_FORMAT_ARGS(own->done_lsn));
 	if (meridian_compression)
 		appendStringInfoString(&cmd, ", \"compression\" 'zstd'");
 	if (meridian_apply.full_images)
 		appendStringInfoString(&cmd, ", \"images\" 'full'");
-	for (int i = 0; i < forward_count; i++)
-		appendStringInfo(&cmd, "%s%s=%X/%X", i == 0 ? ", \"forward\" '" : ",", forwards[i].region,
-						 LSN_FORMAT_ARGS(forwards[i].done_lsn));
-	appendStringInfoString(&cmd, forward_count > 0 ? "')" : ")");
+	for (int i = 1; i < part_count; i++)
+		appendStringInfo(&cmd, "%s%s=%X/%X", i == 1 ? ", \"forward\" '" : ",", parts[i].region,
+						 LSN_FORMAT_ARGS(parts[i].done_lsn));
+	appendStringInfoString(&cmd, part_count > 1 ? "')" : ")");
 	PQclear(meridian_link_exec(meridian_apply.conn, cmd.data, PGRES_COPY_BOTH));
 	pfree(cmd.data);
 }
@@ -1437,55 +1621,99 @@ take_origin(const char *name)
 	return id;
 }
 
+/*
+ * Our position, the slot's, and the end of the origin's WAL must be in order.
+ * They are not when either side's data directory has been put back to an
+ * earlier state; then the stream would leave out what lies between.
+ */
+static void
+check_positions(XLogRecPtr confirmed, XLogRecPtr end)
+{
+	XLogRecPtr	applied = own->durable_lsn;
+
+	if (confirmed > applied)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("region \"%s\" no longer has what this region lacks: it was told %X/%X and only %X/%X is here",
+						meridian_apply.origin, LSN_FORMAT_ARGS(confirmed), LSN_FORMAT_ARGS(applied)),
+				 errdetail("This region's data directory is older than what it has confirmed."),
+				 errhint("Copy it anew with: SELECT meridian.copy_again('%s').", meridian_apply.origin)));
+	if (end < applied)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("region \"%s\" has gone back in time: its WAL ends at %X/%X and %X/%X is here",
+						meridian_apply.origin, LSN_FORMAT_ARGS(end), LSN_FORMAT_ARGS(applied)),
+				 errdetail("That region's data directory is older than what it has sent."),
+				 errhint("Copy it anew with: SELECT meridian.copy_again('%s').", meridian_apply.origin)));
+}
+
+/* Find our position of the origin, or make a copy first. */
+static void
+find_origin(const char *slot)
+{
+	char		name[NAMEDATALEN];
+	RepOriginId id;
+
+	meridian_stream_name(meridian_apply.origin, name, sizeof(name));
+	StartTransactionCommand();
+	id = take_origin(name);
+	CommitTransactionCommand();
+	if (id == InvalidRepOriginId)
+	{
+		joining = true;
+		meridian_join(&meridian_apply, conninfo, slot);
+		StartTransactionCommand();
+		id = take_origin(name);
+		CommitTransactionCommand();
+	}
+	MemoryContextSwitchTo(message_context);
+	begin_own(id);
+	joining = false;
+}
+
 static void
 connect_stream(const char *slot)
 {
-	char		name[NAMEDATALEN];
-	bool		have_slot;
+	XLogRecPtr	end = InvalidXLogRecPtr;
 
 	discard_lsn = InvalidXLogRecPtr;
-	meridian_stream_name(meridian_apply.origin, name, sizeof(name));
 	report_state(MERIDIAN_STREAM_CONNECTING);
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (conninfo != NULL)
 		pfree(conninfo);
 	conninfo = MemoryContextStrdup(TopMemoryContext, meridian_link_conninfo(meridian_apply.origin));
-	own_origin = take_origin(name);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(message_context);
 
 	meridian_apply.conn = meridian_link_open(conninfo, true);
-	have_slot = find_slot(slot, &discard_lsn);
-	if (own_origin == InvalidRepOriginId)
-	{
-		meridian_join(&meridian_apply, conninfo, slot);
-		StartTransactionCommand();
-		own_origin = take_origin(name);
-		CommitTransactionCommand();
-		MemoryContextSwitchTo(message_context);
-		have_slot = find_slot(slot, &discard_lsn);
-	}
-	if (!have_slot)
+	find_origin(slot);
+	forget_positions();
+	if (!find_slot(slot, &discard_lsn, &end))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("region \"%s\" no longer has what this region lacks: slot \"%s\" is gone",
 						meridian_apply.origin, slot),
 				 errhint("Copy it anew with: SELECT meridian.copy_again('%s').", meridian_apply.origin)));
+	check_positions(discard_lsn, end);
 }
 
 /* On a new connection, or on the spare with the slot as the stream before left it. */
 static void
 begin_stream(const char *slot)
 {
+	RepOriginId id = own->id;
+
 	reset_stream();
 	StartTransactionCommand();
+	use_origin(id);
+	begin_own(id);
 	begin_forwards();
-	use_origin(own_origin);
+	use_origin(id);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(message_context);
-	done_lsn = durable_lsn = replorigin_session_get_progress(true);
+	done_lsn = durable_lsn = own->done_lsn;
 	frame_lsn = discard_lsn;
 	server_lsn = InvalidXLogRecPtr;
 	start_streaming(slot);
@@ -1511,11 +1739,25 @@ disconnect(void)
 	meridian_apply.conn = NULL;
 }
 
+/*
+ * However this process ends, what it has applied is on disk and known before the
+ * launcher sees it gone: of committed transactions, replication origins know
+ * more than what was last reported.  A join that may have come to its end has
+ * made an origin that is looked up by name.
+ */
 static void
 on_exit_worker(int code, Datum arg)
 {
 	disconnect();
+	for (int i = 0; i < part_count; i++)
+		parts[i].durable_lsn = Max(parts[i].durable_lsn,
+								   replorigin_get_progress(parts[i].id, true));
+	publish_positions();
+	for (int i = 1; i < part_count; i++)
+		close_forward(&parts[i]);
 	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	if (joining)
+		meridian_streams->recalled = false;
 	if (meridian_apply.stream->pid == MyProcPid)
 		meridian_apply.stream->pid = 0;
 	LWLockRelease(meridian_streams->lock);

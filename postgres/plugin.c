@@ -838,7 +838,8 @@ plugin_filter_by_origin(LogicalDecodingContext *ctx, RepOriginId id)
 
 /*
  * A forwarded origin that is silent still has a position: what its stream had
- * brought here when we last looked is before what we had written by then.
+ * brought here when we last looked is before what we had written by then.  Not
+ * past the cut: what stands there is put aside here and not handed over.
  */
 static void
 put_through(PluginState *state, XLogRecPtr lsn)
@@ -846,11 +847,13 @@ put_through(PluginState *state, XLogRecPtr lsn)
 	for (int i = 0; i < state->norigins; i++)
 	{
 		PluginOrigin *o = &state->origins[i];
+		XLogRecPtr	through = o->through_lsn;
 
 		if (!o->forward || lsn < o->through_at)
 			continue;
-		if (o->through_lsn != InvalidXLogRecPtr)
-			meridian_wire_put_origin(&state->out, o->region, o->through_lsn, lsn);
+		through = Min(through, meridian_furthest_cut(need_snapshot(), o->region));
+		if (through != InvalidXLogRecPtr)
+			meridian_wire_put_origin(&state->out, o->region, through, lsn);
 		o->through_lsn = meridian_stream_applied(o->region);
 		o->through_at = GetXLogInsertRecPtr();
 	}

@@ -7,11 +7,18 @@
  * the snapshot orders with what runs, and starts one apply worker per origin.
  * A worker that ends, for whatever reason, is started again after a pause that
  * doubles up to five seconds; what made it end is kept for people to read.
- * The launcher never stops a worker: workers read the same orders.
+ *
+ * Workers read the same orders and obey them at once, unless something holds
+ * them up: a lock that a session here has, a long statement.  A failover does
+ * not wait for that.  The launcher ends a worker that still goes on half a
+ * second later; what it had not committed comes again.
  *
  * The state of all streams is one small table in shared memory.  An origin's
  * applied position in it is durable: whoever reads it (the agent, a walsender
- * that hands a dead region's changes over) may promise it to others.
+ * that hands a dead region's changes over) may promise it to others.  A worker
+ * brings it up to date before it ends, so "refused" with a position beside it
+ * needs no more than that nobody is left who applies that origin: neither its
+ * own worker nor one that takes its changes from another region.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,6 +54,7 @@
 #include "streams.h"
 
 #define LAUNCHER_NAP_MS 100
+#define OBEY_MS 500				/* a worker has this long to see an order */
 #define BACKOFF_MIN_MS 200
 #define BACKOFF_MAX_MS 5000
 #define TRANCHE "meridian_streams"
@@ -164,6 +172,25 @@ meridian_stream_applied(const char *origin)
 	return ret;
 }
 
+XLogRecPtr
+meridian_furthest_cut(const struct mrd_snapshot *s, const char *origin)
+{
+	int			n = mrd_snapshot_region(s, origin);
+	XLogRecPtr	ret = InvalidXLogRecPtr;
+
+	for (int i = 0; n >= 0 && i < s->partition_count; i++)
+	{
+		const struct mrd_authority *a = &s->partitions[i].authority;
+
+		for (int k = 0; k < a->history_count; k++)
+		{
+			if (a->history[k].region == n)
+				ret = Max(ret, a->history[k].cut);
+		}
+	}
+	return ret == InvalidXLogRecPtr ? PG_UINT64_MAX : ret;
+}
+
 /* error may be NULL: there is nothing to complain about. */
 void
 meridian_stream_state(MeridianStream *s, MeridianStreamState state, const char *error)
@@ -266,11 +293,48 @@ mark_stopped(MeridianStream *s, MeridianStreamState state, const char *via)
 	if (s->state != state)
 		s->since = GetCurrentTimestamp();
 	s->state = state;
-	s->refused = state != MERIDIAN_STREAM_IDLE;
+	s->refused = state == MERIDIAN_STREAM_REFUSED;
 	s->error[0] = '\0';
 	s->backoff_ms = 0;
 	strlcpy(s->via, via, sizeof(s->via));
 	LWLockRelease(meridian_streams->lock);
+}
+
+static void
+end_worker(pid_t pid)
+{
+	for (int i = 0; pid != 0 && i < MRD_REGIONS_MAX; i++)
+	{
+		MeridianStream *s = &meridian_streams->streams[i];
+
+		if (s->pid != pid)
+			continue;
+		ereport(LOG,
+				(errmsg("ending the worker for region \"%s\", which is held up while it is ordered to stop",
+						s->origin)));
+		if (handles[i] != NULL)
+			TerminateBackgroundWorker(handles[i]);
+		else
+			(void) kill(pid, SIGTERM);
+	}
+}
+
+/* pid (0: nobody) applies this origin's changes against the order. */
+static bool
+is_obeyed(MeridianStream *s, pid_t pid)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (pid == 0)
+	{
+		s->obey_by = 0;
+		return true;
+	}
+	if (s->obey_by != 0 && now >= s->obey_by)
+		end_worker(pid);
+	if (s->obey_by == 0 || now >= s->obey_by)
+		s->obey_by = TimestampTzPlusMilliseconds(now, OBEY_MS);
+	return false;
 }
 
 static void
@@ -285,20 +349,20 @@ attend(const struct mrd_snapshot *snap, const struct mrd_snap_region *region)
 	switch ((enum mrd_stream_order) region->stream)
 	{
 		case MRD_STREAM_RUN:
-			if (!running && GetCurrentTimestamp() >= s->start_after)
+			if (is_obeyed(s, s->forwarder) && !running && GetCurrentTimestamp() >= s->start_after)
 				start_worker(s);
 			break;
 		case MRD_STREAM_REFUSE:
-			if (!running)
+			if (is_obeyed(s, running ? s->pid : s->forwarder) && !running)
 				mark_stopped(s, MERIDIAN_STREAM_REFUSED, "");
 			break;
 		case MRD_STREAM_FORWARD:
-			if (!running)
+			if (is_obeyed(s, running ? s->pid : 0) && !running)
 				mark_stopped(s, MERIDIAN_STREAM_FORWARDED,
 							 region->via < snap->region_count ? snap->regions[region->via].name : "");
 			break;
 		case MRD_STREAM_NONE:
-			if (!running)
+			if (is_obeyed(s, running ? s->pid : s->forwarder) && !running)
 				mark_stopped(s, MERIDIAN_STREAM_IDLE, "");
 			break;
 	}
@@ -461,7 +525,8 @@ json_lsn(StringInfo out, const char *name, XLogRecPtr lsn)
 static void
 one_stream_json(StringInfo out, const MeridianStream *s)
 {
-	XLogRecPtr	lag = s->received_lsn > s->applied_lsn ? s->received_lsn - s->applied_lsn : 0;
+	XLogRecPtr	reached = Max(s->applied_lsn, s->reached_lsn);
+	XLogRecPtr	lag = s->received_lsn > reached ? s->received_lsn - reached : 0;
 
 	appendStringInfoString(out, "{\"origin\": ");
 	escape_json(out, s->origin);

@@ -51,11 +51,12 @@ typedef struct MeridianStream
 	char		origin[MRD_NAME_MAX];	/* empty: unused */
 	char		via[MRD_NAME_MAX];	/* FORWARD: who hands its changes over */
 	pid_t		pid;			/* of the worker, 0 when there is none */
+	pid_t		forwarder;		/* of another origin's worker that applies its changes, or 0 */
 	MeridianStreamState state;
 	bool		refused;		/* fenced: not one more change will be applied */
-	XLogRecPtr	applied_lsn;	/* durable here, in the origin's WAL */
+	XLogRecPtr	applied_lsn;	/* durable here, in the origin's WAL, also after a crash */
+	XLogRecPtr	reached_lsn;	/* there is nothing to apply before this */
 	XLogRecPtr	received_lsn;	/* end of the origin's WAL as last heard */
-	XLogRecPtr	discard_lsn;	/* last position at which its slot may discard */
 	uint64		through_session;
 	uint64		through_boot_ms;
 	uint64		transactions;
@@ -66,6 +67,7 @@ typedef struct MeridianStream
 	TimestampTz since;			/* when state last changed */
 
 	/* launcher's own */
+	TimestampTz obey_by;		/* who goes on against the order is ended then; 0: nobody */
 	TimestampTz start_after;
 	int			backoff_ms;
 } MeridianStream;
@@ -85,6 +87,14 @@ extern PGDLLEXPORT void meridian_recall_main(Datum arg);
 extern PGDLLEXPORT void meridian_apply_main(Datum arg);
 extern MeridianStream *meridian_stream_find(const char *origin);
 extern XLogRecPtr meridian_stream_applied(const char *origin);
+
+/*
+ * How far another region may hand over this origin's changes: up to the furthest
+ * of the cuts that the snapshot knows; PG_UINT64_MAX when it knows none.  What
+ * the origin did past its cut has to come from itself.
+ */
+extern XLogRecPtr meridian_furthest_cut(const struct mrd_snapshot *s, const char *origin);
+
 /* The snapshot as of at most a clock tick (4 ms) ago, without a system call. */
 extern const struct mrd_snapshot *meridian_snapshot_lately(void);
 extern void meridian_stream_state(MeridianStream *s, MeridianStreamState state, const char *error);

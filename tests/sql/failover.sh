@@ -77,8 +77,13 @@ sum() { q "$1" "SELECT md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM sho
 expect "survivors agree" "$(sum eu)" "$(sum ap)"
 
 # --- us returns: its tail is put aside everywhere, its copies are repaired, all agree
+# (ap still takes us by way of eu at first: eu puts the tail aside, which is not taking it along)
 snap us
-ORDER[eu/us]=run ORDER[ap/us]=run; snap eu; snap ap
+ORDER[eu/us]=run ORDER[ap/us]="forward via=eu"; snap eu; snap ap
+synced us eu
+for _ in 1 2 3; do beat eu >/dev/null; sleep 0.1; done; synced eu ap
+expect "by way of eu no further than the cut" "$(q ap "SELECT (x->>'applied_lsn')::pg_lsn <= '$cut' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'")" t
+ORDER[ap/us]=run; snap ap
 synced us eu ap; synced eu us ap; synced ap us eu
 wait_for "the tail arrived" eu "SELECT count(*) >= 5 FROM meridian.reconcile_entry"
 synced eu us ap

@@ -1,0 +1,113 @@
+# Orders take effect whatever holds a worker up, and the position beside "refused" is exact; a
+# region whose data was put back to an earlier state is told so instead of missing changes.
+set -eu
+. "$(dirname "$0")/streams/lib.sh"
+
+stream() { q "$1" "SELECT x->>'$3' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = '$2'"; }
+is() { echo "SELECT x->>'$2' = '$3' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = '$1'"; }
+now() { date +%s%3N; }
+refused_within() { # MILLISECONDS AT ORIGIN: from now on it is ordered
+    local begin; begin=$(now)
+    ORDER[$2/$3]=refuse; snap "$2"
+    wait_for "$2 refuses $3" "$2" "$(is "$3" refused true)"
+    [ $(($(now) - begin)) -le "$1" ] || die "$2 took $(($(now) - begin)) ms to refuse $3"
+}
+progress() { q "$1" "SELECT remote_lsn FROM pg_replication_origin_status WHERE external_id = 'meridian_$2'"; }
+hold() { # AT SQL: a session that has run SQL in a transaction and does not end it
+    mkfifo "$ROOT/hold"
+    pg_sql "$ROOT/$1" -d app -p "$(port "$1")" <"$ROOT/hold" >"$ROOT/held" 2>&1 & holder=$!
+    exec 8>"$ROOT/hold"; rm "$ROOT/hold"
+    echo "BEGIN; $2; SELECT 'held';" >&8
+    for _ in $(seq 100); do ! grep -q held "$ROOT/held" || return 0; sleep 0.05; done
+    die "nobody holds: $(cat "$ROOT/held")"
+}
+let_go() { echo "ROLLBACK;" >&8; exec 8>&-; wait $holder || die "$(cat "$ROOT/held")"; }
+stuck() { # AT: an apply worker waits for a lock
+    wait_for "$1 is held up" "$1" "SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'meridian apply' AND wait_event_type = 'Lock'"
+}
+
+for r in us eu ap; do region_new $r; done
+snap_all
+for r in us eu ap; do region_up $r; configure $r; done
+for r in eu ap; do wait_for "$r streams from us" $r "$(is us state streaming)"; done
+q us "CREATE SCHEMA shop" "CREATE TABLE shop.events (id bigint PRIMARY KEY, label text)" \
+    "CREATE TABLE shop.orders (home text NOT NULL, id bigint, item text, PRIMARY KEY (home, id))" \
+    "INSERT INTO shop.events SELECT i, 'e' FROM generate_series(1, 100) i"
+synced us eu ap; synced eu us ap; synced ap us eu
+
+# --- a session here holds a row that the next change needs: the order to refuse does not wait for it
+hold eu "SELECT FROM shop.events WHERE id = 7 FOR UPDATE"
+q us "INSERT INTO shop.events VALUES (101, 'before')" "UPDATE shop.events SET label = 'held up' WHERE id = 7" "INSERT INTO shop.events VALUES (102, 'after')"
+stuck eu
+refused_within 1500 eu us
+expect "the last before it is here" "$(q eu "SELECT max(id) FROM shop.events")" 101
+expect "its position is the one that lasts" "$(stream eu us applied_lsn)" "$(progress eu us)"
+let_go
+sleep 0.3
+expect "nothing of it came in" "$(q eu "SELECT label FROM shop.events WHERE id = 7")" e
+ORDER[eu/us]=run; snap eu
+synced us eu; same shop.events
+
+# --- the same when the table is locked, and when the worker has committed what it has not yet reported
+hold eu "LOCK TABLE shop.orders IN SHARE MODE"
+q us "$(for i in $(seq 200); do echo "INSERT INTO shop.events VALUES (1000 + $i, 'burst');"; done)" "INSERT INTO shop.orders VALUES ('us', 1, 'locked')"
+stuck eu
+refused_within 1500 eu us
+expect "all of the burst" "$(q eu "SELECT count(*) FROM shop.events WHERE label = 'burst'")" 200
+expect "its position is the one that lasts" "$(stream eu us applied_lsn)" "$(progress eu us)"
+said=$(stream eu us applied_lsn)
+let_go
+pg_stop "$ROOT/eu" immediate; pg_start "$ROOT/eu"
+wait_for "eu is back" eu "$(is us refused true)"
+expect "and is what a crash leaves" "$(stream eu us applied_lsn)" "$said"
+ORDER[eu/us]=run; snap eu
+synced us eu; same shop.events; same shop.orders
+
+# --- refused means by nobody: a worker that takes the origin's changes by way of another region counts
+refused_within 1500 ap us
+q us "INSERT INTO shop.events VALUES (2001, 'by way of eu')" "UPDATE shop.events SET label = 'held up at ap' WHERE id = 8"
+synced us eu
+hold ap "SELECT FROM shop.events WHERE id = 8 FOR UPDATE"
+ORDER[ap/us]="forward via=eu"; snap ap
+stuck ap
+expect "it says by whom" "$(stream ap us state) $(stream ap us via) $(stream ap us refused)" "forwarded eu false"
+forwarder=$(stream ap eu pid)
+refused_within 1500 ap us
+[ "$(stream ap eu pid)" != "$forwarder" ] || die "refused while $forwarder still applies it"
+expect "the position of what came by way of eu" "$(stream ap us applied_lsn)" "$(progress ap us)"
+expect "what came" "$(q ap "SELECT (SELECT label FROM shop.events WHERE id = 8) || ' ' || (SELECT count(*) FROM shop.events WHERE id = 2001)")" "e 1"
+let_go
+sleep 0.3
+expect "nothing more comes" "$(q ap "SELECT label FROM shop.events WHERE id = 8")" e
+q eu "INSERT INTO shop.orders VALUES ('eu', 1, 'goes on')"; synced eu ap
+ORDER[ap/us]="forward via=eu"; snap ap
+wait_for "the rest by way of eu" ap "SELECT label = 'held up at ap' FROM shop.events WHERE id = 8"
+# an idle one lets go without a new connection, and takes it up again
+pid=$(stream ap eu pid)
+refused_within 1500 ap us
+ORDER[ap/us]="forward via=eu"; snap ap
+q us "INSERT INTO shop.events VALUES (2002, 'taken up again')"; synced us eu
+wait_for "taken up again" ap "SELECT count(*) = 1 FROM shop.events WHERE id = 2002"
+expect "by the same worker" "$(stream ap eu pid)" "$pid"
+ORDER[ap/us]=run; snap ap
+synced us eu ap; synced eu ap; same shop.events; same shop.orders
+
+# --- eu's data directory is put back to an earlier state: it does not go on as if nothing had happened
+keep() { pg_stop "$ROOT/$1"; rm -rf "$ROOT/$1/kept"; cp -a "$ROOT/$1/data" "$ROOT/$1/kept"; pg_start "$ROOT/$1"; }
+put_back() { pg_stop "$ROOT/$1" immediate; rm -rf "$ROOT/$1/data"; mv "$ROOT/$1/kept" "$ROOT/$1/data"; pg_start "$ROOT/$1"; }
+lacks() { # AT ORIGIN WORDS: says that its stream from ORIGIN cannot go on
+    wait_for "$1: $3" "$1" "SELECT x->>'error' LIKE 'region \"$2\" $3%' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = '$2'"
+}
+keep eu
+q us "INSERT INTO shop.events VALUES (3001, 'confirmed and forgotten')"; synced us eu
+q eu "SELECT pg_switch_wal()" "INSERT INTO shop.orders VALUES ('eu', 2, 'lost with its disk')" >/dev/null; synced eu us ap
+for _ in 1 2 3; do beat us >/dev/null; sleep 0.3; done
+put_back eu
+lacks eu us "no longer has what this region lacks: it was told"
+for r in us ap; do lacks $r eu "has gone back in time"; done
+q us "INSERT INTO shop.events VALUES (3002, 'not over the gap')"
+q eu "INSERT INTO shop.orders VALUES ('eu', 3, 'in a new time')"; sleep 0.5
+expect "nothing comes over the gap" "$(q eu "SELECT count(*) FROM shop.events WHERE id > 3000")$(q us "SELECT count(*) FROM shop.orders WHERE id > 2")" 00
+q eu "SELECT meridian.copy_again('us')" >/dev/null
+for r in us ap; do q $r "SELECT meridian.copy_again('eu')" >/dev/null; done
+synced us eu ap; synced eu us ap; same shop.events; same shop.orders
