@@ -208,7 +208,7 @@ may_go_on(void)
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
-		if (TimestampDifferenceExceeds(last_report, GetCurrentTimestamp(), REPORT_EVERY_MS))
+		if (TimestampDifferenceExceeds(last_report, meridian_instant(), REPORT_EVERY_MS))
 			send_feedback();
 	}
 }
@@ -299,7 +299,7 @@ static void
 mark_dirty(void)
 {
 	if (dirty_since == 0)
-		dirty_since = GetCurrentTimestamp();
+		dirty_since = meridian_instant();
 }
 
 static Part *
@@ -423,7 +423,7 @@ settle_notes(void)
 static void
 send_feedback(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = meridian_instant();
 
 	discard_lsn = Max(discard_lsn, settle_notes());
 	resetStringInfo(&feedback);
@@ -459,9 +459,10 @@ flush_and_report(void)
  * tells; a clock that is wrong costs latency under load, nothing else.
  */
 static bool
-is_backlog(TimestampTz now)
+is_backlog(void)
 {
-	return TimestampDifferenceExceeds(meridian_apply.xact.commit_time, now, BACKLOG_MS);
+	return TimestampDifferenceExceeds(meridian_apply.xact.commit_time, GetCurrentTimestamp(),
+									  BACKLOG_MS);
 }
 
 /*
@@ -496,9 +497,9 @@ flush_when_due(void)
 
 	if (dirty_since == 0)
 		return;
-	now = GetCurrentTimestamp();
+	now = meridian_instant();
 	if (TimestampDifferenceExceeds(dirty_since, now,
-								   is_backlog(now) ? BACKLOG_FLUSH_MS : FLUSH_AFTER_MS))
+								   is_backlog() ? BACKLOG_FLUSH_MS : FLUSH_AFTER_MS))
 		flush_and_report();
 }
 
@@ -744,7 +745,7 @@ past_is_here(const struct mrd_snapshot *s)
 static bool
 wait_for_past(void)
 {
-	TimestampTz since = GetCurrentTimestamp();
+	TimestampTz since = meridian_instant();
 
 	if (dirty_since != 0)
 		flush_and_report();		/* of what came before */
@@ -758,7 +759,7 @@ wait_for_past(void)
 			reconnect = true;
 			return false;
 		}
-		if (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), SAY_WHY_MS) &&
+		if (TimestampDifferenceExceeds(since, meridian_instant(), SAY_WHY_MS) &&
 			meridian_apply.stream->state != MERIDIAN_STREAM_WAITING)
 			meridian_stream_state(meridian_apply.stream, MERIDIAN_STREAM_WAITING,
 								  "changes that an earlier home made are not here yet");
@@ -766,7 +767,7 @@ wait_for_past(void)
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
-		if (TimestampDifferenceExceeds(last_report, GetCurrentTimestamp(), REPORT_EVERY_MS))
+		if (TimestampDifferenceExceeds(last_report, meridian_instant(), REPORT_EVERY_MS))
 			send_feedback();
 	}
 	report_state(MERIDIAN_STREAM_RUNNING);
@@ -1149,7 +1150,7 @@ malformed(int rc)
 static void
 stay_in_touch(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = meridian_instant();
 
 	if (!TimestampDifferenceExceeds(last_report, now, REPORT_EVERY_MS))
 		return;
@@ -1272,7 +1273,7 @@ read_one(void)
 		return false;
 	if (len < 0)
 		lost();
-	last_heard = GetCurrentTimestamp();
+	last_heard = meridian_instant();
 	on_copy_data(data, len);	/* an error ends the process */
 	PQfreemem(data);
 	return true;
@@ -1355,7 +1356,7 @@ forwards_left(const struct mrd_snapshot *s)
 		any = any || parts[i].closed;
 	}
 	return any && (meridian_link_has_spare() ||
-				   TimestampDifferenceExceeds(began, GetCurrentTimestamp(), SPARE_WAIT_MS));
+				   TimestampDifferenceExceeds(began, meridian_instant(), SPARE_WAIT_MS));
 }
 
 static void
@@ -1390,9 +1391,9 @@ look_at_orders(void)
 static void
 idle(bool waited)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = meridian_instant();
 
-	if (dirty_since != 0 && (waited || !is_backlog(now)))
+	if (dirty_since != 0 && (waited || !is_backlog()))
 		flush_and_report();
 	else if (TimestampDifferenceExceeds(last_report, now, REPORT_EVERY_MS))
 	{
@@ -1418,8 +1419,8 @@ stream(void)
 
 	leave = reconnect = false;
 	streaming = true;
-	began = GetCurrentTimestamp();
-	last_heard = last_report = GetCurrentTimestamp();
+	began = meridian_instant();
+	last_heard = last_report = meridian_instant();
 	while (!leave && !reconnect)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -1430,12 +1431,12 @@ stream(void)
 			waits = 0;
 			flush_when_due();
 		}
-		if (TimestampDifferenceExceeds(looked, GetCurrentTimestamp(), NAP_MS))
+		if (TimestampDifferenceExceeds(looked, meridian_instant(), NAP_MS))
 		{
 			look_at_orders();
 			follow_wal_writer();
 			meridian_link_tend_spare(conninfo);
-			looked = GetCurrentTimestamp();
+			looked = meridian_instant();
 		}
 	}
 }

@@ -273,7 +273,7 @@ ask(Touch *t, TimestampTz wait_until)
 			return v;
 		}
 		leave(t);
-		if (v.why != MRD_WHY_FROZEN || GetCurrentTimestamp() >= wait_until ||
+		if (v.why != MRD_WHY_FROZEN || meridian_instant() >= wait_until ||
 			holds_frozen(s, t))
 			refuse(s, t->slot->class_name, t->slot->partition, v);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -317,7 +317,7 @@ connected_replicas(void)
 static void
 await_replicas(const Touch *t)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+	TimestampTz until = TimestampTzPlusMilliseconds(meridian_instant(),
 													meridian_quorum_wait_ms);
 	int			have;
 
@@ -326,7 +326,7 @@ await_replicas(const Touch *t)
 		return;
 	while ((have = connected_replicas()) < (int) t->remote_acks)
 	{
-		if (GetCurrentTimestamp() >= until)
+		if (meridian_instant() >= until)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("cannot write \"%s\" now: it needs %u other regions to acknowledge and %d are connected",
@@ -356,7 +356,7 @@ meridian_touch(const char *class_name, const char *partition)
 		check_known(class_name, partition);
 	if (t == NULL)
 		t = touch_add(class_name, partition);
-	v = ask(t, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+	v = ask(t, TimestampTzPlusMilliseconds(meridian_instant(),
 										   meridian_freeze_wait_ms));
 	await_replicas(t);
 	meridian_fault("after-touch");

@@ -156,14 +156,14 @@ bool
 meridian_guard_drain(const char *class_name, const char *partition, int wait_ms)
 {
 	GuardSlot  *slot = meridian_guard_slot(class_name, partition);
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms);
+	TimestampTz until = TimestampTzPlusMilliseconds(meridian_instant(), wait_ms);
 
 	for (;;)
 	{
 		pg_memory_barrier();
 		if (pg_atomic_read_u32(&slot->in_flight) == 0)
 			return true;
-		if (GetCurrentTimestamp() >= until)
+		if (meridian_instant() >= until)
 			break;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 DRAIN_POLL_MS, PG_WAIT_EXTENSION);

@@ -96,7 +96,7 @@ link_start(const char *conninfo, bool replication)
 PGconn *
 meridian_link_open(const char *conninfo, bool replication)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CONNECT_TIMEOUT_MS);
+	TimestampTz until = TimestampTzPlusMilliseconds(meridian_instant(), CONNECT_TIMEOUT_MS);
 	PostgresPollingStatusType poll = PGRES_POLLING_WRITING;
 	PGconn	   *conn = link_start(conninfo, replication);
 
@@ -104,7 +104,7 @@ meridian_link_open(const char *conninfo, bool replication)
 	{
 		if (poll == PGRES_POLLING_FAILED)
 			break;
-		if (GetCurrentTimestamp() > until)
+		if (meridian_instant() > until)
 			fail_connect(conn, "it took too long to connect");
 		meridian_link_wait(conn, poll == PGRES_POLLING_READING ? WL_SOCKET_READABLE :
 						   WL_SOCKET_WRITEABLE, WAKE_MS);
@@ -202,7 +202,7 @@ meridian_link_conninfo(const char *region)
 static bool
 end_copy(PGconn *conn)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_COPY_TIMEOUT_MS);
+	TimestampTz until = TimestampTzPlusMilliseconds(meridian_instant(), END_COPY_TIMEOUT_MS);
 	PGresult   *res;
 	char	   *data;
 	int			len;
@@ -216,7 +216,7 @@ end_copy(PGconn *conn)
 			PQfreemem(data);
 			continue;
 		}
-		if (GetCurrentTimestamp() > until)
+		if (meridian_instant() > until)
 			return false;
 		meridian_link_wait(conn, WL_SOCKET_READABLE, 100);
 		if (!PQconsumeInput(conn))
@@ -265,7 +265,7 @@ spare_drop(void)
 void
 meridian_link_tend_spare(const char *conninfo)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = meridian_instant();
 
 	if (spare == NULL)
 	{

@@ -38,6 +38,12 @@ extern const struct mrd_snapshot *meridian_snapshot(void);
 extern mrd_boot_ns meridian_boot_ns(void);
 
 /*
+ * An instant to measure waits and intervals from, in microseconds as a
+ * TimestampTz is, but since boot: the wall clock may step by minutes.
+ */
+#define meridian_instant()	((TimestampTz) (meridian_boot_ns() / 1000))
+
+/*
  * fault.c: a place where a test can make this process wait; see there.
  */
 extern void meridian_fault(const char *place);

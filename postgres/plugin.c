@@ -216,7 +216,7 @@ send_frame(LogicalDecodingContext *ctx, bool last)
 	OutputPluginWrite(ctx, last);
 	state->out.len = 0;
 	state->left_out = 0;
-	state->last_frame = GetCurrentTimestamp();
+	state->last_frame = meridian_instant();
 }
 
 /* ----------------------------------------------------------------
@@ -955,7 +955,7 @@ plugin_startup(LogicalDecodingContext *ctx, OutputPluginOptions *opt, bool is_in
 												  ALLOCSET_DEFAULT_SIZES);
 	meridian_wire_out_init(&state->out);
 	meridian_wire_out_init(&state->frame);
-	state->last_frame = GetCurrentTimestamp();
+	state->last_frame = meridian_instant();
 	MemoryContextSwitchTo(old);
 
 	release->func = release_stream;
@@ -1144,7 +1144,7 @@ plugin_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr com
 		send_frame(ctx, true);
 	}
 	else if (have_notes(state) ||
-			 TimestampDifferenceExceeds(state->last_frame, GetCurrentTimestamp(),
+			 TimestampDifferenceExceeds(state->last_frame, meridian_instant(),
 										POSITION_EVERY_MS))
 		send_position(ctx, txn->end_lsn);
 	else

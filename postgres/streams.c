@@ -197,7 +197,7 @@ meridian_stream_state(MeridianStream *s, MeridianStreamState state, const char *
 {
 	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
 	if (s->state != state)
-		s->since = GetCurrentTimestamp();
+		s->since = meridian_instant();
 	s->state = state;
 	strlcpy(s->error, error == NULL ? "" : error, sizeof(s->error));
 	LWLockRelease(meridian_streams->lock);
@@ -223,7 +223,7 @@ find_or_add(const char *origin)
 			continue;
 		s = free;
 		strlcpy(s->origin, origin, sizeof(s->origin));
-		s->since = GetCurrentTimestamp();
+		s->since = meridian_instant();
 	}
 	LWLockRelease(meridian_streams->lock);
 	return s;
@@ -273,7 +273,7 @@ start_worker(MeridianStream *s)
 	s->refused = false;
 	s->via[0] = '\0';
 	s->backoff_ms = s->backoff_ms == 0 ? BACKOFF_MIN_MS : Min(s->backoff_ms * 2, BACKOFF_MAX_MS);
-	s->start_after = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), s->backoff_ms);
+	s->start_after = TimestampTzPlusMilliseconds(meridian_instant(), s->backoff_ms);
 	LWLockRelease(meridian_streams->lock);
 
 	if (!register_worker("meridian_apply_main", psprintf("meridian apply %s", s->origin), i,
@@ -291,7 +291,7 @@ mark_stopped(MeridianStream *s, MeridianStreamState state, const char *via)
 {
 	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
 	if (s->state != state)
-		s->since = GetCurrentTimestamp();
+		s->since = meridian_instant();
 	s->state = state;
 	s->refused = state == MERIDIAN_STREAM_REFUSED;
 	s->error[0] = '\0';
@@ -323,7 +323,7 @@ end_worker(pid_t pid)
 static bool
 is_obeyed(MeridianStream *s, pid_t pid)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = meridian_instant();
 
 	if (pid == 0)
 	{
@@ -349,7 +349,7 @@ attend(const struct mrd_snapshot *snap, const struct mrd_snap_region *region)
 	switch ((enum mrd_stream_order) region->stream)
 	{
 		case MRD_STREAM_RUN:
-			if (is_obeyed(s, s->forwarder) && !running && GetCurrentTimestamp() >= s->start_after)
+			if (is_obeyed(s, s->forwarder) && !running && meridian_instant() >= s->start_after)
 				start_worker(s);
 			break;
 		case MRD_STREAM_REFUSE:
@@ -446,9 +446,9 @@ recalled(void)
 		return true;
 	if (handle != NULL && GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
 		return false;
-	if (!TimestampDifferenceExceeds(tried, GetCurrentTimestamp(), 1000) || !database_exists())
+	if (!TimestampDifferenceExceeds(tried, meridian_instant(), 1000) || !database_exists())
 		return false;
-	tried = GetCurrentTimestamp();
+	tried = meridian_instant();
 	if (!register_worker("meridian_recall_main", "meridian recall", 0, &handle))
 		handle = NULL;
 	return false;
@@ -542,7 +542,7 @@ one_stream_json(StringInfo out, const MeridianStream *s)
 	json_text(out, "error", s->error);
 	appendStringInfo(out, ", \"transactions\": " UINT64_FORMAT ", \"since_ms\": " INT64_FORMAT "}",
 					 s->transactions,
-					 (int64) (s->since == 0 ? 0 : (GetCurrentTimestamp() - s->since) / 1000));
+					 (int64) (s->since == 0 ? 0 : (meridian_instant() - s->since) / 1000));
 }
 
 void
