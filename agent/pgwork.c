@@ -47,6 +47,7 @@ struct pgwork {
     bool canary_busy, status_busy, receipts_busy; /* asked, not yet answered */
     mrd_boot_ns canary_next_ns, canary_sent_ns;
     uint64_t canary_boot_ms;
+    char canary_error[160]; /* why it failed, empty after it succeeded */
     mrd_boot_ns status_next_ns, status_sent_ns;
     struct duty_call calls[MRD_PARTITIONS_MAX];
     json_t *last;
@@ -294,6 +295,7 @@ static void canary_failed(struct pgwork *w, const char *error)
 {
     bool news = w->answers || w->local->canary_ok;
     log_failure(&w->canary_log, "heartbeat", error);
+    snprintf(w->canary_error, sizeof(w->canary_error), "%s", error);
     w->answers = false;
     w->local->canary_ok = false;
     w->local->report.ready = (uint8_t)(w->local->report.ready & ~MRD_SEES_SQL);
@@ -315,6 +317,7 @@ static void on_canary(void *ctx, PGresult *res, const char *error)
         return;
     }
     memset(&w->canary_log, 0, sizeof(w->canary_log));
+    w->canary_error[0] = '\0';
     w->answers = true;
     w->local->canary_ok = true;
     w->local->canary_ns = w->canary_sent_ns;
@@ -625,10 +628,13 @@ size_t pgwork_problems(const struct pgwork *w, char (*out)[256], size_t cap)
 {
     size_t n = 0, i;
     json_t *row;
-    if (!w->answers && n < cap) {
+    if (!w->answers && w->canary_error[0] != '\0' && pglink_ready(w->canary) && n < cap) {
+        snprintf(out[n++], 256, "PostgreSQL cannot write, so no lease is renewed: %s",
+                 w->canary_error);
+    } else if (!w->answers && n < cap) {
         snprintf(out[n++], 256, "PostgreSQL does not answer: %.200s",
                  pglink_error(w->canary)[0] != '\0' ? pglink_error(w->canary)
-                 : w->fit                           ? "the canary failed"
+                 : w->fit                           ? "no answer yet"
                                                     : "it is not set up yet");
     }
     json_array_foreach(json_object_get(w->last, "problems"), i, row)

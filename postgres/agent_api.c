@@ -12,7 +12,10 @@
  */
 #include "postgres.h"
 
+#include <sys/statvfs.h>
+
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "access/xlogutils.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -59,6 +62,35 @@ heartbeat(mrd_session session, uint64 boot_ms)
 	return lsn;
 }
 
+/*
+ * A full disk fails INSERTs long before it fails a heartbeat, which fits into
+ * the WAL segment at hand; and the next segment is a PANIC.  So a heartbeat
+ * needs room for a segment, and once it was refused, for two.
+ */
+static void
+need_space(void)
+{
+	static bool full = false;
+	static const char *const places[] = {".", XLOGDIR};
+	uint64		least = PG_UINT64_MAX;
+
+	for (int i = 0; i < lengthof(places); i++)
+	{
+		struct statvfs st;
+
+		if (statvfs(places[i], &st) == 0)
+			least = Min(least, (uint64) st.f_bavail * st.f_frsize);
+	}
+	full = least < (uint64) wal_segment_size * (full ? 2 : 1);
+	if (full)
+		ereport(ERROR,
+				(errcode(ERRCODE_DISK_FULL),
+				 errmsg("the disk under PostgreSQL is full"),
+				 errdetail("There is room for less than " UINT64_FORMAT " MB of WAL.",
+						   (uint64) wal_segment_size * 2 / (1024 * 1024)),
+				 errhint("Free some space. Until then this region holds no lease.")));
+}
+
 Datum
 meridian_heartbeat(PG_FUNCTION_ARGS)
 {
@@ -69,6 +101,7 @@ meridian_heartbeat(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("session and time must not be negative")));
+	need_space();
 	PG_RETURN_LSN(heartbeat((mrd_session) session, (uint64) boot_ms));
 }
 
