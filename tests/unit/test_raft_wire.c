@@ -53,6 +53,8 @@ static const struct row {
 } rows[] = {
     {"request vote", 3, {1, 2, 3, 4, 0, -1}, 0, 0},
     {"request vote, too short for its flags", 3, {1, 2, 3, 4, -1}, 0, MRD_EFORMAT},
+    {"a term that nobody could follow", 3, {INT64_MAX, 2, 3, 4, 0, -1}, 0, MRD_EFORMAT},
+    {"an index beyond any log", 1, {1, INT64_C(1) << 40, 0, 0, 0, 0, -1}, 0, MRD_EFORMAT},
     {"request vote result", 4, {1, 1, 0, -1}, 0, 0},
     {"timeout now", 6, {1, 2, 3, -1}, 0, 0},
     {"append result", 2, {1, 0, 7, 0, -1}, 0, 0},
