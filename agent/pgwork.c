@@ -411,8 +411,8 @@ static void take_tail(struct pgwork *w, const json_t *t)
         json_region(w, t) != d->tail_origin) {
         return;
     }
-    w->local->tail[i] = (struct mrd_tail_count){json_u64(t, "transactions"),
-                                                json_u64(t, "rows"), json_u64(t, "rpo_ms")};
+    w->local->tail[i] = (struct mrd_tail_count){
+        d->tail_epoch, json_u64(t, "transactions"), json_u64(t, "rows"), json_u64(t, "rpo_ms")};
 }
 
 static void take_status(struct pgwork *w, const json_t *all)
@@ -435,7 +435,9 @@ static void take_status(struct pgwork *w, const json_t *all)
             w->local->first_write_ms[p] = json_u64(row, "first_write_ms");
         }
     }
-    memset(w->local->tail, 0, sizeof(w->local->tail));
+    for (i = 0; i < MRD_PARTITIONS_MAX; i++) {
+        w->local->tail[i] = (struct mrd_tail_count){.epoch = w->calls[i].duty.tail_epoch};
+    }
     json_array_foreach(json_object_get(all, "tail"), i, row)
     {
         take_tail(w, row);

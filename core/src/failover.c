@@ -341,6 +341,21 @@ static void first_receipts(struct mrdi_step *s, const struct mrd_failover_record
     }
 }
 
+/* When the region fell silent: its own word for when it last renewed, if its clock can be right
+ * about that; else when we heard of it. */
+static mrd_wall_ms fault_time(const struct mrdi_step *s, unsigned t)
+{
+    const struct mrdi_region_view *r = &s->v.regions[t];
+    uint64_t age_ms = mrdi_age_ns(&s->c->seen[t], r->session_revision, s->now_ns) / MRDI_MS;
+    mrd_wall_ms heard_ms = s->wall_ms - age_ms;
+
+    if (r->session.wall_ms <= heard_ms &&
+        heard_ms - r->session.wall_ms < mrdi_lease_over_ns(s->config) / MRDI_MS) {
+        return r->session.wall_ms;
+    }
+    return heard_ms;
+}
+
 /* The verdict stands and something would move: @ret is what would begin. */
 static bool due(struct mrdi_step *s, unsigned t, struct mrd_failover_record *ret)
 {
@@ -359,7 +374,7 @@ static bool due(struct mrdi_step *s, unsigned t, struct mrd_failover_record *ret
     snprintf(ret->reason, sizeof(ret->reason), "%s", homes ? reason : "successor");
     ret->session = r->session.session;
     ret->seq = r->session.seq;
-    ret->fault_ms = r->session.wall_ms;
+    ret->fault_ms = fault_time(s, t);
     ret->detected_ms = s->wall_ms;
     return true;
 }

@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define CLOCKS_APART_MS 10000 /* more than a grant takes to be seen */
+
 struct step {
     struct mrd_region_state *r;
     struct mrdi_view v;
@@ -288,23 +290,43 @@ bool mrdi_caught_up(const struct mrdi_view *v, const struct mrd_local *local, un
     return true;
 }
 
+/* The closed epoch whose lost tail is counted next: the home may have moved again before the
+ * one that it left behind was back. Index into the history, or -1. */
+static int tail_due(const struct mrdi_view *v, const struct mrd_authority_record *a)
+{
+    for (unsigned i = 0; i < a->history_count; i++) {
+        const struct mrd_closed_record *h = &a->history[i];
+        int t = mrd_config_region(v->config, h->region);
+        struct mrd_receipt_record r;
+        bool ok = false;
+
+        if (t >= 0 && strcmp(h->reason, "failover") == 0 && mrdi_returned(v, (unsigned)t) &&
+            !mrdi_fencing(v, (unsigned)t)) {
+            mrdi_receipt(v->store, h->receipt, &r, &ok);
+        }
+        if (ok && r.returned_ms == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
 static void duty_of(const struct mrdi_view *v, const struct mrd_local *local, unsigned self,
                     const struct mrdi_partition *p, struct mrd_duty *ret)
 {
     struct mrd_authority_record a;
     struct mrd_move_record m;
     bool ok, moving;
+    int tail;
 
     mrdi_authority(v->store, p, &a, &ok);
     if (!ok) {
         return;
     }
-    for (unsigned i = 0; i < a.history_count; i++) {
-        int origin = mrd_config_region(v->config, a.history[i].region);
-        if (origin >= 0 && strcmp(a.history[i].reason, "failover") == 0) {
-            ret->tail_origin = (mrd_region)origin;
-            ret->tail_epoch = a.history[i].epoch;
-        }
+    tail = tail_due(v, &a);
+    if (tail >= 0) {
+        ret->tail_origin = (mrd_region)mrd_config_region(v->config, a.history[tail].region);
+        ret->tail_epoch = a.history[tail].epoch;
     }
     if (strcmp(a.region, mrdi_name(v, self)) != 0 || mrdi_fencing(v, self)) {
         return;
@@ -443,24 +465,43 @@ static bool failover_receipt(const struct mrd_receipt_record *r)
     return strcmp(r->kind, "failover") == 0;
 }
 
+/*
+ * Our times in a receipt stand beside those of the coordinator that granted the partition. Where
+ * the two wall clocks disagree by more than any grant takes to reach us, ours are shifted by as
+ * much as they disagree.
+ */
+static mrd_wall_ms on_their_clock(const struct step *s, const struct mrdi_partition *p,
+                                  const struct mrd_receipt_record *r, mrd_wall_ms ours_ms)
+{
+    mrd_wall_ms saw_ms = s->r->granted[p->index].wall_ms;
+    bool ahead = saw_ms > r->granted_ms;
+    uint64_t apart_ms = ahead ? saw_ms - r->granted_ms : r->granted_ms - saw_ms;
+
+    if (apart_ms < CLOCKS_APART_MS) {
+        return ours_ms;
+    }
+    return ahead ? ours_ms - apart_ms : ours_ms + apart_ms;
+}
+
 static bool note_opened(const struct step *s, const struct mrdi_partition *p,
                         const struct mrd_authority_record *a, struct mrd_receipt_record *r)
 {
+    mrd_wall_ms first_ms = s->local->first_write_ms[p->index];
     bool changed = false;
 
     if (r->epoch != a->epoch || s->local->opened_epoch[p->index] < a->epoch) {
         return false;
     }
     if (r->opened_ms == 0) {
-        mrd_wall_ms first_ms = s->local->first_write_ms[p->index];
         r->opened_ms = first_ms != 0 && first_ms < s->wall_ms ? first_ms : s->wall_ms;
-        if (!failover_receipt(r)) {
+        r->opened_ms = on_their_clock(s, p, r, r->opened_ms);
+        if (!failover_receipt(r) && r->opened_ms > r->detected_ms) {
             r->rto_ms = (uint32_t)(r->opened_ms - r->detected_ms);
         }
         changed = true;
     }
-    if (r->first_write_ms == 0 && s->local->first_write_ms[p->index] != 0) {
-        r->first_write_ms = s->local->first_write_ms[p->index];
+    if (r->first_write_ms == 0 && first_ms != 0) {
+        r->first_write_ms = on_their_clock(s, p, r, first_ms);
         if (failover_receipt(r) && r->first_write_ms > r->fault_ms) {
             r->rto_ms = (uint32_t)(r->first_write_ms - r->fault_ms);
         }
@@ -469,45 +510,66 @@ static bool note_opened(const struct step *s, const struct mrdi_partition *p,
     return changed;
 }
 
+/* The home counts the lost tail in its reconcile queue. No region has its own tail there: of a
+ * home that is the lost one come back, the first other live replica tells. */
+static bool counts_tail(const struct step *s, const struct mrdi_partition *p,
+                        const struct mrd_authority_record *a, const char *from)
+{
+    if (strcmp(a->region, from) != 0) {
+        return strcmp(a->region, s->name) == 0;
+    }
+    for (unsigned i = 0; i < s->v.config->region_count; i++) {
+        if ((p->class->replicas >> i & 1u) != 0 && mrdi_live(&s->v, i) &&
+            strcmp(mrdi_name(&s->v, i), from) != 0) {
+            return i == s->r->self;
+        }
+    }
+    return false;
+}
+
 /* The old home is back, and we have applied everything it wrote before it came back. */
 static bool note_returned(const struct step *s, const struct mrdi_partition *p,
+                          const struct mrd_authority_record *a, unsigned i,
                           struct mrd_receipt_record *r)
 {
+    const struct mrd_tail_count *tail = &s->local->tail[p->index];
     int t = mrd_config_region(s->v.config, r->from);
     const struct mrdi_region_view *home = t >= 0 ? &s->v.regions[t] : NULL;
     const struct mrd_peer_report *mine = mrdi_peer(&s->local->report, r->from);
 
-    if (r->returned_ms != 0 || !failover_receipt(r) || home == NULL || mine == NULL ||
-        !mrdi_returned(&s->v, (unsigned)t) || mrdi_fencing(&s->v, (unsigned)t) ||
-        mine->applied_lsn < home->session.opened_lsn) {
+    if (home == NULL || mine == NULL || tail->epoch != a->history[i].epoch ||
+        !counts_tail(s, p, a, r->from) || mine->applied_lsn < home->session.opened_lsn) {
         return false;
     }
     r->returned_ms = s->wall_ms;
-    r->tail_transactions = s->local->tail[p->index].transactions;
-    r->tail_rows = s->local->tail[p->index].rows;
-    r->rpo_ms = s->local->tail[p->index].rpo_ms;
+    r->tail_transactions = tail->transactions;
+    r->tail_rows = tail->rows;
+    r->rpo_ms = tail->rpo_ms;
     return true;
 }
 
-/* The receipt of one closed epoch. Only the newest tail is counted by the agent. */
+/* The receipt of the closed epoch @i: opened when it is the last one, returned when @i is due. */
 static bool update_receipt(struct step *s, const struct mrdi_partition *p,
-                           const struct mrd_authority_record *a, unsigned i, bool newest_tail)
+                           const struct mrd_authority_record *a, unsigned i, bool due)
 {
     struct mrd_receipt_record r;
-    bool ok, changed;
+    bool ok, returned;
+    bool changed = false;
     uint64_t revision = mrdi_receipt(s->v.store, a->history[i].receipt, &r, &ok);
 
     if (!ok) {
         return false;
     }
-    changed = i + 1 == a->history_count && note_opened(s, p, a, &r);
-    changed = (newest_tail && note_returned(s, p, &r)) || changed;
-    if (!changed) {
+    if (i + 1 == a->history_count && strcmp(a->region, s->name) == 0) {
+        changed = note_opened(s, p, a, &r);
+    }
+    returned = due && note_returned(s, p, a, i, &r);
+    if (!changed && !returned) {
         return false;
     }
     mrdi_compare(s->p, revision, "receipt/%016llx", (unsigned long long)r.id);
     mrdi_put_receipt(s->p, &r);
-    if (r.returned_ms == s->wall_ms) {
+    if (returned) {
         mrd_proposal_event(s->p, s->v.store, s->wall_ms,
                            "event=receipt.final id=%016llx class=%s partition=%s from=%s to=%s "
                            "tail_transactions=%llu tail_rows=%llu",
@@ -521,24 +583,21 @@ static bool update_receipt(struct step *s, const struct mrdi_partition *p,
 static bool write_receipts(struct step *s, const struct mrdi_partition *p)
 {
     struct mrd_authority_record a;
-    int newest_tail = -1;
+    int last, due;
     bool ok;
 
     mrdi_authority(s->v.store, p, &a, &ok);
-    if (!ok || strcmp(a.region, s->name) != 0) {
+    if (!ok || a.history_count == 0) {
         return false;
     }
-    for (unsigned i = 0; i < a.history_count; i++) {
-        if (strcmp(a.history[i].reason, "failover") == 0) {
-            newest_tail = (int)i;
-        }
+    if (strcmp(a.region, s->name) == 0 && s->r->granted[p->index].epoch != a.epoch) {
+        s->r->granted[p->index].epoch = a.epoch;
+        s->r->granted[p->index].wall_ms = s->wall_ms;
     }
-    if (a.history_count > 0 && update_receipt(s, p, &a, a.history_count - 1u,
-                                              newest_tail == (int)a.history_count - 1)) {
-        return true;
-    }
-    return newest_tail >= 0 && newest_tail != (int)a.history_count - 1 &&
-           update_receipt(s, p, &a, (unsigned)newest_tail, true);
+    last = (int)a.history_count - 1;
+    due = tail_due(&s->v, &a);
+    return update_receipt(s, p, &a, (unsigned)last, due == last) ||
+           (due >= 0 && due != last && update_receipt(s, p, &a, (unsigned)due, true));
 }
 
 /* ---- the step ---- */

@@ -437,6 +437,11 @@ static void canary(struct world *w, unsigned i)
     r->local.report.boot_ms = clock_of(w, i) / MS;
 }
 
+static uint64_t wall_of(const struct world *w, unsigned i)
+{
+    return w->now_ms + w->regions[i].wall_ahead_ms;
+}
+
 static struct mrd_peer_report *peer_of(struct world_region *r, unsigned j)
 {
     return &r->local.report.peers[j];
@@ -445,7 +450,7 @@ static struct mrd_peer_report *peer_of(struct world_region *r, unsigned j)
 static void count_tail(struct world *w, unsigned i, unsigned p, const struct mrd_duty *d,
                        struct mrd_tail_count *ret)
 {
-    *ret = (struct mrd_tail_count){0};
+    *ret = (struct mrd_tail_count){.epoch = d->tail_epoch};
     if (d->tail_epoch == 0) {
         return;
     }
@@ -477,7 +482,8 @@ static void status(struct world *w, unsigned i)
     mrd_region_duties(&r->region, w->config, mrd_memory_store(w->memory, i), &r->local, duties);
     for (unsigned p = 0; p < count; p++) {
         r->local.opened_epoch[p] = r->opened[p];
-        r->local.first_write_ms[p] = r->first_write_ms[p];
+        r->local.first_write_ms[p] =
+            r->first_write_ms[p] != 0 ? r->first_write_ms[p] + r->wall_ahead_ms : 0;
         count_tail(w, i, p, &duties[p], &r->local.tail[p]);
     }
 }
@@ -492,7 +498,7 @@ static void probe(struct world *w, unsigned i)
     r->next_probe_ms = w->now_ms + w->config->probe_interval_ms;
     r->local.report.peer_count = w->config->region_count;
     r->local.report.ready = MRD_SEES_AGENT | MRD_SEES_SQL | MRD_SEES_EDGE;
-    r->local.report.wall_ms = w->now_ms;
+    r->local.report.wall_ms = wall_of(w, i);
     for (unsigned j = 0; j < w->config->region_count; j++) {
         struct mrd_peer_report *p = peer_of(r, j);
         snprintf(p->region, sizeof(p->region), "%s", w->config->regions[j].name);
@@ -575,7 +581,7 @@ static void decide(struct world *w, unsigned i)
 
     mrd_coordinator_lead(&r->coordinator, mrd_memory_leads(w->memory, i), now_ns);
     if (r->coordinator_ticket == 0) {
-        mrd_coordinator_step(&r->coordinator, w->config, s, now_ns, w->now_ms,
+        mrd_coordinator_step(&r->coordinator, w->config, s, now_ns, wall_of(w, i),
                              r->coordinator_proposal);
         if (r->coordinator_proposal->wanted) {
             r->coordinator_sent_ms = w->now_ms;
@@ -584,7 +590,7 @@ static void decide(struct world *w, unsigned i)
         }
     }
     if (r->region_ticket == 0) {
-        mrd_region_step(&r->region, w->config, s, &r->local, now_ns, w->now_ms,
+        mrd_region_step(&r->region, w->config, s, &r->local, now_ns, wall_of(w, i),
                         r->region_proposal);
         if (r->region_proposal->wanted) {
             r->region_sent_ms = w->now_ms;
@@ -977,6 +983,25 @@ bool world_receipt(struct world *w, const char *region, const char *class_name,
     (void)mrd_store_scan(mrd_memory_store(w->memory, world_region(w, region)), "receipt/",
                          newest_receipt, &n);
     return n.found;
+}
+
+static int open_receipt(void *ctx, const struct mrd_entry *e)
+{
+    struct mrd_receipt_record r;
+    struct mrd_buf b = mrd_buf_reader(e->value, e->len);
+
+    *(unsigned *)ctx += mrd_receipt_record_decode(&b, &r) == 0 &&
+                        strcmp(r.kind, "failover") == 0 && r.returned_ms == 0;
+    return 0;
+}
+
+unsigned world_open_receipts(struct world *w, const char *region)
+{
+    unsigned open = 0;
+
+    (void)mrd_store_scan(mrd_memory_store(w->memory, world_region(w, region)), "receipt/",
+                         open_receipt, &open);
+    return open;
 }
 
 /* Everybody else applied it, or everybody else has it in the tail: nobody lacks it. */

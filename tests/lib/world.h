@@ -39,6 +39,7 @@ struct world_region {
     bool paused;
     int64_t rate_ppm;    /* its clock against true time */
     uint64_t stopped_ms; /* how long its clock stood still (a suspended machine) */
+    uint64_t wall_ahead_ms; /* its wall clock against true time; may wrap */
     bool stop_clock;     /* it stands still during the present pause */
 
     struct mrd_region_state region;
@@ -112,6 +113,8 @@ int world_move(struct world *w, const char *class_name, const char *to, struct m
 const char *world_home(struct world *w, const char *region, const char *class_name);
 /** Does the guard at @region let the class be written now? */
 bool world_writable(struct world *w, const char *region, const char *class_name);
+/** How many receipts of failovers still lack their tail, as @region's store has them. */
+unsigned world_open_receipts(struct world *w, const char *region);
 /** The newest receipt of the class as @region's store has it. */
 bool world_receipt(struct world *w, const char *region, const char *class_name,
                    struct mrd_receipt_record *ret);

@@ -215,6 +215,60 @@ static void home_returns_while_it_is_replaced(void **state)
     world_free(w);
 }
 
+/* The successor dies in its turn, before it has the whole tail of the home that came back: both
+ * tails find their receipts, also when the first home is the third one. */
+static void successor_dies_when_the_home_returns(void **state)
+{
+    (void)state;
+    for (unsigned seed = 1; seed <= 8; seed++) {
+        struct world *w = begin(world_new(seed), "ap");
+
+        world_pause(w, "us", false, true);
+        world_run(w, 9000);
+        assert_string_equal(world_home(w, "ap", "events"), "eu");
+        world_resume(w, "us");
+        world_run(w, 100 * seed);
+        world_kill(w, "eu");
+        world_run(w, 12000);
+        assert_string_not_equal(world_home(w, "ap", "events"), "eu");
+        world_start(w, "eu");
+        world_run(w, 8000);
+        world_expect_converged(w);
+        assert_int_equal(world_open_receipts(w, "ap"), 0);
+        world_free(w);
+    }
+}
+
+/* Three wall clocks, minutes apart: nothing decides by them, and the receipt's figures are still
+ * durations. */
+static void wall_clocks_disagree(void **state)
+{
+    static const int64_t ahead_ms[][3] = {
+        {0, 0, 0}, {300000, 0, 0}, {-300000, 0, 0},     {0, -240000, 0},
+        {0, 0, 400000}, {120000, -240000, 0}, {-300000, 240000, 5000000},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(ahead_ms); i++) {
+        struct world *w = world_new(2);
+        struct mrd_receipt_record r;
+
+        for (unsigned j = 0; j < 3; j++) {
+            w->regions[j].wall_ahead_ms = (uint64_t)ahead_ms[i][j];
+        }
+        begin(w, "ap");
+        world_kill(w, "us");
+        world_run(w, 9000);
+        assert_true(world_receipt(w, "ap", "events", &r));
+        assert_in_range(r.rto_ms, 3000, 7000);
+        assert_in_range(r.opened_ms, r.granted_ms - 1, r.granted_ms + 1000);
+        world_start(w, "us");
+        world_run(w, 5000);
+        world_expect_converged(w);
+        world_free(w);
+    }
+}
+
 static void two_of_three_are_lost(void **state)
 {
     struct world *w = begin(world_new(8), "ap");
@@ -803,6 +857,8 @@ int main(void)
         cmocka_unit_test(home_is_cut_off),
         cmocka_unit_test(pause_too_short_for_a_verdict),
         cmocka_unit_test(home_returns_while_it_is_replaced),
+        cmocka_unit_test(successor_dies_when_the_home_returns),
+        cmocka_unit_test(wall_clocks_disagree),
         cmocka_unit_test(two_of_three_are_lost),
         cmocka_unit_test(losing_another_region_disturbs_nobody),
         cmocka_unit_test(planned_move),
