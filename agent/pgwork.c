@@ -411,8 +411,8 @@ static void take_tail(struct pgwork *w, const json_t *t)
         json_region(w, t) != d->tail_origin) {
         return;
     }
-    w->local->tail[i] = (struct mrd_tail_count){
-        d->tail_epoch, json_u64(t, "transactions"), json_u64(t, "rows"), json_u64(t, "rpo_ms")};
+    w->local->tail[i] = (struct mrd_tail_count){d->tail_epoch, json_u64(t, "transactions"),
+                                                json_u64(t, "rows"), json_u64(t, "rpo_ms")};
 }
 
 static void take_status(struct pgwork *w, const json_t *all)

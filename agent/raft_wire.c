@@ -29,9 +29,10 @@ static const size_t fixed[] = {
 };
 
 /*
- * Every header begins with a term and goes on with terms, indexes, ids or flags. A term of chance
- * near 2^64 would be taken by everybody and leave no room for another election, so what no
- * deployment reaches in its life is refused: 2^40 is an election every millisecond for 34 years.
+ * Every header begins with a term and goes on with terms, indexes, ids or flags. A term of
+ * chance near 2^64 would be taken by everybody and leave no room for another election, so what
+ * no deployment reaches in its life is refused: 2^40 is an election every millisecond for 34
+ * years.
  */
 static int check_numbers(struct mrd_buf b)
 {

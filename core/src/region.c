@@ -466,9 +466,9 @@ static bool failover_receipt(const struct mrd_receipt_record *r)
 }
 
 /*
- * Our times in a receipt stand beside those of the coordinator that granted the partition. Where
- * the two wall clocks disagree by more than any grant takes to reach us, ours are shifted by as
- * much as they disagree.
+ * Our times in a receipt stand beside those of the coordinator that granted the partition.
+ * Where the two wall clocks disagree by more than any grant takes to reach us, ours are shifted
+ * by as much as they disagree.
  */
 static mrd_wall_ms on_their_clock(const struct step *s, const struct mrdi_partition *p,
                                   const struct mrd_receipt_record *r, mrd_wall_ms ours_ms)
@@ -548,7 +548,8 @@ static bool note_returned(const struct step *s, const struct mrdi_partition *p,
     return true;
 }
 
-/* The receipt of the closed epoch @i: opened when it is the last one, returned when @i is due. */
+/* The receipt of the closed epoch @i: opened when it is the last one, returned when @i is due.
+ */
 static bool update_receipt(struct step *s, const struct mrdi_partition *p,
                            const struct mrd_authority_record *a, unsigned i, bool due)
 {

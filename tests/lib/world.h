@@ -37,10 +37,10 @@ struct world_commit {
 struct world_region {
     bool up; /* false: killed or paused */
     bool paused;
-    int64_t rate_ppm;    /* its clock against true time */
-    uint64_t stopped_ms; /* how long its clock stood still (a suspended machine) */
+    int64_t rate_ppm;       /* its clock against true time */
+    uint64_t stopped_ms;    /* how long its clock stood still (a suspended machine) */
     uint64_t wall_ahead_ms; /* its wall clock against true time; may wrap */
-    bool stop_clock;     /* it stands still during the present pause */
+    bool stop_clock;        /* it stands still during the present pause */
 
     struct mrd_region_state region;
     struct mrd_coordinator coordinator;

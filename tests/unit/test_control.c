@@ -239,13 +239,18 @@ static void successor_dies_when_the_home_returns(void **state)
     }
 }
 
-/* Three wall clocks, minutes apart: nothing decides by them, and the receipt's figures are still
- * durations. */
+/* Three wall clocks, minutes apart: nothing decides by them, and the receipt's figures are
+ * still durations. */
 static void wall_clocks_disagree(void **state)
 {
     static const int64_t ahead_ms[][3] = {
-        {0, 0, 0}, {300000, 0, 0}, {-300000, 0, 0},     {0, -240000, 0},
-        {0, 0, 400000}, {120000, -240000, 0}, {-300000, 240000, 5000000},
+        {0, 0, 0},
+        {300000, 0, 0},
+        {-300000, 0, 0},
+        {0, -240000, 0},
+        {0, 0, 400000},
+        {120000, -240000, 0},
+        {-300000, 240000, 5000000},
     };
 
     (void)state;

@@ -136,7 +136,7 @@ struct mrd_local {
     mrd_epoch opened_epoch[MRD_PARTITIONS_MAX];     /* promoted and open at this epoch */
     struct mrd_tail_count { /* tail of mrd_duty.tail_epoch, as counted in meridian.reconcile by
                                the same status call that gave the applied positions */
-        mrd_epoch epoch; /* which one that was */
+        mrd_epoch epoch;    /* which one that was */
         uint64_t transactions, rows, rpo_ms;
     } tail[MRD_PARTITIONS_MAX];
 };
@@ -167,8 +167,8 @@ struct mrd_region_state {
     mrd_boot_ns deadline_ns; /* lease deadline; 0: none */
     mrd_boot_ns last_sent_ns;
     uint64_t sent_reach; /* what it said about the others: a change is worth a renewal */
-    struct {             /* when our wall clock first saw each partition ours, and at which epoch:
-                            receipts are told by the clock that granted it */
+    struct { /* when our wall clock first saw each partition ours, and at which epoch:
+                receipts are told by the clock that granted it */
         mrd_epoch epoch;
         mrd_wall_ms wall_ms;
     } granted[MRD_PARTITIONS_MAX];
@@ -202,8 +202,9 @@ struct mrd_duty {
     } kind;
     uint64_t move;
     mrd_epoch epoch;
-    mrd_region tail_origin; /* the oldest epoch that a failover closed, whose old home is back */
-    mrd_epoch tail_epoch;   /* and whose receipt still lacks the lost tail; 0: none */
+    mrd_region
+        tail_origin;      /* the oldest epoch that a failover closed, whose old home is back */
+    mrd_epoch tail_epoch; /* and whose receipt still lacks the lost tail; 0: none */
 };
 
 /** Work out the duties, one for each partition in the order of the configuration. */
