@@ -227,6 +227,23 @@ partition_of(const struct mrd_snapshot *s, const MeridianWireStampEntry *stamp)
 	return n;
 }
 
+/*
+ * The epoch is older than is remembered.  Where all that counts of the epochs
+ * before a later one is here already, what still comes of it is past its cut.
+ * Elsewhere it may count, or not: nobody knows any more, so neither do we guess.
+ */
+static enum mrd_accept
+forgotten(const MeridianWireStampEntry *stamp)
+{
+	if (meridian_settled_before(stamp->class_name, stamp->partition, stamp->epoch))
+		return MRD_ACCEPT_TAIL;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("region \"%s\" sent a change of %s/%s from epoch " UINT64_FORMAT ", older than is remembered",
+					meridian_apply.xact.origin, stamp->class_name, stamp->partition, stamp->epoch),
+			 errhint("Copy it anew with: SELECT meridian.copy_again('%s').", meridian_apply.xact.origin)));
+}
+
 /* What the authorities in s say of the transaction's stamps, the worst of all. */
 static enum mrd_accept
 verdict(const struct mrd_snapshot *s)
@@ -246,6 +263,8 @@ verdict(const struct mrd_snapshot *s)
 		a = mrd_authority_accepts(&s->partitions[n].authority, (mrd_region) region,
 								  meridian_apply.xact.stamps.entries[i].epoch,
 								  meridian_apply.xact.lsn);
+		if (a == MRD_ACCEPT_GONE)
+			a = forgotten(&meridian_apply.xact.stamps.entries[i]);
 		worst = Max(worst, a);
 	}
 	return worst;
@@ -260,10 +279,7 @@ static void
 use_origin(RepOriginId id)
 {
 	if (session_origin == id)
-	{
-		replorigin_session_origin = id; /* the tail goes without */
 		return;
-	}
 	if (session_origin != InvalidRepOriginId)
 		replorigin_session_reset();
 	session_origin = replorigin_session_origin = InvalidRepOriginId;
@@ -555,7 +571,6 @@ abandon(void)
 {
 	AbortOutOfAnyTransaction();
 	meridian_rows_abandon();
-	meridian_tail_abandon();
 	meridian_apply.xact.open = meridian_apply.xact.started = false;
 	MemoryContextSwitchTo(message_context);
 }
@@ -568,6 +583,7 @@ void
 meridian_apply_put_aside(const char *why)
 {
 	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	strlcpy(meridian_apply.stream->tail_origin, meridian_apply.xact.origin, MRD_NAME_MAX);
 	meridian_apply.stream->tail_lsn = meridian_apply.xact.lsn;
 	meridian_apply.stream->full_images = true;
 	LWLockRelease(meridian_streams->lock);
@@ -608,10 +624,6 @@ turn_to_tail(void)
 	if (!meridian_apply.full_images)
 		meridian_apply_put_aside("its images before the change are needed");
 	meridian_apply.xact.tail = true;
-	/* what is written for it is our own, see tail.c */
-	replorigin_session_origin = InvalidRepOriginId;
-	replorigin_session_origin_lsn = InvalidXLogRecPtr;
-	replorigin_session_origin_timestamp = 0;
 	meridian_tail_begin();
 }
 
@@ -688,7 +700,8 @@ on_begin(void)
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("region \"%s\" sent a transaction of \"%s\" again", meridian_apply.origin,
 						x->origin)));
-	if (meridian_apply.stream->tail_lsn == x->lsn)
+	if (meridian_apply.stream->tail_lsn == x->lsn &&
+		strcmp(meridian_apply.stream->tail_origin, x->origin) == 0)
 		turn_to_tail();
 }
 
@@ -803,14 +816,9 @@ on_stamp(void)
 				repeat_message(MERIDIAN_STAMP_PREFIX, msg.payload, msg.payload_len);
 			break;
 		case MRD_ACCEPT_TAIL:
+		case MRD_ACCEPT_GONE:
 			turn_to_tail();
 			break;
-		case MRD_ACCEPT_GONE:
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("region \"%s\" sent a change from an epoch older than is remembered",
-							meridian_apply.xact.origin),
-					 errhint("The region must be copied anew.")));
 	}
 }
 
@@ -909,38 +917,35 @@ on_statement(void)
 static void
 on_decision(void)
 {
+	/* in the lost tail of a home, what it said of another's tail is only news of that */
+	if (meridian_apply.xact.tail && msg.type != MERIDIAN_WIRE_ENTRY)
+		return;
 	meridian_apply_start();
-	if (msg.type == MERIDIAN_WIRE_REPAIR)
+	switch (msg.type)
 	{
-		meridian_repair(msg.payload, msg.payload_len);
-		repeat_message(MERIDIAN_REPAIR_PREFIX, msg.payload, msg.payload_len);
-	}
-	else
-	{
-		meridian_resolve(msg.payload, msg.payload_len);
-		repeat_message(MERIDIAN_RESOLVE_PREFIX, msg.payload, msg.payload_len);
+		case MERIDIAN_WIRE_REPAIR:
+			meridian_repair(msg.payload, msg.payload_len);
+			repeat_message(MERIDIAN_REPAIR_PREFIX, msg.payload, msg.payload_len);
+			break;
+		case MERIDIAN_WIRE_ENTRY:
+			meridian_entry(msg.payload, msg.payload_len);
+			repeat_message(MERIDIAN_ENTRY_PREFIX, msg.payload, msg.payload_len);
+			break;
+		default:
+			meridian_resolve(msg.payload, msg.payload_len);
+			repeat_message(MERIDIAN_RESOLVE_PREFIX, msg.payload, msg.payload_len);
+			break;
 	}
 }
 
-/* The commit record carries the position, except the tail's (tail.c). */
+/* The commit record carries the position. */
 static void
 commit_local(void)
 {
-	MeridianXact *x = &meridian_apply.xact;
-
-	if (x->tail)
-	{
-		if (x->started)
-			meridian_tail_commit();
-	}
-	else
-	{
-		replorigin_session_origin_lsn = x->lsn;
-		replorigin_session_origin_timestamp = x->commit_time;
-	}
+	replorigin_session_origin_lsn = meridian_apply.xact.lsn;
+	replorigin_session_origin_timestamp = meridian_apply.xact.commit_time;
 	meridian_rows_close();
 	CommitTransactionCommand();
-	replorigin_session_origin = session_origin;
 	last_local = Max(last_local, XactLastCommitEnd);
 	pgstat_report_stat(false);
 	MemoryContextSwitchTo(message_context);
@@ -954,7 +959,7 @@ after_commit(void)
 	Part	   *p = x->origin_id == own->id ? own : forward_of(x->origin);
 
 	/* what no commit record carried */
-	if (x->tail || !x->started)
+	if (!x->started)
 		advance_origin(x->lsn);
 	p->done_lsn = Max(p->done_lsn, x->lsn);
 	if (p != own)
@@ -970,7 +975,6 @@ after_commit(void)
 	meridian_apply.stream->transactions++;
 	if (x->tail)
 	{
-		meridian_tail_abandon();
 		meridian_apply.stream->tail_lsn = InvalidXLogRecPtr;
 		accepted = 0;
 	}
@@ -1036,11 +1040,37 @@ on_position(XLogRecPtr lsn)
 	mark_dirty();
 }
 
+/*
+ * Between transactions: what we write on our own account because of this origin.
+ * Not under its name.  Who waits for our word on what came before has it first.
+ */
+static void
+tend(const struct mrd_snapshot *s)
+{
+	mrd_lsn		applied[MRD_REGIONS_MAX] = {0};
+
+	if (s == NULL || meridian_apply.xact.open || !mrd_may_apply(s, meridian_boot_ns()))
+		return;
+	for (int i = 0; i < s->region_count; i++)
+		applied[i] = meridian_stream_applied(s->regions[i].name);
+	replorigin_session_origin = InvalidRepOriginId;
+	meridian_settled_note(s, applied);
+	if (meridian_repairs_due(s))
+	{
+		if (dirty_since != 0)
+			flush_and_report();
+		meridian_repairs_send();
+	}
+	replorigin_session_origin = session_origin;
+	MemoryContextSwitchTo(message_context);
+}
+
 static void
 on_heartbeat(void)
 {
 	MeridianStream *s = meridian_apply.stream;
 
+	tend(meridian_snapshot());	/* a position past the tail says that its repair was sent */
 	on_position(msg.local_lsn);
 	flush_and_report();
 	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
@@ -1124,8 +1154,8 @@ dispatch(void)
 			break;
 		case MERIDIAN_WIRE_REPAIR:
 		case MERIDIAN_WIRE_RESOLVE:
-			if (!meridian_apply.xact.tail)
-				on_decision();
+		case MERIDIAN_WIRE_ENTRY:
+			on_decision();
 			break;
 		default:
 			break;
@@ -1157,6 +1187,14 @@ stay_in_touch(void)
 	send_feedback();
 	if (present_order(meridian_snapshot()) != MRD_STREAM_RUN)
 		leave = true;
+}
+
+bool
+meridian_apply_stay(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	stay_in_touch();
+	return !leave;
 }
 
 static void
@@ -1376,7 +1414,10 @@ look_at_orders(void)
 	else if (forwards_left(s) || forwards_wanted(s))
 		reconnect = true;
 	else if (mrd_may_apply(s, meridian_boot_ns()))
+	{
 		report_state(MERIDIAN_STREAM_RUNNING);
+		tend(s);
+	}
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
@@ -1718,6 +1759,7 @@ begin_stream(const char *slot)
 	frame_lsn = discard_lsn;
 	server_lsn = InvalidXLogRecPtr;
 	start_streaming(slot);
+	meridian_repairs_begin();
 	publish_positions();
 }
 

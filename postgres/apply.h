@@ -3,7 +3,8 @@
  * apply.h
  *	  What the files of an apply worker share: apply.c (the stream and its
  *	  transactions), link.c (the connection), rows.c (changes of rows), join.c
- *	  (the first copy) and tail.c (what is put aside, and repairs).
+ *	  (the first copy), tail.c (what is put aside), repair.c (what follows from
+ *	  that) and settled.c (which epochs are behind us).
  *
  *-------------------------------------------------------------------------
  */
@@ -49,6 +50,7 @@ typedef struct MeridianApplyRel MeridianApplyRel;
 extern void meridian_apply_start(void); /* a local transaction, if none runs */
 extern void meridian_apply_heed(void);	/* does not return when the order has changed */
 extern void meridian_apply_put_aside(const char *why) pg_attribute_noreturn();
+extern bool meridian_apply_stay(void);	/* between steps of long work; false: leave it */
 extern void meridian_apply_count(const char *schema_name, const char *table_name,
 								 const char *kind);
 
@@ -72,19 +74,18 @@ extern void meridian_rows_close(void);	/* before commit and before DDL */
 extern void meridian_rows_abandon(void);	/* after an abort */
 
 /*
- * rows.c, for tail.c: a relation the stream told of, open in the present
- * transaction; its slot filled from a tuple (columns that did not travel are
- * taken from rest, or NULL when there is none); the local row with the same
- * identity, or NULL.
+ * rows.c, for tail.c and repair.c: a relation that the stream told of, perhaps
+ * unknown here; what it told; an ERROR for a tuple with other columns; the stamp
+ * that covers a row.
  */
-extern MeridianApplyRel *meridian_rows_open(uint32 id);
-extern Relation meridian_rows_relation(MeridianApplyRel *r);
+extern MeridianApplyRel *meridian_rows_told(uint32 id);
 extern const MeridianWireRelation *meridian_rows_definition(MeridianApplyRel *r);
+extern void meridian_rows_check(MeridianApplyRel *r, const MeridianWireTuple *tuple);
 extern bool meridian_rows_stamped(MeridianApplyRel *r, const MeridianWireTuple *tuple,
 								  const char **partition, uint64 *epoch);
-extern TupleTableSlot *meridian_rows_fill(MeridianApplyRel *r, const MeridianWireTuple *tuple,
-										  const MeridianWireTuple *rest);
-extern TupleTableSlot *meridian_rows_find(MeridianApplyRel *r, const MeridianWireTuple *key);
+
+/* The same, open in the present transaction; its row with that identity made equal to image. */
+extern MeridianApplyRel *meridian_rows_open(uint32 id);
 extern void meridian_rows_set(MeridianApplyRel *r, const MeridianWireTuple *key,
 							  const MeridianWireTuple *image);
 extern void meridian_rows_done(MeridianApplyRel *r);
@@ -96,9 +97,22 @@ extern void meridian_join(MeridianApply *a, const char *conninfo, const char *sl
 extern void meridian_tail_begin(void);
 extern void meridian_tail_change(const MeridianWireMsg *msg);
 extern void meridian_tail_statement(const MeridianWireMsg *msg);
-extern void meridian_tail_commit(void);
-extern void meridian_tail_abandon(void);
+
+/*
+ * repair.c: what is sent by the home, between transactions of the stream, and
+ * what arrives from it
+ */
+extern void meridian_repairs_begin(void);	/* a new stream: look at everything again */
+extern void meridian_repairs_expect(const char *origin);	/* an entry was filed */
+extern bool meridian_repairs_due(const struct mrd_snapshot *s);
+extern void meridian_repairs_send(void);
 extern void meridian_repair(const void *payload, size_t len);
+extern void meridian_entry(const void *payload, size_t len);
 extern void meridian_resolve(const void *payload, size_t len);
+
+/* settled.c: the last epoch of a partition before which all that counts is here */
+extern void meridian_settled_note(const struct mrd_snapshot *s,
+								  const mrd_lsn applied[MRD_REGIONS_MAX]);
+extern bool meridian_settled_before(const char *class_name, const char *partition, mrd_epoch epoch);
 
 #endif							/* MERIDIAN_APPLY_H */

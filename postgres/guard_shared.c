@@ -153,6 +153,15 @@ meridian_guard_state(const char *class_name, const char *partition,
 }
 
 bool
+meridian_guard_committing(const char *class_name, const char *partition)
+{
+	GuardSlot  *slot = slot_find(class_name, partition);
+
+	pg_memory_barrier();
+	return slot != NULL && pg_atomic_read_u32(&slot->committing) > 0;
+}
+
+bool
 meridian_guard_drain(const char *class_name, const char *partition, int wait_ms)
 {
 	GuardSlot  *slot = meridian_guard_slot(class_name, partition);

@@ -70,14 +70,27 @@ CREATE TABLE meridian.reconcile_entry (
     epoch bigint NOT NULL,
     committed_at timestamptz,
     relation text NOT NULL,         -- schema.table, quoted where needed
-    operation text NOT NULL,        -- insert, update, delete, truncate
+    operation text NOT NULL,        -- insert, update, delete, truncate, ddl
     before jsonb,
     after jsonb,
     status text NOT NULL DEFAULT 'open'
         CHECK (status IN ('open', 'applied', 'discarded')),
     decided_by text,
     decided_at timestamptz,
+    repaired_epoch bigint,          -- under which the home sent the origin its own rows; null: not known
+    repaired_lsn pg_lsn,            -- where in our WAL, if we did
+    problem text,                   -- why we cannot
     PRIMARY KEY (origin, commit_lsn, seq)
+);
+CREATE INDEX reconcile_unrepaired ON meridian.reconcile_entry (origin, class, partition, commit_lsn, seq)
+    WHERE repaired_epoch IS NULL;
+
+-- Before which epoch of a partition all that counts is here.
+CREATE TABLE meridian.settled (
+    class text NOT NULL,
+    partition text NOT NULL,
+    epoch bigint NOT NULL,
+    PRIMARY KEY (class, partition)
 );
 
 CREATE TABLE meridian.conflict_count (
@@ -116,6 +129,7 @@ BEGIN
             WHERE s->>'origin' = copy_again.origin AND (s->>'pid')::int <> 0;
         BEGIN
             PERFORM pg_replication_origin_drop(name);
+            DELETE FROM meridian.settled;       -- the copy says what is here from now on
             RETURN;
         EXCEPTION WHEN object_in_use THEN
             PERFORM pg_sleep(0.05);
@@ -293,6 +307,23 @@ CREATE FUNCTION meridian.agent_partitions() RETURNS jsonb
 CREATE FUNCTION meridian.database_size() RETURNS bigint
     AS 'MODULE_PATHNAME', 'meridian_database_size' LANGUAGE C STRICT;
 
+-- What a person must see to after a lost tail.
+CREATE FUNCTION meridian.tail_problems() RETURNS jsonb
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(jsonb_agg(x.problem ORDER BY x.problem), '[]') FROM (
+        SELECT format('a statement that was lost with the writes of this region still holds here, and only here: %s '
+                      '(revert it here as superuser with meridian.restoring on, or repeat it at the home of the schema; '
+                      'then discard %s:%s:%s)', left(e.after #>> '{}', 200), e.origin, e.commit_lsn, e.seq) AS problem
+        FROM meridian.reconcile_entry e
+        WHERE e.operation = 'ddl' AND e.status = 'open' AND e.origin = current_setting('meridian.region')
+        UNION ALL
+        SELECT format('%s changes of %s that region "%s" lost cannot be repaired there: %s',
+                      count(*), e.relation, e.origin, min(e.problem))
+        FROM meridian.reconcile_entry e
+        WHERE e.problem IS NOT NULL AND e.repaired_epoch IS NULL
+        GROUP BY e.relation, e.origin) AS x
+$$;
+
 CREATE FUNCTION meridian.agent_status() RETURNS jsonb
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT jsonb_build_object(
@@ -307,7 +338,8 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
         'problems', (SELECT coalesce(jsonb_agg(format('table "%s.%s" is not attached: %s',
                 t.schema_name, t.table_name, t.problem)
                 ORDER BY t.schema_name, t.table_name), '[]')
-            FROM meridian.table_config t WHERE t.problem IS NOT NULL))
+            FROM meridian.table_config t WHERE t.problem IS NOT NULL)
+            || meridian.tail_problems())
         || meridian.stream_status()
 $$;
 
@@ -351,33 +383,47 @@ BEGIN
     RETURN format('%s:%s:%s', (e).origin, (e).commit_lsn, (e).seq);
 END $$;
 
--- Repeat one lost change on the row as it is now.
+-- Repeat one lost change on the row as it is now. An image has the columns that the table had
+-- where the change was made; the others, and generated ones, are not its business.
 CREATE FUNCTION meridian.reconcile_repeat(e meridian.reconcile_entry, force bool) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    rel regclass := (e).relation::regclass;
+    rel regclass := to_regclass((e).relation);
     image jsonb := coalesce((e).before, (e).after);
-    keys text; set_list text; columns text;
+    keys text; set_list text; columns text; known text[]; compared text[];
     matches text;
     expected jsonb; present jsonb;
 BEGIN
     IF image IS NULL OR (e).operation NOT IN ('insert', 'update', 'delete') THEN
-        RAISE EXCEPTION 'cannot apply a lost % of "%": it has no row image', (e).operation, rel
+        RAISE EXCEPTION 'cannot apply a lost % of "%": it has no row image', (e).operation, (e).relation
             USING ERRCODE = 'feature_not_supported',
                   HINT = 'Repeat the statement yourself if it is still wanted, then discard the entry.';
+    END IF;
+    IF rel IS NULL THEN
+        RAISE EXCEPTION 'cannot apply %:%:%: there is no table "%"', (e).origin, (e).commit_lsn, (e).seq, (e).relation
+            USING ERRCODE = 'undefined_table',
+                  HINT = 'Repeat the lost statements in meridian.reconcile first, or discard the entry.';
     END IF;
     SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum)
             FILTER (WHERE a.attnum = ANY (i.indkey::int2[])),
            string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum)
-            FILTER (WHERE a.attgenerated = ''),
+            FILTER (WHERE a.attgenerated = '' AND (e).after ? a.attname),
            string_agg(format('%1$I = r.%1$I', a.attname), ', ' ORDER BY a.attnum)
-            FILTER (WHERE a.attgenerated = '' AND a.attidentity <> 'a')
-        INTO keys, columns, set_list
+            FILTER (WHERE a.attgenerated = '' AND a.attidentity <> 'a' AND (e).after ? a.attname),
+           array_agg(a.attname::text),
+           array_agg(a.attname::text) FILTER (WHERE a.attgenerated = '' AND image ? a.attname)
+        INTO keys, columns, set_list, known, compared
         FROM pg_index i JOIN pg_attribute a
             ON a.attrelid = i.indrelid AND a.attnum > 0 AND NOT a.attisdropped
         WHERE i.indrelid = rel AND i.indisprimary;
     IF keys IS NULL THEN
         RAISE EXCEPTION 'table "%" has no primary key', rel USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF NOT force AND NOT known @> ARRAY(SELECT jsonb_object_keys(image)) THEN
+        RAISE EXCEPTION 'cannot apply %:%:%: "%" has no column "%"', (e).origin, (e).commit_lsn, (e).seq, rel,
+            (SELECT k FROM jsonb_object_keys(image) AS k WHERE k <> ALL (known) LIMIT 1)
+            USING ERRCODE = 'undefined_column',
+                  HINT = 'Apply with force to leave out what the table does not have, or discard.';
     END IF;
     SELECT string_agg(format('t.%1$s = r.%1$s', k), ' AND ') INTO matches
         FROM unnest(string_to_array(keys, ', ')) AS k;
@@ -388,7 +434,8 @@ BEGIN
         EXECUTE format('SELECT to_jsonb(jsonb_populate_record(NULL::%s, $1))', rel)
             INTO expected USING (e).before;
     END IF;
-    IF NOT force AND present IS DISTINCT FROM expected THEN
+    IF NOT force AND (SELECT jsonb_object_agg(k, present->k) FROM unnest(compared) AS k WHERE present IS NOT NULL)
+        IS DISTINCT FROM (SELECT jsonb_object_agg(k, expected->k) FROM unnest(compared) AS k WHERE expected IS NOT NULL) THEN
         RAISE EXCEPTION 'cannot apply %:%:%: the row of "%" was changed since',
                 (e).origin, (e).commit_lsn, (e).seq, rel
             USING ERRCODE = 'object_not_in_prerequisite_state',

@@ -74,6 +74,13 @@ extern void meridian_guard_state(const char *class_name, const char *partition,
 								 MeridianGuardState *ret);
 
 /*
+ * Is a commit of this partition past its last check and not ended, perhaps
+ * waiting for its acknowledgements?  Once the snapshot says that the partition
+ * is another region's, no further one can get there.
+ */
+extern bool meridian_guard_committing(const char *class_name, const char *partition);
+
+/*
  * Wait until nothing that touched this frozen partition can commit any more.
  * After wait_ms the transactions that are left lose their right to commit;
  * false when one of them is committing at this moment.

@@ -1166,6 +1166,18 @@ plugin_heartbeat(LogicalDecodingContext *ctx, XLogRecPtr lsn, const char *messag
 	send_frame(ctx, true);
 }
 
+/* Repairs and entries hold rows, which go only where their class may be. */
+static bool
+may_travel(PluginState *state, MeridianWireType type, const char *message, Size size)
+{
+	char		class_name[MRD_NAME_MAX];
+
+	if (type != MERIDIAN_WIRE_REPAIR && type != MERIDIAN_WIRE_ENTRY)
+		return true;
+	return meridian_wire_read_class(message, size, class_name) == MRD_OK &&
+		receiver_holds(state, state->snapshot, class_name);
+}
+
 static void
 plugin_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
 			   bool transactional, const char *prefix, Size size, const char *message)
@@ -1179,6 +1191,7 @@ plugin_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr ls
 		{MERIDIAN_DDL_PREFIX, MERIDIAN_WIRE_DDL},
 		{MERIDIAN_REPAIR_PREFIX, MERIDIAN_WIRE_REPAIR},
 		{MERIDIAN_RESOLVE_PREFIX, MERIDIAN_WIRE_RESOLVE},
+		{MERIDIAN_ENTRY_PREFIX, MERIDIAN_WIRE_ENTRY},
 	};
 	PluginState *state = ctx->output_plugin_private;
 
@@ -1194,6 +1207,8 @@ plugin_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr ls
 	{
 		if (strcmp(prefix, known[i].prefix) == 0)
 		{
+			if (!may_travel(state, known[i].type, message, size))
+				return;
 			ensure_begun(state, txn);
 			meridian_wire_put_payload(&state->out, known[i].type, message, size);
 			if (state->out.len >= FRAME_TARGET)

@@ -534,8 +534,8 @@ meridian_rows_abandon(void)
 		first_open->open = false;
 }
 
-static MeridianApplyRel *
-told(uint32 id)
+MeridianApplyRel *
+meridian_rows_told(uint32 id)
 {
 	MeridianApplyRel *r = hash_search(relations, &id, HASH_FIND, NULL);
 
@@ -550,7 +550,7 @@ told(uint32 id)
 MeridianApplyRel *
 meridian_rows_open(uint32 id)
 {
-	MeridianApplyRel *r = told(id);
+	MeridianApplyRel *r = meridian_rows_told(id);
 
 	if (r->open && !r->mapped)
 		close_one(r);
@@ -558,12 +558,6 @@ meridian_rows_open(uint32 id)
 		open_one(r);
 	r->estate->es_snapshot = GetActiveSnapshot();
 	return r;
-}
-
-Relation
-meridian_rows_relation(MeridianApplyRel *r)
-{
-	return r->rel;
 }
 
 const MeridianWireRelation *
@@ -641,6 +635,8 @@ meridian_rows_stamped(MeridianApplyRel *r, const MeridianWireTuple *tuple,
 static void
 need_stamp(MeridianApplyRel *r, const MeridianWireTuple *tuple)
 {
+	if (tuple != NULL)
+		meridian_rows_check(r, tuple);
 	if (find_stamp(r, tuple) < 0)
 		meridian_apply_put_aside(psprintf("a row of \"%s.%s\" that no guard stamped",
 										  r->def->schema_name, r->def->table_name));
@@ -763,8 +759,8 @@ column_value(MeridianApplyRel *r, const MeridianWireTuple *t, int i, Datum *valu
 	}
 }
 
-static void
-check_natts(MeridianApplyRel *r, const MeridianWireTuple *t)
+void
+meridian_rows_check(MeridianApplyRel *r, const MeridianWireTuple *t)
 {
 	if (t->natts != r->def->natts)
 		ereport(ERROR,
@@ -801,7 +797,7 @@ fill(MeridianApplyRel *r, const MeridianWireTuple *t, TupleTableSlot *base,
 	bool		complete = true;
 	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(r->estate));
 
-	check_natts(r, t);
+	meridian_rows_check(r, t);
 	ExecClearTuple(r->remote);
 	if (base != NULL)
 	{
@@ -836,16 +832,6 @@ fill(MeridianApplyRel *r, const MeridianWireTuple *t, TupleTableSlot *base,
 	return complete;
 }
 
-TupleTableSlot *
-meridian_rows_fill(MeridianApplyRel *r, const MeridianWireTuple *tuple,
-				   const MeridianWireTuple *rest)
-{
-	(void) fill(r, tuple, NULL, rest);
-	if (RelationGetDescr(r->rel)->constr && RelationGetDescr(r->rel)->constr->has_generated_stored)
-		ExecComputeStoredGenerated(r->result, r->estate, r->remote, CMD_INSERT);
-	return r->remote;
-}
-
 /* ----------------------------------------------------------------
  * lookup
  * ----------------------------------------------------------------
@@ -858,7 +844,7 @@ find(MeridianApplyRel *r, const MeridianWireTuple *t)
 	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(r->estate));
 	bool		found;
 
-	check_natts(r, t);
+	meridian_rows_check(r, t);
 	for (int i = 0; i < r->nkeys; i++)
 	{
 		bool		isnull;
@@ -883,12 +869,6 @@ find(MeridianApplyRel *r, const MeridianWireTuple *t)
 	found = index_getnext_slot(r->scan, ForwardScanDirection, r->local);
 	MemoryContextSwitchTo(old);
 	return found;
-}
-
-TupleTableSlot *
-meridian_rows_find(MeridianApplyRel *r, const MeridianWireTuple *key)
-{
-	return find(r, key) ? r->local : NULL;
 }
 
 /* ----------------------------------------------------------------

@@ -2,7 +2,7 @@
  *
  * streams.h
  *	  What the files of the stream side share: plugin.c, streams.c, apply.c,
- *	  rows.c, join.c and tail.c.
+ *	  rows.c, join.c, tail.c, repair.c and settled.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -61,7 +61,9 @@ typedef struct MeridianStream
 	uint64		through_boot_ms;
 	uint64		transactions;
 	XLogRecPtr	careful_until;	/* apply with checks before each insert up to here */
-	XLogRecPtr	tail_lsn;		/* the transaction to put aside whole, once */
+	char		tail_origin[MRD_NAME_MAX];	/* the transaction to put aside whole, once: */
+	XLogRecPtr	tail_lsn;		/* whose it is, and where it ends there */
+	bool		repairs;		/* entries of the origin's tail may wait for repair.c */
 	bool		full_images;	/* ask for full before images */
 	char		error[MERIDIAN_ERROR_MAX];
 	TimestampTz since;			/* when state last changed */

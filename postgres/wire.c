@@ -387,6 +387,7 @@ read_body(struct mrd_buf *b, MeridianWireMsg *msg)
 		case MERIDIAN_WIRE_DDL:
 		case MERIDIAN_WIRE_REPAIR:
 		case MERIDIAN_WIRE_RESOLVE:
+		case MERIDIAN_WIRE_ENTRY:
 			read_payload(b, msg);
 			break;
 		case MERIDIAN_WIRE_HEARTBEAT:
@@ -540,6 +541,61 @@ meridian_wire_read_resolve(const void *data, size_t len, MeridianWireResolve *re
 }
 
 int
+meridian_wire_read_class(const void *data, size_t len, char ret[MRD_NAME_MAX])
+{
+	struct mrd_buf b;
+	int			rc = payload_begin(&b, data, len);
+
+	if (rc != MRD_OK)
+		return rc;
+	mrd_buf_get_str(&b, ret, MRD_NAME_MAX);
+	return b.failed ? MRD_EFORMAT : MRD_OK;
+}
+
+/* An image: whether there is one, its length, its text. */
+static void
+read_image(struct mrd_buf *b, const char **image, size_t *len)
+{
+	uint8_t		flag = mrd_buf_get_u8(b);
+
+	*image = NULL;
+	*len = 0;
+	if (flag > 1)
+		b->failed = true;
+	if (flag != 1)
+		return;
+	*len = mrd_buf_get_u32(b);
+	*image = (const char *) mrd_buf_get_bytes(b, *len);
+	if (*image != NULL && memchr(*image, '\0', *len) != NULL)
+		b->failed = true;
+}
+
+int
+meridian_wire_read_entry(const void *data, size_t len, MeridianWireEntry *ret)
+{
+	struct mrd_buf b;
+	int			rc = payload_begin(&b, data, len);
+
+	if (rc != MRD_OK)
+		return rc;
+	mrd_buf_get_str(&b, ret->class_name, sizeof(ret->class_name));
+	mrd_buf_get_str(&b, ret->partition, sizeof(ret->partition));
+	mrd_buf_get_str(&b, ret->origin, sizeof(ret->origin));
+	ret->commit_lsn = mrd_buf_get_u64(&b);
+	ret->seq = mrd_buf_get_u32(&b);
+	ret->epoch = mrd_buf_get_u64(&b);
+	ret->committed_at = (int64_t) mrd_buf_get_u64(&b);
+	mrd_buf_get_str(&b, ret->relation, sizeof(ret->relation));
+	mrd_buf_get_str(&b, ret->operation, sizeof(ret->operation));
+	mrd_buf_get_str(&b, ret->status, sizeof(ret->status));
+	mrd_buf_get_str(&b, ret->who, sizeof(ret->who));
+	ret->decided_at = (int64_t) mrd_buf_get_u64(&b);
+	read_image(&b, &ret->before, &ret->before_len);
+	read_image(&b, &ret->after, &ret->after_len);
+	return mrd_buf_done(&b) ? MRD_OK : MRD_EFORMAT;
+}
+
+int
 meridian_wire_read_repair(const void *data, size_t len, MeridianWireRepair *ret)
 {
 	struct mrd_buf b;
@@ -547,11 +603,11 @@ meridian_wire_read_repair(const void *data, size_t len, MeridianWireRepair *ret)
 
 	if (rc != MRD_OK)
 		return rc;
+	mrd_buf_get_str(&b, ret->class_name, sizeof(ret->class_name));
 	mrd_buf_get_str(&b, ret->target, sizeof(ret->target));
 	mrd_buf_get_str(&b, ret->schema_name, sizeof(ret->schema_name));
 	mrd_buf_get_str(&b, ret->table_name, sizeof(ret->table_name));
 	ret->natts = read_attrs(&b, ret->attrs);
-	ret->nrows = mrd_buf_get_u32(&b);
 	ret->rows = b;
 	return b.failed ? MRD_EFORMAT : MRD_OK;
 }
@@ -564,9 +620,8 @@ meridian_wire_read_repair_row(MeridianWireRepair *repair, MeridianWireTuple *key
 	struct mrd_buf *b = &repair->rows;
 	uint8_t		flag;
 
-	if (repair->nrows == 0)
-		return mrd_buf_done(b) ? 0 : MRD_EFORMAT;
-	repair->nrows--;
+	if (mrd_buf_left(b) == 0)
+		return b->failed ? MRD_EFORMAT : 0;
 	read_tuple(b, key);
 	flag = mrd_buf_get_u8(b);
 	image->natts = 0;
@@ -798,27 +853,56 @@ meridian_wire_put_stamp(MeridianWireOut *out, const MeridianWireStamp *stamp)
 	}
 }
 
-void
-meridian_wire_put_repair(MeridianWireOut *out, const char *target, const char *schema_name,
-						 const char *table_name, int natts)
+static void
+put_image(struct mrd_buf *b, const char *image, size_t len)
 {
-	struct mrd_buf b = out_begin(out, 1 + str_room(target) + str_room(schema_name) +
-								 str_room(table_name) + 2);
+	mrd_buf_put_u8(b, image != NULL ? 1 : 0);
+	if (image == NULL)
+		return;
+	mrd_buf_put_u32(b, (uint32_t) len);
+	mrd_buf_put_bytes(b, image, len);
+}
+
+void
+meridian_wire_put_entry(MeridianWireOut *out, const MeridianWireEntry *entry)
+{
+	struct mrd_buf b = out_begin(out, 1 + str_room(entry->class_name) +
+								 str_room(entry->partition) + str_room(entry->origin) +
+								 str_room(entry->relation) + str_room(entry->operation) +
+								 str_room(entry->status) + str_room(entry->who) + 4 * 8 + 4 +
+								 2 * 5 + entry->before_len + entry->after_len);
 
 	mrd_buf_put_u8(&b, PAYLOAD_VERSION);
-	mrd_buf_put_str(&b, target);
-	mrd_buf_put_str(&b, schema_name);
-	mrd_buf_put_str(&b, table_name);
-	mrd_buf_put_u16(&b, (uint16_t) natts);
+	mrd_buf_put_str(&b, entry->class_name);
+	mrd_buf_put_str(&b, entry->partition);
+	mrd_buf_put_str(&b, entry->origin);
+	mrd_buf_put_u64(&b, entry->commit_lsn);
+	mrd_buf_put_u32(&b, entry->seq);
+	mrd_buf_put_u64(&b, entry->epoch);
+	mrd_buf_put_u64(&b, (uint64_t) entry->committed_at);
+	mrd_buf_put_str(&b, entry->relation);
+	mrd_buf_put_str(&b, entry->operation);
+	mrd_buf_put_str(&b, entry->status);
+	mrd_buf_put_str(&b, entry->who);
+	mrd_buf_put_u64(&b, (uint64_t) entry->decided_at);
+	put_image(&b, entry->before, entry->before_len);
+	put_image(&b, entry->after, entry->after_len);
 	out_end(out, &b);
 }
 
 void
-meridian_wire_put_repair_rows(MeridianWireOut *out, uint32_t nrows)
+meridian_wire_put_repair(MeridianWireOut *out, const char *class_name, const char *target,
+						 const char *schema_name, const char *table_name, int natts)
 {
-	struct mrd_buf b = out_begin(out, 4);
+	struct mrd_buf b = out_begin(out, 1 + str_room(class_name) + str_room(target) +
+								 str_room(schema_name) + str_room(table_name) + 2);
 
-	mrd_buf_put_u32(&b, nrows);
+	mrd_buf_put_u8(&b, PAYLOAD_VERSION);
+	mrd_buf_put_str(&b, class_name);
+	mrd_buf_put_str(&b, target);
+	mrd_buf_put_str(&b, schema_name);
+	mrd_buf_put_str(&b, table_name);
+	mrd_buf_put_u16(&b, (uint16_t) natts);
 	out_end(out, &b);
 }
 

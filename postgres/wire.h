@@ -28,6 +28,7 @@
 #define MERIDIAN_WIRE_VERSION 1
 #define MERIDIAN_WIRE_ATTRS_MAX 1600	/* PostgreSQL's own limit of columns */
 #define MERIDIAN_WIRE_RELS_MAX 4096 /* relations in one TRUNCATE */
+#define MERIDIAN_WIRE_QUALIFIED_MAX (4 * MRD_NAME_MAX + 8)	/* "schema"."table" */
 #define MERIDIAN_WIRE_STAMPS_MAX MRD_PARTITIONS_MAX
 #define MERIDIAN_WIRE_FRAME_MAX ((size_t) 0x3fff0000)	/* below palloc's 1 GB */
 #define MERIDIAN_WIRE_WINDOW_LOG 20 /* zstd window, 1 MiB on either side */
@@ -37,6 +38,7 @@
 #define MERIDIAN_DDL_PREFIX "meridian.ddl"
 #define MERIDIAN_REPAIR_PREFIX "meridian.repair"
 #define MERIDIAN_RESOLVE_PREFIX "meridian.resolve"
+#define MERIDIAN_ENTRY_PREFIX "meridian.entry"
 
 /*
  * A buffer that grows.  grow() makes room for at least need bytes in all, or
@@ -65,6 +67,7 @@ typedef enum MeridianWireType
 	MERIDIAN_WIRE_DDL = 'L',
 	MERIDIAN_WIRE_REPAIR = 'P',
 	MERIDIAN_WIRE_RESOLVE = 'V',
+	MERIDIAN_WIRE_ENTRY = 'E',
 	MERIDIAN_WIRE_HEARTBEAT = 'H',
 	MERIDIAN_WIRE_ORIGIN = 'O',
 	MERIDIAN_WIRE_POSITION = 'N'
@@ -141,14 +144,38 @@ typedef struct MeridianWireResolve
 /* A repair's head; its rows follow one by one in rows. */
 typedef struct MeridianWireRepair
 {
+	char		class_name[MRD_NAME_MAX];
 	char		target[MRD_NAME_MAX];
 	char		schema_name[MRD_NAME_MAX];
 	char		table_name[MRD_NAME_MAX];
 	int			natts;
 	MeridianWireAttr attrs[MERIDIAN_WIRE_ATTRS_MAX];
-	uint32_t	nrows;
 	struct mrd_buf rows;
 } MeridianWireRepair;
+
+/*
+ * One entry of the reconcile queue, as the home tells the others of it.  Images
+ * are JSON text, borrowed and not terminated; NULL when there is none.
+ */
+typedef struct MeridianWireEntry
+{
+	char		class_name[MRD_NAME_MAX];
+	char		partition[MRD_NAME_MAX];
+	char		origin[MRD_NAME_MAX];
+	uint64_t	commit_lsn;
+	uint32_t	seq;
+	uint64_t	epoch;
+	int64_t		committed_at;	/* PostgreSQL's microseconds since 2000 */
+	char		relation[MERIDIAN_WIRE_QUALIFIED_MAX];	/* quoted where needed */
+	char		operation[16];
+	char		status[16];
+	char		who[2 * MRD_NAME_MAX];	/* decided it; empty while open */
+	int64_t		decided_at;		/* 0 while open */
+	const char *before;
+	size_t		before_len;
+	const char *after;
+	size_t		after_len;
+} MeridianWireEntry;
 
 typedef struct MeridianWireMsg
 {
@@ -182,7 +209,7 @@ typedef struct MeridianWireMsg
 
 	MeridianWireRelation relation;
 
-	/* stamp, ddl, repair, resolve: the logical message's own payload */
+	/* stamp, ddl, repair, resolve, entry: the logical message's own payload */
 	const uint8_t *payload;
 	size_t		payload_len;
 } MeridianWireMsg;
@@ -220,9 +247,13 @@ extern int	meridian_wire_read_heartbeat(const void *data, size_t len,
 										 uint64_t *session, uint64_t *boot_ms);
 extern int	meridian_wire_read_ddl(const void *data, size_t len, MeridianWireDdl *ret);
 extern int	meridian_wire_read_resolve(const void *data, size_t len, MeridianWireResolve *ret);
+extern int	meridian_wire_read_entry(const void *data, size_t len, MeridianWireEntry *ret);
 extern int	meridian_wire_read_repair(const void *data, size_t len, MeridianWireRepair *ret);
 extern int	meridian_wire_read_repair_row(MeridianWireRepair *repair, MeridianWireTuple *key,
 										  bool *has_image, MeridianWireTuple *image);
+
+/* The class whose rows a repair's or an entry's payload holds. */
+extern int	meridian_wire_read_class(const void *data, size_t len, char ret[MRD_NAME_MAX]);
 
 /* writing: messages */
 extern void meridian_wire_put_hello(MeridianWireOut *out, const char *region,
@@ -256,10 +287,13 @@ extern void meridian_wire_put_col(MeridianWireOut *out, uint8_t kind, const void
 /* writing: a stamp's payload */
 extern void meridian_wire_put_stamp(MeridianWireOut *out, const MeridianWireStamp *stamp);
 
+/* writing: an entry's payload */
+extern void meridian_wire_put_entry(MeridianWireOut *out, const MeridianWireEntry *entry);
+
 /* writing: a repair's payload; rows are put as key, whether there is an image, image */
-extern void meridian_wire_put_repair(MeridianWireOut *out, const char *target,
-									 const char *schema_name, const char *table_name, int natts);
-extern void meridian_wire_put_repair_rows(MeridianWireOut *out, uint32_t nrows);
+extern void meridian_wire_put_repair(MeridianWireOut *out, const char *class_name,
+									 const char *target, const char *schema_name,
+									 const char *table_name, int natts);
 extern void meridian_wire_put_repair_image(MeridianWireOut *out, bool has_image);
 
 #endif							/* MERIDIAN_WIRE_H */

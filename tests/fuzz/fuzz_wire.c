@@ -66,6 +66,7 @@ static void touch_message(const MeridianWireMsg *msg)
     case MERIDIAN_WIRE_DDL:
     case MERIDIAN_WIRE_REPAIR:
     case MERIDIAN_WIRE_RESOLVE:
+    case MERIDIAN_WIRE_ENTRY:
         touch(msg->payload, msg->payload_len);
         break;
     default:
@@ -129,6 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MeridianWireReader reader = {0};
     MeridianWireDdl ddl;
     MeridianWireResolve resolve;
+    MeridianWireEntry entry;
     uint64_t a, b;
 
     if (size == 0) {
@@ -152,6 +154,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 'p':
         read_repair(data + 1, size - 1);
+        break;
+    case 'e':
+        if (meridian_wire_read_entry(data + 1, size - 1, &entry) == 0) {
+            touch(entry.before, entry.before_len);
+            touch(entry.after, entry.after_len);
+        }
         break;
     case 'b':
         (void)meridian_wire_read_heartbeat(data + 1, size - 1, &a, &b);

@@ -227,6 +227,35 @@ static void test_frames(void **state)
     free(back.data);
 }
 
+static void test_entry(void **state)
+{
+    MeridianWireEntry entry = {.commit_lsn = 7, .seq = 3, .epoch = 2, .committed_at = -5};
+    MeridianWireEntry back;
+    MeridianWireOut out;
+
+    (void)state;
+    out_init(&out);
+    snprintf(entry.class_name, sizeof(entry.class_name), "events");
+    snprintf(entry.relation, sizeof(entry.relation), "shop.\"Odd\"");
+    snprintf(entry.status, sizeof(entry.status), "open");
+    entry.after = "{\"id\": 1}";
+    entry.after_len = 9;
+    meridian_wire_put_entry(&out, &entry);
+    assert_int_equal(meridian_wire_read_entry(out.data, out.len, &back), 0);
+    assert_string_equal(back.relation, entry.relation);
+    assert_true(back.commit_lsn == 7 && back.seq == 3 && back.committed_at == -5);
+    assert_null(back.before);
+    assert_int_equal(back.after_len, 9);
+    for (size_t cut = 0; cut < out.len; cut++) {
+        assert_true(meridian_wire_read_entry(out.data, cut, &back) < 0);
+    }
+    entry.after = "{\"id\"\0 1}";
+    out.len = 0;
+    meridian_wire_put_entry(&out, &entry);
+    assert_int_equal(meridian_wire_read_entry(out.data, out.len, &back), MRD_EFORMAT);
+    free(out.data);
+}
+
 static void test_payloads(void **state)
 {
     static MeridianWireStamp stamp, stamp_back;
@@ -235,6 +264,7 @@ static void test_payloads(void **state)
     MeridianWireDdl ddl;
     MeridianWireResolve resolve;
     MeridianWireOut out;
+    char class_name[MRD_NAME_MAX];
     uint64_t session, boot_ms;
     bool has_image;
 
@@ -252,9 +282,8 @@ static void test_payloads(void **state)
     assert_int_equal(meridian_wire_read_stamp(out.data, out.len, &stamp_back), MRD_EVERSION);
 
     out.len = 0;
-    meridian_wire_put_repair(&out, "us", "shop", "orders", 1);
+    meridian_wire_put_repair(&out, "orders", "us", "shop", "orders", 1);
     meridian_wire_put_attr(&out, "id", "bigint", MERIDIAN_ATTR_KEY, 0);
-    meridian_wire_put_repair_rows(&out, 2);
     for (int i = 0; i < 2; i++) {
         meridian_wire_put_natts(&out, 1);
         meridian_wire_put_col(&out, MERIDIAN_COL_TEXT, "17", 2);
@@ -266,11 +295,17 @@ static void test_payloads(void **state)
     }
     assert_int_equal(meridian_wire_read_repair(out.data, out.len, &repair), 0);
     assert_string_equal(repair.target, "us");
+    assert_int_equal(meridian_wire_read_class(out.data, out.len, class_name), 0);
+    assert_string_equal(class_name, "orders");
     assert_int_equal(meridian_wire_read_repair_row(&repair, &key, &has_image, &image), 1);
     assert_true(has_image && image.natts == 1 && key.len[0] == 2);
     assert_int_equal(meridian_wire_read_repair_row(&repair, &key, &has_image, &image), 1);
     assert_false(has_image);
     assert_int_equal(meridian_wire_read_repair_row(&repair, &key, &has_image, &image), 0);
+    assert_int_equal(meridian_wire_read_repair(out.data, out.len - 1, &repair), 0);
+    assert_int_equal(meridian_wire_read_repair_row(&repair, &key, &has_image, &image), 1);
+    assert_int_equal(meridian_wire_read_repair_row(&repair, &key, &has_image, &image),
+                     MRD_EFORMAT);
 
     assert_int_equal(meridian_wire_read_heartbeat("\1\5\0\0\0\0\0\0\0\7\0\0\0\0\0\0\0", 17,
                                                   &session, &boot_ms),
@@ -315,9 +350,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),     cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_frames),    cmocka_unit_test(test_payloads),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_order),  cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_frames), cmocka_unit_test(test_payloads),
+        cmocka_unit_test(test_entry),  cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

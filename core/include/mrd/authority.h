@@ -41,7 +41,8 @@ struct mrd_authority {
 enum mrd_accept {
     MRD_ACCEPT,      /* apply it */
     MRD_ACCEPT_TAIL, /* past the cut of a closed epoch: lost tail, goes to reconcile */
-    MRD_ACCEPT_GONE, /* its epoch is older than the history: the sender must be copied anew */
+    MRD_ACCEPT_GONE, /* its epoch is older than the history: lost tail to who has all that
+                        counts of it, otherwise unknown: the sender must be copied anew */
 };
 
 /**

@@ -1,0 +1,1206 @@
+/*-------------------------------------------------------------------------
+ *
+ * repair.c
+ *	  What follows from a lost tail: the old home's copy becomes the others' again,
+ *	  and every region has the same queue.
+ *
+ * Filed entries (tail.c) wait here for whoever is home of their partition.  The
+ * home tells all regions of each entry, the one that lost it included, and
+ * sends the old home its own present image of every row that the tail touched;
+ * the old home makes its copy equal to it.  That happens between transactions
+ * of the old home's stream, in transactions of the home's own: they carry no
+ * origin, or they would be filtered out of the stream to that region.
+ *
+ * The image is read while a table lock keeps writers out, and the message is
+ * written before the lock is released; so whatever is written to the row later
+ * comes after the repair in the home's WAL, too.
+ *
+ * A repair is stamped with the home's epoch like any write.  If that home was
+ * itself replaced before the others had the repair, it is past the cut and
+ * counts nowhere.  An entry therefore says under which epoch it was repaired,
+ * as far as this region knows, and a home sends what is not known to be: when
+ * it is promoted, when the origin's stream starts, when an entry arrives late.
+ * A repair may be repeated: it says what a row is, not how it changes.
+ *
+ * The order of steps, for a crash between any two of them: an entry is filed;
+ * its repair is committed; the entry is marked.  The next pass sends again what
+ * is not marked.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "replication/message.h"
+#include "storage/latch.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/regproc.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "apply.h"
+#include "guard.h"
+
+#define REPAIR_RELATION UINT32_MAX	/* our own id for the table of a repair */
+#define BATCH_ENTRIES 100		/* repaired under one lock */
+#define MESSAGE_TARGET (1024 * 1024)	/* rows of one repair message, in bytes */
+#define LOCK_WAIT "1s"			/* writers behind us wait as long */
+#define AGAIN_MS 500			/* after a lock was not to be had */
+#define COMMITTING_WAIT_MS 5000 /* for commits of ours that wait for others */
+#define COMMITTING_NAP_MS 10
+
+/* ----------------------------------------------------------------
+ * when
+ * ----------------------------------------------------------------
+ */
+
+static bool fresh = true;		/* what was given up or marked before is looked at anew */
+static uint64 seen_authorities; /* as of the last pass */
+static TimestampTz not_before;	/* the next pass */
+
+void
+meridian_repairs_begin(void)
+{
+	fresh = true;
+	not_before = 0;
+}
+
+void
+meridian_repairs_expect(const char *origin)
+{
+	MeridianStream *s;
+
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	s = meridian_stream_find(origin);
+	if (s != NULL)
+		s->repairs = true;
+	LWLockRelease(meridian_streams->lock);
+}
+
+/* Differs whenever any partition's home, epoch or state does. */
+static uint64
+fingerprint(const struct mrd_snapshot *s)
+{
+	uint64		h = UINT64CONST(14695981039346656037);
+
+	for (int i = 0; i < s->partition_count; i++)
+	{
+		const struct mrd_authority *a = &s->partitions[i].authority;
+		uint64		words[] = {a->epoch, a->region, a->state};
+
+		for (int n = 0; n < lengthof(words); n++)
+			h = (h ^ words[n]) * UINT64CONST(1099511628211);
+	}
+	return h;
+}
+
+bool
+meridian_repairs_due(const struct mrd_snapshot *s)
+{
+	uint64		authorities = fingerprint(s);
+
+	if (authorities != seen_authorities)
+		fresh = true;
+	seen_authorities = authorities;
+	if (!fresh && !meridian_apply.stream->repairs)
+		return false;
+	return mrd_may_apply(s, meridian_boot_ns()) && GetCurrentTimestamp() >= not_before;
+}
+
+static void
+try_again(void)
+{
+	meridian_repairs_expect(meridian_apply.origin);
+	not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AGAIN_MS);
+}
+
+/* ----------------------------------------------------------------
+ * sending
+ * ----------------------------------------------------------------
+ */
+
+/* Entries of one table and partition that are repaired together. */
+typedef struct Batch
+{
+	char		class_name[MRD_NAME_MAX];
+	char		partition[MRD_NAME_MAX];
+	mrd_epoch	epoch;
+	char	   *relation;
+	bool		truncate;		/* the one entry stands for every row of the home's */
+	int			count;
+	StringInfoData lsns;		/* which entries: array literals */
+	StringInfoData seqs;
+	bool		resumed;		/* truncate: rows up to last were sent already */
+	char	   *last[INDEX_MAX_KEYS];
+	MemoryContext context;
+} Batch;
+
+/* The table of a batch, and how its rows are asked for. */
+typedef struct Table
+{
+	Relation	rel;
+	char	   *name;			/* quoted */
+	char	   *partition_by;	/* quoted; NULL: not partitioned */
+	int			nkeys;
+	AttrNumber	keys[INDEX_MAX_KEYS];
+	int			natts;			/* columns that travel */
+	AttrNumber *atts;
+} Table;
+
+typedef enum Outcome
+{
+	NOTHING_LEFT,
+	SENT,						/* there may be more */
+	LATER						/* a lock is not to be had, or the home changed */
+} Outcome;
+
+static const char unrepaired[] =
+"FROM meridian.reconcile_entry WHERE origin = $1 AND class = $2 AND partition = $3 "
+"AND repaired_epoch IS NULL AND problem IS NULL ";
+
+static int
+execute(const char *sql, int n, Oid *types, Datum *values)
+{
+	int			rc = SPI_execute_with_args(sql, n, types, values, NULL, false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(rc));
+	return (int) SPI_processed;
+}
+
+static char *
+cell(int row, int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+}
+
+static Datum
+datum(int row, int column)
+{
+	bool		isnull;
+	Datum		ret = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+
+	return isnull ? (Datum) 0 : ret;
+}
+
+static void
+begin_step(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+}
+
+static void
+end_step(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* ---- the table ---- */
+
+static bool
+open_keys(Table *t)
+{
+	Oid			oid = meridian_identity_index(t->rel);
+	Relation	index;
+
+	if (!OidIsValid(oid))
+		return false;
+	index = index_open(oid, AccessShareLock);
+	t->nkeys = index->rd_index->indnkeyatts;
+	memcpy(t->keys, index->rd_index->indkey.values, sizeof(AttrNumber) * (size_t) t->nkeys);
+	index_close(index, AccessShareLock);
+	return true;
+}
+
+/*
+ * Lock the batch's table against writers.  false: there is none here that
+ * belongs to the class, as when the tail made it, and no row to compare with.
+ */
+static bool
+open_table(Table *t, const Batch *b)
+{
+	MeridianAttachment a;
+	TupleDesc	desc;
+
+	memset(t, 0, sizeof(*t));
+	if (b->relation[0] == '\0')
+		return false;			/* a statement */
+	t->rel = table_openrv_extended(makeRangeVarFromNameList(stringToQualifiedNameList(b->relation)),
+								   ShareRowExclusiveLock, true);
+	if (t->rel == NULL)
+		return false;
+	if (!meridian_attachment(t->rel, &a) || strcmp(a.class_name, b->class_name) != 0 || !open_keys(t))
+	{
+		table_close(t->rel, NoLock);
+		return false;
+	}
+	t->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(t->rel)),
+										 RelationGetRelationName(t->rel));
+	if (a.partition_by[0] != '\0')
+		t->partition_by = pstrdup(quote_identifier(a.partition_by));
+	desc = RelationGetDescr(t->rel);
+	t->atts = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && att->attgenerated == '\0')
+			t->atts[t->natts++] = att->attnum;
+	}
+	return true;
+}
+
+static Form_pg_attribute
+attribute(const Table *t, AttrNumber attno)
+{
+	return TupleDescAttr(RelationGetDescr(t->rel), attno - 1);
+}
+
+static int
+key_position(const Table *t, AttrNumber attno)
+{
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		if (t->keys[i] == attno)
+			return i;
+	}
+	return -1;
+}
+
+/* "alias.a, alias.b" of the key columns */
+static char *
+key_list(const Table *t, const char *alias)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (int i = 0; i < t->nkeys; i++)
+		appendStringInfo(&out, "%s%s.%s", i == 0 ? "" : ", ", alias,
+						 quote_identifier(NameStr(attribute(t, t->keys[i])->attname)));
+	return out.data;
+}
+
+/* The columns that every query for rows gives: the key, whether a row has it, the row. */
+static void
+put_columns(StringInfo sql, const Table *t, const char *alias)
+{
+	appendStringInfo(sql, "SELECT %s, t.tableoid IS NOT NULL", key_list(t, alias));
+	for (int i = 0; i < t->natts; i++)
+		appendStringInfo(sql, ", t.%s",
+						 quote_identifier(NameStr(attribute(t, t->atts[i])->attname)));
+}
+
+/* The rows that the batch's images name, as they are here now. */
+static int
+find_named(const Table *t, const Batch *b)
+{
+	Oid			types[4] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[4];
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	put_columns(&sql, t, "k");
+	appendStringInfo(&sql, " FROM (SELECT DISTINCT %s FROM meridian.reconcile_entry e "
+					 "JOIN ROWS FROM (pg_catalog.unnest($3::pg_catalog.pg_lsn[]), "
+					 "pg_catalog.unnest($4::int[])) AS w(lsn, n) ON e.commit_lsn = w.lsn AND e.seq = w.n, "
+					 "LATERAL (VALUES (e.before), (e.after)) AS v(image), "
+					 "LATERAL pg_catalog.jsonb_populate_record(NULL::%s, v.image) AS r "
+					 "WHERE e.origin = $1 AND e.relation = $2 AND v.image IS NOT NULL) AS k "
+					 "LEFT JOIN ONLY %s AS t ON (%s) = (%s)",
+					 key_list(t, "r"), t->name, t->name, key_list(t, "t"), key_list(t, "k"));
+	values[0] = CStringGetTextDatum(meridian_apply.origin);
+	values[1] = CStringGetTextDatum(b->relation);
+	values[2] = CStringGetTextDatum(b->lsns.data);
+	values[3] = CStringGetTextDatum(b->seqs.data);
+	return execute(sql.data, 4, types, values);
+}
+
+/* After a lost TRUNCATE: all rows of the partition, the next after b->last. */
+static int
+find_next(const Table *t, const Batch *b)
+{
+	StringInfoData sql;
+	const char *keys = key_list(t, "t");
+
+	initStringInfo(&sql);
+	put_columns(&sql, t, "t");
+	appendStringInfo(&sql, " FROM ONLY %s AS t WHERE true", t->name);
+	if (t->partition_by != NULL)
+		appendStringInfo(&sql, " AND t.%s = %s", t->partition_by, quote_literal_cstr(b->partition));
+	if (b->resumed)
+	{
+		appendStringInfo(&sql, " AND (%s) > (", keys);
+		for (int i = 0; i < t->nkeys; i++)
+			appendStringInfo(&sql, "%s%s::%s", i == 0 ? "" : ", ", quote_literal_cstr(b->last[i]),
+							 format_type_be_qualified(attribute(t, t->keys[i])->atttypid));
+		appendStringInfoChar(&sql, ')');
+	}
+	appendStringInfo(&sql, " ORDER BY %s LIMIT %d", keys, BATCH_ENTRIES);
+	return execute(sql.data, 0, NULL, NULL);
+}
+
+/* ---- messages ---- */
+
+static void
+emit(const char *prefix, MeridianWireOut *out)
+{
+	if (out->failed)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a row is too large for a repair")));
+	(void) LogLogicalMessage(prefix, (const char *) out->data, out->len, true);
+	out->len = 0;
+}
+
+static void
+emit_stamp(const Batch *b)
+{
+	MeridianWireStamp *stamp = palloc(sizeof(*stamp));
+	MeridianWireOut out;
+
+	stamp->count = 1;
+	strlcpy(stamp->entries[0].class_name, b->class_name, MRD_NAME_MAX);
+	strlcpy(stamp->entries[0].partition, b->partition, MRD_NAME_MAX);
+	stamp->entries[0].epoch = b->epoch;
+	meridian_wire_out_init(&out);
+	meridian_wire_put_stamp(&out, stamp);
+	emit(MERIDIAN_STAMP_PREFIX, &out);
+	pfree(stamp);
+}
+
+static void
+put_value(MeridianWireOut *out, const char *value)
+{
+	if (value == NULL)
+		meridian_wire_put_col(out, MERIDIAN_COL_NULL, NULL, 0);
+	else
+		meridian_wire_put_col(out, MERIDIAN_COL_TEXT, value, strlen(value));
+}
+
+static void
+put_row(MeridianWireOut *out, const Table *t, int row)
+{
+	bool		found = DatumGetBool(datum(row, t->nkeys + 1));
+
+	meridian_wire_put_natts(out, t->natts);
+	for (int i = 0; i < t->natts; i++)
+	{
+		int			key = key_position(t, t->atts[i]);
+
+		put_value(out, key < 0 ? NULL : cell(row, key + 1));
+	}
+	meridian_wire_put_repair_image(out, found);
+	if (!found)
+		return;
+	meridian_wire_put_natts(out, t->natts);
+	for (int i = 0; i < t->natts; i++)
+		put_value(out, cell(row, t->nkeys + 2 + i));
+}
+
+static void
+put_head(MeridianWireOut *out, const Table *t, const Batch *b)
+{
+	meridian_wire_put_repair(out, b->class_name, meridian_apply.origin,
+							 get_namespace_name(RelationGetNamespace(t->rel)),
+							 RelationGetRelationName(t->rel), t->natts);
+	for (int i = 0; i < t->natts; i++)
+	{
+		Form_pg_attribute att = attribute(t, t->atts[i]);
+
+		meridian_wire_put_attr(out, NameStr(att->attname), format_type_be(att->atttypid),
+							   key_position(t, t->atts[i]) < 0 ? 0 : MERIDIAN_ATTR_KEY, 0);
+	}
+}
+
+/* The rows of the last query. */
+static void
+emit_rows(const Table *t, const Batch *b, int rows)
+{
+	MeridianWireOut out;
+
+	meridian_wire_out_init(&out);
+	for (int row = 0; row < rows; row++)
+	{
+		if (out.len == 0)
+			put_head(&out, t, b);
+		put_row(&out, t, row);
+		if (out.failed || out.len >= MESSAGE_TARGET)
+			emit(MERIDIAN_REPAIR_PREFIX, &out);
+	}
+	if (out.len > 0)
+		emit(MERIDIAN_REPAIR_PREFIX, &out);
+	pfree(out.data);
+}
+
+/* ---- entries ---- */
+
+/* Keep which entries the last query gave. */
+static void
+name_entries(Batch *b)
+{
+	MemoryContext old = MemoryContextSwitchTo(b->context);
+
+	initStringInfo(&b->lsns);
+	initStringInfo(&b->seqs);
+	b->count = (int) SPI_processed;
+	for (int row = 0; row < b->count; row++)
+	{
+		appendStringInfo(&b->lsns, "%s%s", row == 0 ? "{" : ",", cell(row, 1));
+		appendStringInfo(&b->seqs, "%s%s", row == 0 ? "{" : ",", cell(row, 2));
+	}
+	appendStringInfoString(&b->lsns, b->count == 0 ? "{}" : "}");
+	appendStringInfoString(&b->seqs, b->count == 0 ? "{}" : "}");
+	MemoryContextSwitchTo(old);
+}
+
+static void
+emit_entry(const Batch *b, int row, MeridianWireOut *out)
+{
+	MeridianWireEntry *e = palloc0(sizeof(*e));
+	const char *who = cell(row, 7);
+	char	   *before = cell(row, 9);
+	char	   *after = cell(row, 10);
+
+	strlcpy(e->class_name, b->class_name, sizeof(e->class_name));
+	strlcpy(e->partition, b->partition, sizeof(e->partition));
+	strlcpy(e->origin, meridian_apply.origin, sizeof(e->origin));
+	e->commit_lsn = DatumGetLSN(datum(row, 1));
+	e->seq = (uint32) DatumGetInt32(datum(row, 2));
+	e->epoch = (uint64) DatumGetInt64(datum(row, 3));
+	e->committed_at = DatumGetTimestampTz(datum(row, 4));
+	strlcpy(e->relation, b->relation, sizeof(e->relation));
+	strlcpy(e->operation, cell(row, 5), sizeof(e->operation));
+	strlcpy(e->status, cell(row, 6), sizeof(e->status));
+	strlcpy(e->who, who == NULL ? "" : who, sizeof(e->who));
+	e->decided_at = DatumGetTimestampTz(datum(row, 8));
+	e->before = before;
+	e->before_len = before == NULL ? 0 : strlen(before);
+	e->after = after;
+	e->after_len = after == NULL ? 0 : strlen(after);
+	meridian_wire_put_entry(out, e);
+	emit(MERIDIAN_ENTRY_PREFIX, out);
+	pfree(e);
+}
+
+/*
+ * Which entries are next?  All of one table.  They stay locked, so that whoever
+ * decides about one does it before we tell of it, or after.
+ */
+static bool
+choose(Batch *b)
+{
+	Oid			types[6] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, INT4OID};
+	Datum		values[6];
+	MemoryContext old;
+
+	values[0] = CStringGetTextDatum(meridian_apply.origin);
+	values[1] = CStringGetTextDatum(b->class_name);
+	values[2] = CStringGetTextDatum(b->partition);
+	if (execute(psprintf("SELECT relation, operation = 'truncate' %s ORDER BY commit_lsn, seq LIMIT 1",
+						 unrepaired), 3, types, values) == 0)
+		return false;
+	old = MemoryContextSwitchTo(b->context);
+	b->relation = cell(0, 1);
+	b->truncate = DatumGetBool(datum(0, 2));
+	MemoryContextSwitchTo(old);
+	values[3] = CStringGetTextDatum(b->relation);
+	values[4] = BoolGetDatum(b->truncate);
+	values[5] = Int32GetDatum(b->truncate ? 1 : BATCH_ENTRIES);
+	(void) execute(psprintf("SELECT commit_lsn, seq, epoch, committed_at, operation, status, decided_by, "
+							"decided_at, before::text, after::text %s AND relation = $4 "
+							"AND (operation = 'truncate') = $5 ORDER BY commit_lsn, seq LIMIT $6 FOR UPDATE",
+							unrepaired), 6, types, values);
+	name_entries(b);
+	return true;
+}
+
+static void
+tell_entries(const Batch *b)
+{
+	MeridianWireOut out;
+
+	meridian_wire_out_init(&out);
+	for (int row = 0; row < b->count; row++)
+		emit_entry(b, row, &out);
+}
+
+/* Where the next rows after a lost TRUNCATE begin; false: there are none. */
+static bool
+remember_last(Batch *b, const Table *t, int rows)
+{
+	MemoryContext old = MemoryContextSwitchTo(b->context);
+
+	for (int i = 0; i < t->nkeys && rows == BATCH_ENTRIES; i++)
+		b->last[i] = cell(rows - 1, i + 1);
+	b->resumed = rows == BATCH_ENTRIES;
+	MemoryContextSwitchTo(old);
+	return b->resumed;
+}
+
+/* Is the partition still ours under that epoch?  A repair that is late is no repair. */
+static bool
+still_home(const Batch *b)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	int			class = s == NULL ? -1 : mrd_snapshot_class(s, b->class_name);
+	int			p = class < 0 ? -1 : mrd_snapshot_partition(s, class, b->partition);
+	struct mrd_verdict v = mrd_guard(s, p, meridian_boot_ns());
+
+	return v.allow && v.epoch == b->epoch;
+}
+
+static void
+mark(const Batch *b, XLogRecPtr lsn)
+{
+	Oid			types[5] = {TEXTOID, TEXTOID, TEXTOID, INT8OID, LSNOID};
+	Datum		values[5];
+
+	begin_step();
+	values[0] = CStringGetTextDatum(meridian_apply.origin);
+	values[1] = CStringGetTextDatum(b->lsns.data);
+	values[2] = CStringGetTextDatum(b->seqs.data);
+	values[3] = Int64GetDatum((int64) b->epoch);
+	values[4] = LSNGetDatum(lsn);
+	(void) execute("UPDATE meridian.reconcile_entry e SET repaired_epoch = $4, repaired_lsn = $5 "
+				   "FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.pg_lsn[]), "
+				   "pg_catalog.unnest($3::int[])) AS w(lsn, n) "
+				   "WHERE e.origin = $1 AND e.commit_lsn = w.lsn AND e.seq = w.n", 5, types, values);
+	end_step();
+}
+
+/* One step: the entries of a batch, or the next rows after a lost TRUNCATE. */
+static Outcome
+send_batch(Batch *b)
+{
+	Table		t;
+	bool		more = false;
+	XLogRecPtr	lsn;
+
+	begin_step();
+	(void) set_config_option("lock_timeout", LOCK_WAIT, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+							 true, 0, false);
+	if (!b->resumed && !choose(b))
+	{
+		end_step();
+		return NOTHING_LEFT;
+	}
+	emit_stamp(b);
+	if (!b->resumed)
+		tell_entries(b);
+	if (b->count > 0 && open_table(&t, b))
+	{
+		int			rows = b->truncate ? find_next(&t, b) : find_named(&t, b);
+
+		emit_rows(&t, b, rows);
+		more = b->truncate && remember_last(b, &t, rows);
+		table_close(t.rel, NoLock);
+	}
+	if (!still_home(b))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the home of %s/%s changed", b->class_name, b->partition)));
+	end_step();
+	lsn = XactLastCommitEnd;
+	XLogFlush(lsn);
+	meridian_fault("repair-sent");
+	if (!more && b->count > 0)
+		mark(b, lsn);
+	return SENT;
+}
+
+/* The batch cannot be repaired.  That must not stop what comes behind it, but be said. */
+static void
+give_up(const Batch *b, const char *why)
+{
+	Oid			types[4] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[4];
+
+	if (b->count == 0)
+		elog(ERROR, "could not repair what region \"%s\" lost: %s", meridian_apply.origin, why);
+	begin_step();
+	values[0] = CStringGetTextDatum(meridian_apply.origin);
+	values[1] = CStringGetTextDatum(b->lsns.data);
+	values[2] = CStringGetTextDatum(b->seqs.data);
+	values[3] = CStringGetTextDatum(why);
+	(void) execute("UPDATE meridian.reconcile_entry e SET problem = $4 "
+				   "FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.pg_lsn[]), "
+				   "pg_catalog.unnest($3::int[])) AS w(lsn, n) "
+				   "WHERE e.origin = $1 AND e.commit_lsn = w.lsn AND e.seq = w.n", 4, types, values);
+	end_step();
+}
+
+static Outcome
+try_batch(Batch *b)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	volatile Outcome ret = SENT;
+
+	PG_TRY();
+	{
+		ret = send_batch(b);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *e;
+
+		MemoryContextSwitchTo(b->context);
+		e = CopyErrorData();
+		if (e->sqlerrcode == ERRCODE_QUERY_CANCELED || e->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+			PG_RE_THROW();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		if (e->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+			ERRCODE_TO_CATEGORY(e->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK)
+			ret = LATER;
+		else
+			give_up(b, e->message);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(outer);
+	return ret;
+}
+
+static Batch *
+new_batch(MemoryContext context, const char *class_name, const char *partition, mrd_epoch epoch)
+{
+	Batch	   *b;
+
+	MemoryContextReset(context);
+	b = MemoryContextAllocZero(context, sizeof(*b));
+	strlcpy(b->class_name, class_name, MRD_NAME_MAX);
+	strlcpy(b->partition, partition, MRD_NAME_MAX);
+	b->epoch = epoch;
+	b->context = context;
+	return b;
+}
+
+static void
+send_partition(MemoryContext context, const char *class_name, const char *partition)
+{
+	Batch	   *b = NULL;
+
+	for (;;)
+	{
+		const struct mrd_snapshot *s = meridian_snapshot();
+		int			class = s == NULL ? -1 : mrd_snapshot_class(s, class_name);
+		int			p = class < 0 ? -1 : mrd_snapshot_partition(s, class, partition);
+		struct mrd_verdict v = mrd_guard(s, p, meridian_boot_ns());
+
+		if (!v.allow)
+		{
+			if (s != NULL && v.home == s->self)
+				try_again();	/* ours, but not at this moment */
+			return;
+		}
+		if (b == NULL || !b->resumed || b->epoch != v.epoch)
+			b = new_batch(context, class_name, partition, v.epoch);
+		switch (try_batch(b))
+		{
+			case NOTHING_LEFT:
+				return;
+			case SENT:
+				break;
+			case LATER:
+				try_again();
+				return;
+		}
+		if (!meridian_apply_stay())
+		{
+			try_again();
+			return;
+		}
+	}
+}
+
+/* ---- a pass ---- */
+
+static Datum
+text_array(const char **names, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = CStringGetTextDatum(names[i]);
+	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* What we repaired ourselves past the cut of an epoch of ours is not repaired. */
+static void
+forget_lost(const struct mrd_snapshot *s)
+{
+	int			max = MRD_PARTITIONS_MAX * MRD_HISTORY_MAX;
+	const char **classes = palloc(sizeof(char *) * max);
+	const char **partitions = palloc(sizeof(char *) * max);
+	StringInfoData epochs;
+	StringInfoData cuts;
+	Oid			types[5] = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID, TEXTOID};
+	Datum		values[5];
+	int			n = 0;
+
+	initStringInfo(&epochs);
+	initStringInfo(&cuts);
+	for (int i = 0; i < s->partition_count; i++)
+	{
+		const struct mrd_authority *a = &s->partitions[i].authority;
+
+		for (int h = 0; h < a->history_count; h++)
+		{
+			if (a->history[h].region != s->self)
+				continue;
+			appendStringInfo(&epochs, "%s" UINT64_FORMAT, n == 0 ? "{" : ",",
+							 (uint64) a->history[h].epoch);
+			appendStringInfo(&cuts, "%s%X/%X", n == 0 ? "{" : ",",
+							 LSN_FORMAT_ARGS(a->history[h].cut));
+			classes[n] = s->classes[s->partitions[i].class_index].name;
+			partitions[n++] = s->partitions[i].name;
+		}
+	}
+	if (n == 0)
+		return;
+	appendStringInfoChar(&epochs, '}');
+	appendStringInfoChar(&cuts, '}');
+	values[0] = CStringGetTextDatum(meridian_apply.origin);
+	values[1] = text_array(classes, n);
+	values[2] = text_array(partitions, n);
+	values[3] = CStringGetTextDatum(epochs.data);
+	values[4] = CStringGetTextDatum(cuts.data);
+	(void) execute("UPDATE meridian.reconcile_entry e SET repaired_epoch = NULL, repaired_lsn = NULL "
+				   "FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), "
+				   "pg_catalog.unnest($4::int8[]), pg_catalog.unnest($5::pg_catalog.pg_lsn[])) "
+				   "AS h(class, partition, epoch, cut) "
+				   "WHERE e.origin = $1 AND e.class = h.class AND e.partition = h.partition "
+				   "AND e.repaired_epoch = h.epoch AND e.repaired_lsn > h.cut", 5, types, values);
+}
+
+static void
+look_anew(void)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(meridian_apply.origin)};
+
+	if (s != NULL)
+		forget_lost(s);
+	(void) execute("UPDATE meridian.reconcile_entry SET problem = NULL "
+				   "WHERE origin = $1 AND problem IS NOT NULL AND repaired_epoch IS NULL", 1, types, values);
+}
+
+typedef struct Waiting
+{
+	char		class_name[MRD_NAME_MAX];
+	char		partition[MRD_NAME_MAX];
+} Waiting;
+
+/* The partitions with something to repair; statements first, rows may depend on them. */
+static int
+find_waiting(MemoryContext context, Waiting **ret)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+	int			n;
+
+	begin_step();
+	if (fresh)
+		look_anew();
+	values[0] = CStringGetTextDatum(meridian_apply.origin);
+	values[1] = CStringGetTextDatum(MRD_CLASS_SCHEMA);
+	n = execute("SELECT class, partition FROM meridian.reconcile_entry "
+				"WHERE origin = $1 AND repaired_epoch IS NULL AND problem IS NULL "
+				"GROUP BY class, partition ORDER BY class <> $2, class, partition", 2, types, values);
+	*ret = MemoryContextAllocZero(context, sizeof(Waiting) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		strlcpy((*ret)[i].class_name, cell(i, 1), MRD_NAME_MAX);
+		strlcpy((*ret)[i].partition, cell(i, 2), MRD_NAME_MAX);
+	}
+	end_step();
+	fresh = false;
+	return n;
+}
+
+/* Called between transactions of the stream, when due, and without its origin. */
+void
+meridian_repairs_send(void)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext pass = AllocSetContextCreate(TopMemoryContext, "meridian repairs",
+											   ALLOCSET_SMALL_SIZES);
+	MemoryContext context = AllocSetContextCreate(pass, "meridian repair batch",
+												  ALLOCSET_DEFAULT_SIZES);
+	Waiting    *waiting;
+	int			n;
+
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	meridian_apply.stream->repairs = false;
+	LWLockRelease(meridian_streams->lock);
+	n = find_waiting(pass, &waiting);
+	if (n > 0)
+		meridian_fault("tail-filed");
+	for (int i = 0; i < n; i++)
+		send_partition(context, waiting[i].class_name, waiting[i].partition);
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(pass);
+}
+
+/* ----------------------------------------------------------------
+ * arriving
+ * ----------------------------------------------------------------
+ */
+
+static MeridianWireRepair repair;
+static MeridianWireRelation repair_relation;
+static MeridianWireTuple repair_key;
+static MeridianWireTuple repair_image;
+
+static void
+malformed(const char *what, int rc)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROTOCOL_VIOLATION),
+			 errmsg("region \"%s\" sent a malformed %s: %s", meridian_apply.origin, what,
+					mrd_strerror(rc))));
+}
+
+/* Only the home of a partition says what its rows are, and its stamp says that it is. */
+static bool
+stamped(const char *class_name, const char *partition)
+{
+	const MeridianWireStamp *stamps = &meridian_apply.xact.stamps;
+
+	for (int i = 0; i < stamps->count; i++)
+	{
+		if (strcmp(stamps->entries[i].class_name, class_name) == 0 &&
+			strcmp(stamps->entries[i].partition, partition) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+not_home(const char *what, const char *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("region \"%s\" sent %s of %s, of which it was not home",
+					meridian_apply.xact.origin, what, table)));
+}
+
+static bool
+may_repair(const MeridianWireTuple *key)
+{
+	char		partition[MRD_NAME_MAX] = MRD_PARTITION_ALL;
+	int			att = repair_relation.partition_att;
+
+	if (att >= 0)
+	{
+		if (key->value[att] == NULL || key->len[att] >= MRD_NAME_MAX)
+			return false;
+		memcpy(partition, key->value[att], key->len[att]);
+		partition[key->len[att]] = '\0';
+	}
+	return stamped(repair.class_name, partition);
+}
+
+/* Describe the repaired table as a stream would, with our own attachment. */
+static bool
+learn_repair(void)
+{
+	RangeVar   *rv = makeRangeVar(repair.schema_name, repair.table_name, -1);
+	Relation	rel = table_openrv_extended(rv, AccessShareLock, true);
+	MeridianAttachment a;
+
+	if (rel == NULL)
+		return false;
+	if (!meridian_attachment(rel, &a))
+	{
+		table_close(rel, AccessShareLock);
+		return false;
+	}
+	table_close(rel, AccessShareLock);
+	repair_relation.id = REPAIR_RELATION;
+	strlcpy(repair_relation.schema_name, repair.schema_name, MRD_NAME_MAX);
+	strlcpy(repair_relation.table_name, repair.table_name, MRD_NAME_MAX);
+	strlcpy(repair_relation.class_name, repair.class_name, MRD_NAME_MAX);
+	repair_relation.natts = repair.natts;
+	memcpy(repair_relation.attrs, repair.attrs, sizeof(MeridianWireAttr) * (size_t) repair.natts);
+	repair_relation.partition_att = -1;
+	for (int i = 0; i < repair.natts; i++)
+	{
+		if (repair.attrs[i].type != 0)
+			return false;
+		if (a.partition_attno != 0 && strcmp(repair.attrs[i].name, a.partition_by) == 0)
+			repair_relation.partition_att = i;
+	}
+	meridian_rows_learn(&repair_relation);
+	return true;
+}
+
+static bool
+any_committing(char *ret, Size size)
+{
+	const MeridianWireStamp *stamps = &meridian_apply.xact.stamps;
+	const struct mrd_snapshot *s = meridian_snapshot();
+
+	for (int i = 0; i < stamps->count; i++)
+	{
+		const MeridianWireStampEntry *e = &stamps->entries[i];
+		int			class = s == NULL ? -1 : mrd_snapshot_class(s, e->class_name);
+		int			p = class < 0 ? -1 : mrd_snapshot_partition(s, class, e->partition);
+
+		if (p >= 0 && s->partitions[p].authority.region == s->self)
+			continue;
+		snprintf(ret, size, "%s/%s", e->class_name, e->partition);
+		if (meridian_guard_committing(e->class_name, e->partition))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A commit of ours that was past its last check when the authority moved on, or
+ * that waits for its acknowledgements, becomes visible only when that ends: a
+ * repair before it would miss the row.  No further commit can get so far,
+ * because the snapshot that each must ask knows the new home as we do.
+ */
+static void
+wait_for_committing(void)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), COMMITTING_WAIT_MS);
+	char		which[2 * MRD_NAME_MAX];
+
+	while (any_committing(which, sizeof(which)))
+	{
+		if (GetCurrentTimestamp() >= until)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cannot repair %s yet: a commit that this region began as its home has not ended",
+							which)));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 COMMITTING_NAP_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static int
+repair_rows(void)
+{
+	MeridianApplyRel *r;
+	bool		has_image;
+	int			rc;
+
+	while ((rc = meridian_wire_read_repair_row(&repair, &repair_key, &has_image,
+											   &repair_image)) == 1)
+	{
+		if (!may_repair(&repair_key))
+			not_home("a repair", repair.table_name);
+		PushActiveSnapshot(GetLatestSnapshot());
+		r = meridian_rows_open(REPAIR_RELATION);
+		meridian_rows_set(r, &repair_key, has_image ? &repair_image : NULL);
+		meridian_rows_done(r);
+		PopActiveSnapshot();
+		CommandCounterIncrement();
+	}
+	return rc;
+}
+
+void
+meridian_repair(const void *payload, size_t len)
+{
+	int			rc = meridian_wire_read_repair(payload, len, &repair);
+
+	if (rc == MRD_OK && strcmp(repair.target, meridian_region) != 0)
+		return;					/* another region's */
+	if (rc == MRD_OK)
+	{
+		meridian_apply_start();
+		if (!learn_repair())
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("cannot repair table \"%s.%s\": it is not attached here",
+							repair.schema_name, repair.table_name)));
+		wait_for_committing();
+		rc = repair_rows();
+	}
+	if (rc < 0)
+		malformed("repair", rc);
+	meridian_fault("repair-applied");
+}
+
+/* ---- the queue ---- */
+
+static bool
+one_of(const char *word, const char *const words[], int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (strcmp(word, words[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static const char *const decisions[] = {"applied", "discarded", "open"};
+static const char *const operations[] = {"insert", "update", "delete", "truncate", "ddl"};
+
+static void
+check_entry(const MeridianWireEntry *e)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+
+	if (!one_of(e->status, decisions, lengthof(decisions)) ||
+		!one_of(e->operation, operations, lengthof(operations)) ||
+		s == NULL || mrd_snapshot_region(s, e->origin) < 0 || e->seq > PG_INT32_MAX)
+		malformed("entry", MRD_EFORMAT);
+	if (!stamped(e->class_name, e->partition))
+		not_home("an entry", e->class_name);
+}
+
+/*
+ * The mark is the home's: in a transaction that counts, the repair does too.  In
+ * one that is lost itself, only the entry is news, and the present home must see
+ * to its repair.
+ */
+static const char upsert_entry[] =
+"INSERT INTO meridian.reconcile_entry AS e (origin, commit_lsn, seq, class, partition, epoch, "
+"committed_at, relation, operation, before, after, status, decided_by, decided_at, repaired_epoch) "
+"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::pg_catalog.jsonb, $11::pg_catalog.jsonb, $12, $13, $14, $15) "
+"ON CONFLICT (origin, commit_lsn, seq) DO UPDATE SET "
+"status = CASE e.status WHEN 'open' THEN excluded.status ELSE e.status END, "
+"decided_by = CASE e.status WHEN 'open' THEN excluded.decided_by ELSE e.decided_by END, "
+"decided_at = CASE e.status WHEN 'open' THEN excluded.decided_at ELSE e.decided_at END, "
+"repaired_epoch = excluded.repaired_epoch, repaired_lsn = NULL, problem = NULL "
+"WHERE e.class = excluded.class AND e.partition = excluded.partition "
+"AND excluded.repaired_epoch >= coalesce(e.repaired_epoch, 0)";
+
+static Datum
+image_datum(const char *image, size_t len, char *isnull)
+{
+	*isnull = image == NULL ? 'n' : ' ';
+	return image == NULL ? (Datum) 0 :
+		PointerGetDatum(cstring_to_text_with_len(image, (int) len));
+}
+
+static uint64
+stamped_epoch(const char *class_name, const char *partition)
+{
+	const MeridianWireStamp *stamps = &meridian_apply.xact.stamps;
+	uint64		ret = 0;
+
+	for (int i = 0; i < stamps->count; i++)
+	{
+		if (strcmp(stamps->entries[i].class_name, class_name) == 0 &&
+			strcmp(stamps->entries[i].partition, partition) == 0)
+			ret = stamps->entries[i].epoch;
+	}
+	return ret;
+}
+
+void
+meridian_entry(const void *payload, size_t len)
+{
+	Oid			types[15] = {TEXTOID, LSNOID, INT4OID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID,
+		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID};
+	Datum		values[15];
+	char		nulls[16] = "               ";
+	MeridianWireEntry e;
+	int			rc = meridian_wire_read_entry(payload, len, &e);
+
+	if (rc != MRD_OK)
+		malformed("entry", rc);
+	check_entry(&e);
+	meridian_apply_start();
+	PushActiveSnapshot(GetLatestSnapshot());
+	values[0] = CStringGetTextDatum(e.origin);
+	values[1] = LSNGetDatum(e.commit_lsn);
+	values[2] = Int32GetDatum((int32) e.seq);
+	values[3] = CStringGetTextDatum(e.class_name);
+	values[4] = CStringGetTextDatum(e.partition);
+	values[5] = Int64GetDatum((int64) e.epoch);
+	values[6] = TimestampTzGetDatum(e.committed_at);
+	values[7] = CStringGetTextDatum(e.relation);
+	values[8] = CStringGetTextDatum(e.operation);
+	values[9] = image_datum(e.before, e.before_len, &nulls[9]);
+	values[10] = image_datum(e.after, e.after_len, &nulls[10]);
+	values[11] = CStringGetTextDatum(e.status);
+	values[12] = CStringGetTextDatum(e.who);
+	values[13] = TimestampTzGetDatum(e.decided_at);
+	values[14] = Int64GetDatum((int64) stamped_epoch(e.class_name, e.partition));
+	if (strcmp(e.status, "open") == 0)
+		nulls[12] = nulls[13] = 'n';
+	if (meridian_apply.xact.tail)
+		nulls[14] = 'n';
+	SPI_connect();
+	if (SPI_execute_with_args(upsert_entry, 15, types, values, nulls, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not write meridian.reconcile_entry");
+	SPI_finish();
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+	if (meridian_apply.xact.tail)
+		meridian_repairs_expect(e.origin);
+}
+
+/* What was decided about an entry at the home holds here too. */
+void
+meridian_resolve(const void *payload, size_t len)
+{
+	static const char update_entry[] =
+	"UPDATE meridian.reconcile_entry e SET status = $4, decided_by = $5, decided_at = $6 "
+	"WHERE origin = $1 AND commit_lsn = $2 AND seq = $3 AND status = 'open' "
+	"AND (class, partition) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest($7), pg_catalog.unnest($8)))";
+	Oid			types[8] = {TEXTOID, LSNOID, INT4OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTARRAYOID,
+	TEXTARRAYOID};
+	Datum		values[8];
+	const char *classes[MERIDIAN_WIRE_STAMPS_MAX];
+	const char *partitions[MERIDIAN_WIRE_STAMPS_MAX];
+	MeridianWireStamp *stamps = &meridian_apply.xact.stamps;
+	MeridianWireResolve d;
+	int			rc = meridian_wire_read_resolve(payload, len, &d);
+
+	if (rc == MRD_OK && (strcmp(d.status, "open") == 0 ||
+						 !one_of(d.status, decisions, lengthof(decisions))))
+		rc = MRD_EFORMAT;
+	if (rc != MRD_OK)
+		malformed("decision", rc);
+	for (int i = 0; i < stamps->count; i++)
+	{
+		classes[i] = stamps->entries[i].class_name;
+		partitions[i] = stamps->entries[i].partition;
+	}
+	meridian_apply_start();
+	PushActiveSnapshot(GetLatestSnapshot());
+	values[0] = CStringGetTextDatum(d.origin);
+	values[1] = LSNGetDatum(d.commit_lsn);
+	values[2] = Int32GetDatum((int32) d.seq);
+	values[3] = CStringGetTextDatum(d.status);
+	values[4] = CStringGetTextDatum(d.who);
+	values[5] = TimestampTzGetDatum(meridian_apply.xact.commit_time);
+	values[6] = text_array(classes, stamps->count);
+	values[7] = text_array(partitions, stamps->count);
+	SPI_connect();
+	if (SPI_execute_with_args(update_entry, 8, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not update meridian.reconcile_entry");
+	SPI_finish();
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+}
