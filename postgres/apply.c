@@ -289,7 +289,7 @@ use_origin(RepOriginId id)
 
 /*
  * Make a position durable that no commit record carries: of a transaction that
- * changed nothing here, of a heartbeat, of the tail.  The session must use that
+ * changed nothing here, or of a heartbeat.  The session must use that
  * origin.
  */
 static void
