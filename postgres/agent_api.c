@@ -181,10 +181,10 @@ meridian_agent_partitions(PG_FUNCTION_ARGS)
 		put_text(&out, "class", class_name);
 		appendStringInfoChar(&out, ',');
 		put_text(&out, "partition", p->name);
-		appendStringInfo(&out, ",\"first_write_ms\":" UINT64_FORMAT ",\"in_flight\":%u}",
+		appendStringInfo(&out, ",\"first_write_ms\":" UINT64_FORMAT ",\"in_flight\":%u,\"in_doubt\":%u}",
 						 state.first_write_epoch == p->authority.epoch ?
 						 state.first_write_ms : UINT64CONST(0),
-						 state.in_flight);
+						 state.in_flight, state.in_doubt);
 	}
 	appendStringInfoChar(&out, ']');
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));

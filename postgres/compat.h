@@ -28,4 +28,13 @@
 	(((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_defined)
 #endif
 
+/* A number below MaxBackends that is this backend's own. */
+#if PG_VERSION_NUM >= 170000
+#include "storage/procnumber.h"
+#define meridian_backend_index() MyProcNumber
+#else
+#include "storage/backendid.h"
+#define meridian_backend_index() (MyBackendId - 1)
+#endif
+
 #endif							/* MERIDIAN_COMPAT_H */

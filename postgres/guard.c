@@ -534,6 +534,9 @@ guard_before_commit(void)
 	}
 	if (quorum)
 		check_quorum_possible(acks);
+	for (int i = 0; i < touch_count; i++)
+		if (touches[i].subid != InvalidSubTransactionId && touches[i].quorum)
+			meridian_guard_waits(touches[i].slot, touches[i].epoch);
 	set_durability(quorum);
 	meridian_fault("before-commit");
 }
@@ -546,22 +549,25 @@ wall_ms_now(void)
 }
 
 /*
- * Was the authority taken away while this quorum commit waited?  Then what
- * ended the wait may have been the arrival of the lost tail, not an
- * acknowledgement: the commit may exist nowhere else as what it claims to be.
- * A missing snapshot tells nothing, and so is doubt as well.
+ * Why a quorum commit's wait may have ended without its acknowledgements, or
+ * NULL.  When the authority was taken away meanwhile, what ended the wait may have
+ * been the arrival of the lost tail: the commit may exist nowhere else as what it
+ * claims to be.  A missing snapshot tells nothing, and so is doubt as well.  And a
+ * session that is told to end stops waiting.
  */
-static bool
+static const char *
 in_doubt(const Touch *t)
 {
 	const struct mrd_snapshot *s;
 	int			p;
 
 	if (t->subid == InvalidSubTransactionId || !t->quorum)
-		return false;
+		return NULL;
 	s = meridian_snapshot();	/* not guard_snapshot(): an ERROR here would be a PANIC */
 	p = partition_index(s, t->slot->class_name, t->slot->partition);
-	return p < 0 || s->partitions[p].authority.epoch != t->epoch;
+	if (p < 0 || s->partitions[p].authority.epoch != t->epoch)
+		return "the write authority changed while it waited";
+	return ProcDiePending ? "its session was ended while it waited" : NULL;
 }
 
 /*
@@ -570,11 +576,14 @@ in_doubt(const Touch *t)
  * that the outcome is unknown, and the backend ends at its next read.
  */
 static void
-sever(const Touch *t)
+sever(const Touch *t, const char *why)
 {
+	pg_atomic_fetch_add_u32(&t->slot->in_doubt, 1);
 	ereport(LOG,
-			(errmsg("the outcome of the commit is in doubt: the write authority for %s/%s changed while it waited",
-					t->slot->class_name, t->slot->partition),
+			(errmsg("the outcome of the commit is in doubt: %s", why),
+			 errdetail("Transaction %u wrote %s/%s under epoch " UINT64_FORMAT ".",
+					   GetTopTransactionIdIfAny(), t->slot->class_name, t->slot->partition,
+					   (uint64) t->epoch),
 			 errhint("Look for the transaction in meridian.reconcile at the present home.")));
 	if (MyProcPort != NULL)
 		(void) shutdown(MyProcPort->sock, SHUT_RDWR);
@@ -586,12 +595,18 @@ guard_at_end(bool committed)
 	uint64		wall_ms = committed && touch_count > 0 ? wall_ms_now() : 0;
 
 	restore_durability();
+	if (touch_count > 0)
+		meridian_guard_waited();
 	for (int i = 0; committed && i < touch_count; i++)
-		if (in_doubt(&touches[i]))
+	{
+		const char *why = in_doubt(&touches[i]);
+
+		if (why != NULL)
 		{
-			sever(&touches[i]);
+			sever(&touches[i], why);
 			break;
 		}
+	}
 	for (int i = 0; i < touch_count; i++)
 	{
 		if (committed && touches[i].subid != InvalidSubTransactionId)

@@ -22,6 +22,7 @@ typedef struct GuardSlot
 	pg_atomic_uint32 in_flight;
 	pg_atomic_uint32 committing;
 	pg_atomic_uint32 drains;
+	pg_atomic_uint32 in_doubt;	/* commits whose outcome could not be reported */
 	pg_atomic_uint64 first_write_epoch;
 	pg_atomic_uint64 first_write_ms;
 } GuardSlot;
@@ -31,6 +32,13 @@ extern GuardSlot *meridian_guard_slot(const char *class_name, const char *partit
 
 /* A transaction that wrote under this epoch has committed. */
 extern void meridian_guard_first_write(GuardSlot *slot, mrd_epoch epoch, uint64 wall_ms);
+
+/*
+ * This process is about to commit what waits for acknowledgements, under this
+ * epoch of the partition; any number of them until meridian_guard_waited().
+ */
+extern void meridian_guard_waits(GuardSlot *slot, mrd_epoch epoch);
+extern void meridian_guard_waited(void);
 
 /* Does this process write freely: an apply worker, or a server without a region? */
 extern bool meridian_guard_idle(void);

@@ -15,29 +15,58 @@
  * A backend that ends takes itself out in its abort; one that is killed takes
  * the server's shared memory with it.
  *
+ * Waiting commits.  A commit that waits for acknowledgements cannot look up, and
+ * at a home that was replaced, or cut off, it would wait for ever.  So it leaves
+ * word under which epochs it commits, and the launcher looks for it.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "miscadmin.h"
+#include "replication/syncrep.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "compat.h"
 #include "guard.h"
 #include "meridian.h"
 
 #define GUARD_SLOTS_MAX (2 * MRD_PARTITIONS_MAX)	/* room for renamed ones */
 #define DRAIN_POLL_MS 2
 
+#define GUARD_WAITS_MAX 8		/* of one transaction; the others share its home's fate */
+
+/*
+ * One backend's waiting commit.  Only the backend writes; count is written last
+ * and cleared first, and who reads a mixture sends a signal too many to somebody
+ * who is waiting at a home that has just lost something.
+ */
+typedef struct GuardWaiter
+{
+	pid_t		pid;
+	pg_atomic_uint32 count;
+	struct
+	{
+		int			slot;
+		mrd_epoch	epoch;
+	}			under[GUARD_WAITS_MAX];
+} GuardWaiter;
+
 typedef struct GuardShared
 {
 	LWLock	   *lock;			/* protects adding slots and the first write */
 	pg_atomic_uint32 count;
 	GuardSlot	slots[GUARD_SLOTS_MAX];
+	GuardWaiter waiters[FLEXIBLE_ARRAY_MEMBER]; /* by backend */
 } GuardShared;
 
 static GuardShared *shared;
@@ -45,7 +74,7 @@ static GuardShared *shared;
 Size
 meridian_guard_shmem_size(void)
 {
-	return sizeof(GuardShared);
+	return add_size(offsetof(GuardShared, waiters), mul_size(MaxBackends, sizeof(GuardWaiter)));
 }
 
 void
@@ -54,10 +83,10 @@ meridian_guard_shmem_startup(void)
 	bool		found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("meridian guard", sizeof(GuardShared), &found);
+	shared = ShmemInitStruct("meridian guard", meridian_guard_shmem_size(), &found);
 	if (!found)
 	{
-		memset(shared, 0, sizeof(GuardShared));
+		memset(shared, 0, meridian_guard_shmem_size());
 		shared->lock = &GetNamedLWLockTranche("meridian")->lock;
 		pg_atomic_init_u32(&shared->count, 0);
 		for (int i = 0; i < GUARD_SLOTS_MAX; i++)
@@ -65,9 +94,12 @@ meridian_guard_shmem_startup(void)
 			pg_atomic_init_u32(&shared->slots[i].in_flight, 0);
 			pg_atomic_init_u32(&shared->slots[i].committing, 0);
 			pg_atomic_init_u32(&shared->slots[i].drains, 0);
+			pg_atomic_init_u32(&shared->slots[i].in_doubt, 0);
 			pg_atomic_init_u64(&shared->slots[i].first_write_epoch, 0);
 			pg_atomic_init_u64(&shared->slots[i].first_write_ms, 0);
 		}
+		for (int i = 0; i < MaxBackends; i++)
+			pg_atomic_init_u32(&shared->waiters[i].count, 0);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -133,6 +165,87 @@ meridian_guard_first_write(GuardSlot *slot, mrd_epoch epoch, uint64 wall_ms)
 }
 
 /*
+ * Waiting for acknowledgements
+ */
+
+void
+meridian_guard_waits(GuardSlot *slot, mrd_epoch epoch)
+{
+	GuardWaiter *w = &shared->waiters[meridian_backend_index()];
+	uint32		n = pg_atomic_read_u32(&w->count);
+
+	if (n == GUARD_WAITS_MAX)
+		return;
+	w->pid = MyProcPid;
+	w->under[n].slot = (int) (slot - shared->slots);
+	w->under[n].epoch = epoch;
+	pg_write_barrier();
+	pg_atomic_write_u32(&w->count, n + 1);
+}
+
+void
+meridian_guard_waited(void)
+{
+	pg_atomic_write_u32(&shared->waiters[meridian_backend_index()].count, 0);
+}
+
+/* Has the partition another epoch by now? */
+static bool
+is_replaced(const struct mrd_snapshot *s, const GuardSlot *slot, mrd_epoch epoch)
+{
+	int			c = mrd_snapshot_class(s, slot->class_name);
+	int			p = c < 0 ? -1 : mrd_snapshot_partition(s, c, slot->partition);
+
+	return p < 0 || s->partitions[p].authority.epoch != epoch;
+}
+
+/* Why the wait cannot end well, or NULL. */
+static const char *
+hopeless(const struct mrd_snapshot *s, const GuardWaiter *w, uint32 count)
+{
+	mrd_boot_ns wait_ns = (mrd_boot_ns) meridian_quorum_wait_ms * 1000000;
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (is_replaced(s, &shared->slots[w->under[i].slot], w->under[i].epoch))
+			return "another region was granted the write authority";
+	}
+	if (s->session == 0 || meridian_boot_ns() > s->lease_deadline_ns + wait_ns)
+		return "this region's lease has ended";
+	return NULL;
+}
+
+/*
+ * SIGTERM is what a wait for acknowledgements heeds: the session ends without an
+ * answer, so its client knows that it does not know.  While the authority is
+ * still ours, a lost lease may come back, and its waiters are given as long as
+ * a write waits for replicas.
+ */
+void
+meridian_guard_end_waits(const struct mrd_snapshot *s)
+{
+	for (int i = 0; i < MaxBackends; i++)
+	{
+		GuardWaiter *w = &shared->waiters[i];
+		uint32		count = pg_atomic_read_u32(&w->count);
+		const char *why = NULL;
+		PGPROC	   *proc;
+
+		if (count == 0)
+			continue;
+		pg_read_barrier();
+		why = hopeless(s, w, count);
+		proc = why == NULL ? NULL : BackendPidGetProc(w->pid);
+		if (proc == NULL || proc->syncRepState != SYNC_REP_WAITING)
+			continue;
+		ereport(LOG,
+				(errmsg("ending the session of process %d, whose commit waits for acknowledgements: %s",
+						(int) w->pid, why)));
+		(void) kill(w->pid, SIGTERM);
+	}
+}
+
+/*
  * For the agent
  */
 
@@ -146,6 +259,7 @@ meridian_guard_state(const char *class_name, const char *partition,
 	if (slot == NULL)
 		return;
 	ret->in_flight = pg_atomic_read_u32(&slot->in_flight);
+	ret->in_doubt = pg_atomic_read_u32(&slot->in_doubt);
 	LWLockAcquire(shared->lock, LW_SHARED);
 	ret->first_write_epoch = pg_atomic_read_u64(&slot->first_write_epoch);
 	ret->first_write_ms = pg_atomic_read_u64(&slot->first_write_ms);

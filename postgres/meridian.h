@@ -66,6 +66,7 @@ extern void meridian_touch(const char *class_name, const char *partition);
 typedef struct MeridianGuardState
 {
 	uint32		in_flight;		/* transactions that touched it and have not ended */
+	uint32		in_doubt;		/* commits since the start whose outcome is not known */
 	uint64		first_write_epoch;	/* 0: none since the server started */
 	uint64		first_write_ms; /* wall clock of the first commit under that epoch */
 } MeridianGuardState;
@@ -79,6 +80,12 @@ extern void meridian_guard_state(const char *class_name, const char *partition,
  * is another region's, no further one can get there.
  */
 extern bool meridian_guard_committing(const char *class_name, const char *partition);
+
+/*
+ * End the sessions whose commits wait for acknowledgements that can no longer
+ * mean success: the launcher calls this regularly.
+ */
+extern void meridian_guard_end_waits(const struct mrd_snapshot *s);
 
 /*
  * Wait until nothing that touched this frozen partition can commit any more.

@@ -11,7 +11,8 @@
  * Workers read the same orders and obey them at once, unless something holds
  * them up: a lock that a session here has, a long statement.  A failover does
  * not wait for that.  The launcher ends a worker that still goes on half a
- * second later; what it had not committed comes again.
+ * second later; what it had not committed comes again.  It also ends sessions
+ * whose commits wait for acknowledgements in vain (guard_shared.c).
  *
  * The state of all streams is one small table in shared memory.  An origin's
  * applied position in it is durable: whoever reads it (the agent, a walsender
@@ -471,6 +472,8 @@ meridian_launcher_main(Datum arg)
 			if (i != snap->self && !snap->regions[i].witness)
 				attend(snap, &snap->regions[i]);
 		}
+		if (snap != NULL)
+			meridian_guard_end_waits(snap);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 LAUNCHER_NAP_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

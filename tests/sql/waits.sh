@@ -128,6 +128,37 @@ kill -CONT $r
 if wait $b; then die "success was reported for a commit in doubt"; fi
 wait_for "it committed all the same" "SELECT count(*) = 1 FROM shop.accounts WHERE id = 4"
 snap
+
+# --- and one that nobody will ever acknowledge does not wait for ever: at once when another region
+# was granted the authority, a while after the lease has ended; its client is told nothing
+in_doubt() { q -c "SELECT x->>'in_doubt' FROM jsonb_array_elements(meridian.agent_partitions()) x WHERE x->>'class' = 'accounts'"; }
+kill -STOP $r
+waiting() { # ID: a commit that waits, in the background as $b
+    q -c "INSERT INTO shop.accounts VALUES ($1, 100) RETURNING 'inserted'" >"$out" 2>&1 & b=$!
+    wait_for "waits for standbys" "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'INSERT INTO shop.accounts%' AND wait_event = 'SyncRep'"
+}
+ended() { # WHAT: the session has ended, soon and without success
+    for _ in $(seq 40); do kill -0 $b 2>/dev/null || break; sleep 0.05; done
+    kill -0 $b 2>/dev/null && die "$1: still waiting"
+    if wait $b; then die "$1: success was reported"; fi
+    grep -q 'INSERT 0\|^inserted' "$out" && die "$1: $(cat "$out")"
+    grep -q "the transaction has already committed locally\|server closed the connection" "$out" || die "$1: $(cat "$out")"
+}
+before=$(in_doubt)
+waiting 5
+snap accounts/all=home=ap,epoch=4
+ended "authority taken away"
+snap
+q -c "ALTER SYSTEM SET meridian.quorum_wait = '700ms'" -c "SELECT pg_reload_conf()" >/dev/null
+sleep 0.2; waiting 6
+snap lease_ms=1; sleep 0.4
+kill -0 $b 2>/dev/null || die "not given time: $(cat "$out")"
+ended "lease ended"
+snap
+expect "told as in doubt" "$(($(in_doubt) - before))" 2
+q -c "ALTER SYSTEM RESET meridian.quorum_wait" -c "SELECT pg_reload_conf()" >/dev/null
+grep -q 'the outcome of the commit is in doubt: its session was ended while it waited' "$PGDIR/log" || die "the log does not say so"
+kill -CONT $r
 kill $r; wait $r 2>/dev/null || true
 rm -rf "$w"
 
