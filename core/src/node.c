@@ -137,6 +137,16 @@ static bool may_hold(struct mrd_node *n)
     return true;
 }
 
+/* What the process before us knew, without the lease: once, and with its own age. */
+static bool take_lease_out(struct mrd_node *n)
+{
+    bool had = n->snapshot.session != 0 || n->snapshot.lease_deadline_ns != 0;
+
+    n->snapshot.session = 0;
+    n->snapshot.lease_deadline_ns = 0;
+    return had;
+}
+
 static bool publish(struct mrd_node *n, struct mrd_node_act *ret)
 {
     n->lease_held = n->region.deadline_ns > n->now.boot_ns;
@@ -149,9 +159,13 @@ static bool publish(struct mrd_node *n, struct mrd_node_act *ret)
         }
         n->hold_until_ns = 0;
     }
+    *ret = (struct mrd_node_act){.kind = MRD_DO_PUBLISH};
+    if (n->inherited && !n->caught_up) {
+        return take_lease_out(n);
+    }
+    n->inherited = false;
     mrd_region_snapshot(&n->region, n->config, n->store, &n->local, n->now.boot_ns,
                         n->now.wall_ms, &n->snapshot);
-    *ret = (struct mrd_node_act){.kind = MRD_DO_PUBLISH};
     return true;
 }
 
@@ -336,11 +350,51 @@ void mrd_node_init(struct mrd_node *n, const struct mrd_config *config,
     n->region.self = self;
     n->dirty = true;
     n->stage = OVER;
+    n->now.leader = MRD_REGION_NONE;
+}
+
+/* It names what we would name, in the same order. */
+static bool same_map(const struct mrd_node *n)
+{
+    const struct mrd_snapshot *s = &n->snapshot;
+    const struct mrd_config *c = n->config;
+
+    if (s->self != n->region.self || s->region_count != c->region_count ||
+        s->class_count != c->class_count || s->partition_count != mrd_partition_count(c)) {
+        return false;
+    }
+    for (unsigned i = 0; i < c->region_count; i++) {
+        if (strcmp(s->regions[i].name, c->regions[i].name) != 0) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < s->partition_count; i++) {
+        struct mrdi_partition p = mrdi_partition(c, i);
+        if (strcmp(s->partitions[i].name, p.name) != 0 ||
+            strcmp(s->classes[s->partitions[i].class_index].name, p.class->name) != 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void mrd_node_inherit(struct mrd_node *n)
 {
     n->hold_until_ns = n->snapshot.lease_deadline_ns;
+    n->inherited = same_map(n);
+    n->current_ns = n->inherited ? n->snapshot.published_ns : 0;
+}
+
+mrd_boot_ns mrd_node_stale_ns(const struct mrd_node *n, mrd_boot_ns now_ns)
+{
+    if (n->caught_up && n->now.leader != MRD_REGION_NONE) {
+        return 0;
+    }
+    /* From the future: the machine has started anew since. */
+    if (n->current_ns == 0 || n->current_ns > now_ns) {
+        return UINT64_MAX;
+    }
+    return now_ns - n->current_ns > 0 ? now_ns - n->current_ns : 1;
 }
 
 void mrd_node_observe(struct mrd_node *n, const struct mrd_entry *e, mrd_boot_ns now_ns)
@@ -363,6 +417,9 @@ void mrd_node_begin(struct mrd_node *n, const struct mrd_node_now *now)
     n->changed = n->dirty;
     n->dirty = false;
     n->stage = COMPLAIN;
+    if (n->caught_up && now->leader != MRD_REGION_NONE) {
+        n->current_ns = now->boot_ns;
+    }
     for (unsigned i = 0; i < MRD_FLIGHTS; i++) {
         flight_check(n, &n->flights[i]);
     }

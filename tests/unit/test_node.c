@@ -274,7 +274,15 @@ static void leave_snapshot(struct at *t, mrd_region home, uint64_t until_ms)
 {
     struct mrd_snapshot *s = &t->node.snapshot;
 
+    s->region_count = 2;
+    s->class_count = 1;
     s->partition_count = 1;
+    s->published_ns = t->now.boot_ns - 500 * MS;
+    s->session = 3;
+    memcpy(s->regions[0].name, "us", 3);
+    memcpy(s->regions[1].name, "eu", 3);
+    memcpy(s->classes[0].name, "orders", 7);
+    memcpy(s->partitions[0].name, "all", 4);
     s->partitions[0].authority =
         (struct mrd_authority){.region = home, .epoch = 1, .state = MRD_AUTH_OPEN};
     s->lease_deadline_ns = until_ms * MS;
@@ -291,10 +299,62 @@ static void a_restart_leaves_the_running_promise_alone(void **state)
     (void)run(t, told);
     assert_string_equal(told, "B");
     assert_int_equal(t->node.snapshot.lease_deadline_ns, 3000 * MS);
-    pass(t, 2000); /* it has ended */
+    end(t);
+}
+
+/* Nobody leads the store: what was known goes on to stand, without the lease, and ages. */
+static void a_restart_without_a_quorum_keeps_what_was_known(void **state)
+{
+    struct at *t = begin(MRD_REGION_NONE);
+    const struct mrd_snapshot *s = &t->node.snapshot;
+    mrd_boot_ns was_ns;
+    char told[16];
+    uint64_t flight;
+
+    (void)state;
+    leave_snapshot(t, 1, 3000);
+    was_ns = s->published_ns;
     (void)run(t, told);
-    assert_true(strchr(told, 'P') != NULL);
-    assert_int_equal(t->node.snapshot.lease_deadline_ns, 0);
+    assert_string_equal(told, "");
+    pass(t, 2000); /* the lease has ended */
+    (void)run(t, told);
+    assert_string_equal(told, "P");
+    assert_int_equal(s->session, 0);
+    assert_int_equal(s->lease_deadline_ns, 0);
+    assert_int_equal(s->published_ns, was_ns);
+    assert_int_equal(s->partitions[0].authority.region, 1);
+    assert_int_equal(s->partitions[0].authority.state, MRD_AUTH_OPEN);
+    pass(t, 60000);
+    (void)run(t, told);
+    assert_string_equal(told, "");
+    assert_int_equal(mrd_node_stale_ns(&t->node, t->now.boot_ns), 62500 * MS);
+    /* A leader is found, and only once our copy has caught up does it speak for itself. */
+    t->now.leader = 1;
+    flight = run(t, told);
+    assert_string_equal(told, "B");
+    assert_true(mrd_node_stale_ns(&t->node, t->now.boot_ns) > 0);
+    mrd_node_answer(&t->node, MRD_FLIGHT_BARRIER, flight, 0, 0, t->now.boot_ns);
+    (void)run(t, told);
+    assert_string_equal(told, "PD");
+    assert_int_equal(s->published_ns, t->now.boot_ns);
+    assert_int_equal(mrd_node_stale_ns(&t->node, t->now.boot_ns), 0);
+    end(t);
+}
+
+/* The configuration has changed meanwhile: indices would mean something else. */
+static void a_snapshot_of_another_map_is_not_kept(void **state)
+{
+    struct at *t = begin(MRD_REGION_NONE);
+    char told[16];
+
+    (void)state;
+    leave_snapshot(t, 1, 500);
+    memcpy(t->node.snapshot.regions[1].name, "ap", 3);
+    mrd_node_inherit(&t->node);
+    (void)run(t, told);
+    assert_string_equal(told, "P");
+    assert_int_equal(t->node.snapshot.partitions[0].authority.state, MRD_AUTH_VACANT);
+    assert_true(mrd_node_stale_ns(&t->node, t->now.boot_ns) == UINT64_MAX);
     end(t);
 }
 
@@ -337,6 +397,8 @@ int main(void)
         cmocka_unit_test(a_full_disk_renews_nothing_and_leads_nothing),
         cmocka_unit_test(refusals_count_when_asked_after_the_order_was_published),
         cmocka_unit_test(a_restart_leaves_the_running_promise_alone),
+        cmocka_unit_test(a_restart_without_a_quorum_keeps_what_was_known),
+        cmocka_unit_test(a_snapshot_of_another_map_is_not_kept),
         cmocka_unit_test(a_restart_that_learns_of_its_replacement_says_so_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,8 @@
  * A new process may also find the snapshot of the one before. Until it has a session of its own
  * it leaves that one in force as long as the lease in it runs: the promise in it is still good,
  * and every decision that would change it waits for this region's answer or the lease's end.
+ * After that, for as long as our copy of the store has not caught up, it is left there without
+ * the lease: what was last known routes better than nothing, and its age shows that it is old.
  */
 #pragma once
 
@@ -96,6 +98,8 @@ struct mrd_node {
     bool caught_up;  /* our store holds everything committed before this process began */
     bool lease_held; /* as of the last round */
     mrd_boot_ns published_ns, hold_until_ns;
+    bool inherited;         /* the snapshot is still that of the process before us */
+    mrd_boot_ns current_ns; /* what we know was last known to be current; 0: never */
     mrd_boot_ns refuse_since_ns[MRD_REGIONS_MAX]; /* our order was there to read; 0: none */
 
     /* The deployment's configuration as text, the host's: proposed when the store has none, or
@@ -120,6 +124,12 @@ void mrd_node_init(struct mrd_node *n, const struct mrd_config *config,
 
 /** The process before us left the snapshot that now is in n->snapshot. */
 void mrd_node_inherit(struct mrd_node *n);
+
+/**
+ * How old what we know is, the store and all that is made of it: 0 while a leader of the store
+ * is known and our copy has caught up. UINT64_MAX: nobody can tell.
+ */
+mrd_boot_ns mrd_node_stale_ns(const struct mrd_node *n, mrd_boot_ns now_ns);
 
 /** A key of our copy of the store changed, or was there at start. */
 void mrd_node_observe(struct mrd_node *n, const struct mrd_entry *e, mrd_boot_ns now_ns);
