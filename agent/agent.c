@@ -485,6 +485,8 @@ size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap)
     }
     if (raft_node_leader(a->raft) == MRD_REGION_NONE && n < cap) {
         snprintf(out[n++], 256, "no region leads the store: nothing can be decided");
+    } else if (!a->node.caught_up && n < cap) {
+        snprintf(out[n++], 256, "this agent is still reading what was decided before it began");
     }
     n += waiting(a, out + n, cap - n);
     n += supervise_problems(a->guests, out + n, cap - n);
@@ -652,7 +654,9 @@ static void init_state(struct agent *a)
         }
     }
     mrd_store_watch(a->store, on_store_change, a);
-    if (publish_last(&a->file, &a->node.snapshot)) {
+    /* From the future is from before a reboot: its clock began anew. */
+    if (publish_last(&a->file, &a->node.snapshot) &&
+        a->node.snapshot.published_ns <= a->started_ns) {
         mrd_node_inherit(&a->node);
     }
 }

@@ -38,6 +38,16 @@ static void no_store(struct api_request *r)
 
 /* ---- what goes through the store ---- */
 
+/* What we would decide upon is as the others see it; else it is refused. */
+static bool current(struct api_request *r)
+{
+    if (mrd_node_stale_ns(&r->agent->node, clock_boot_ns()) != 0) {
+        no_store(r);
+        return false;
+    }
+    return true;
+}
+
 /* The row as it was asked for: our own copy of the store may still hold what was there before,
  * when another region leads. */
 static json_t *asked(const struct agent *a, const char *member, json_t *row)
@@ -150,7 +160,7 @@ void api_move(struct api_request *r, const json_t *body)
         api_refuse(r, MHD_HTTP_BAD_REQUEST, "the body needs \"class\" and \"to\" as texts", "");
         return;
     }
-    if (!names_known(r, class_name, partition, to)) {
+    if (!names_known(r, class_name, partition, to) || !current(r)) {
         return;
     }
     api_operator(r, who);
@@ -189,6 +199,9 @@ void api_decide(struct api_request *r, const json_t *body)
     if (!id_member(body, &id)) {
         api_refuse(r, MHD_HTTP_BAD_REQUEST, "the body needs \"id\" as text of hex digits",
                    "List what waits with: meridian pending.");
+        return;
+    }
+    if (!current(r)) {
         return;
     }
     api_operator(r, who);

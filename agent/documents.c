@@ -85,10 +85,30 @@ static json_t *region_names(const struct mrd_config *c, mrd_regions which)
     return list;
 }
 
+/* Seconds, rounded up, so that what is old never looks current. When nobody can tell, at least
+ * as long as we run. */
+static json_t *stale_s(const struct agent *a)
+{
+    mrd_boot_ns now_ns = clock_boot_ns(), stale_ns = mrd_node_stale_ns(&a->node, now_ns);
+    if (stale_ns == 0) {
+        return json_null();
+    }
+    stale_ns = stale_ns == UINT64_MAX ? now_ns - a->started_ns : stale_ns;
+    return number(stale_ns / (1000 * MS) + 1);
+}
+
 json_t *document_new(const struct agent *a)
 {
-    return json_pack("{s:s, s:I}", "region", a->config->regions[a->self].name,
-                     "answered_wall_ms", (json_int_t)clock_wall_ms());
+    json_t *o = json_pack("{s:s, s:I}", "region", a->config->regions[a->self].name,
+                          "answered_wall_ms", (json_int_t)clock_wall_ms());
+    set(o, "stale_s", stale_s(a));
+    return o;
+}
+
+/* What the agent before us published, while our own store cannot say. */
+static const struct mrd_snapshot *inherited(const struct agent *a)
+{
+    return a->node.inherited && !a->node.caught_up ? &a->node.snapshot : NULL;
 }
 
 /* ---- records ---- */
@@ -196,7 +216,9 @@ static json_t *region_row(const struct agent *a, unsigned i, enum mrd_health hea
     }
     set(o, "name", json_string(r->name));
     set(o, "health", json_string(mrd_health_name(health)));
-    set(o, "alive", json_boolean(known && !s.expired));
+    set(o, "alive",
+        json_boolean(inherited(a) != NULL ? inherited(a)->regions[i].alive
+                                          : known && !s.expired));
     set(o, "primary", json_boolean(r->primary));
     set(o, "witness", json_boolean(r->witness));
     set(o, "leader", json_boolean(raft_node_leader(a->raft) == i));
@@ -204,7 +226,9 @@ static json_t *region_row(const struct agent *a, unsigned i, enum mrd_health hea
     set(o, "reachable", sees(i == a->self ? a->node.local.report.ready : probe.reachable));
     set(o, "rtt_us", i == a->self || probe.rtt_us != 0 ? number(probe.rtt_us) : json_null());
     set(o, "dial_percent",
-        number(a->node.published_ns != 0 ? a->node.snapshot.regions[i].dial_percent : 100));
+        number(a->node.published_ns != 0 || inherited(a) != NULL
+                   ? a->node.snapshot.regions[i].dial_percent
+                   : 100));
     set(o, "weight", number(r->weight));
     set(o, "homes", number(homes(a, i)));
     set(o, "country", text_or_null(r->country));
@@ -218,6 +242,7 @@ static json_t *region_row(const struct agent *a, unsigned i, enum mrd_health hea
     set(o, "database", r->witness ? json_null() : endpoint(r->db_host, r->db_port, r->db_name));
     set(o, "edge", r->witness ? json_null() : endpoint(r->edge_host, r->edge_port, NULL));
     set(o, "addresses", addresses(r));
+    set(o, "stale_s", stale_s(a));
     return o;
 }
 
@@ -225,7 +250,11 @@ static json_t *region_rows(const struct agent *a)
 {
     enum mrd_health health[MRD_REGIONS_MAX];
     json_t *rows = json_array();
+    const struct mrd_snapshot *old = inherited(a);
     mrd_health_of(a->config, a->store, health);
+    for (unsigned i = 0; old != NULL && i < old->region_count; i++) {
+        health[i] = (enum mrd_health)old->regions[i].health;
+    }
     for (unsigned i = 0; i < a->config->region_count; i++) {
         json_array_append_new(rows, region_row(a, i, health[i]));
     }
@@ -264,18 +293,34 @@ static json_t *history_rows(const struct mrd_authority_record *auth)
     return rows;
 }
 
+/* The authority as the agent before us had it, while our own store cannot say. */
+static bool remembered(const struct agent *a, int index, struct mrd_authority_record *ret)
+{
+    const struct mrd_snapshot *s = inherited(a);
+    if (s == NULL || index < 0 || index >= s->partition_count) {
+        return false;
+    }
+    const struct mrd_authority *was = &s->partitions[index].authority;
+    *ret = (struct mrd_authority_record){.epoch = was->epoch, .state = (uint8_t)was->state};
+    if (was->state != MRD_AUTH_VACANT && was->region < s->region_count) {
+        snprintf(ret->region, sizeof(ret->region), "%s", s->regions[was->region].name);
+    }
+    return true;
+}
+
 static json_t *partition_row(const struct agent *a, const struct mrd_conf_class *k,
                              const char *name)
 {
     struct mrd_authority_record auth = {.state = MRD_AUTH_VACANT};
     json_t *o = json_object();
-    bool known = read_authority(a, k->name, name, &auth);
     int index = mrd_partition_index(a->config, k->name, name);
-    const struct mrd_snapshot *s = a->node.published_ns != 0 ? &a->node.snapshot : NULL;
+    bool old = remembered(a, index, &auth),
+         known = old || read_authority(a, k->name, name, &auth);
+    const struct mrd_snapshot *s = old || a->node.published_ns != 0 ? &a->node.snapshot : NULL;
     bool vacant = auth.state == MRD_AUTH_VACANT;
     char why[128] = "";
 
-    if (index >= 0) {
+    if (index >= 0 && !old) {
         mrd_partition_why(a->config, a->store, (unsigned)index, why);
     }
     set(o, "name", json_string(name));
@@ -289,6 +334,7 @@ static json_t *partition_row(const struct agent *a, const struct mrd_conf_class 
     set(o, "why", json_string(why));
     set(o, "writable_here", json_boolean(mrd_guard(s, index, clock_boot_ns()).allow));
     set(o, "history", history_rows(&auth));
+    set(o, "stale_s", stale_s(a));
     return o;
 }
 
@@ -454,6 +500,7 @@ static json_t *lease_row(const struct agent *a, unsigned i)
     set(o, "wal_lsn", lsn_text(s.wal_lsn));
     set(o, "ready", known ? sees(s.ready) : json_null());
     set(o, "agent_pid", known ? number(s.agent_pid) : json_null());
+    set(o, "stale_s", stale_s(a));
     return o;
 }
 
@@ -471,13 +518,24 @@ json_t *document_leases(const struct agent *a)
 
 /* ---- status ---- */
 
+static bool answers(const struct agent *a, unsigned i)
+{
+    struct mrd_peer_report probe = {0};
+    if (i != a->self) {
+        observe_fill(a->observe, (mrd_region)i, &probe);
+    }
+    return i == a->self || (probe.reachable & MRD_SEES_AGENT) != 0;
+}
+
 static json_t *store_state(const struct agent *a)
 {
     mrd_region leader = raft_node_leader(a->raft);
     unsigned alive = 0;
+    /* Sessions say nothing while nobody can renew: then whoever answers us lives. */
     for (unsigned i = 0; i < a->config->region_count; i++) {
         struct mrd_session_record s;
-        alive += read_session(a, i, &s) && live(a, i, &s);
+        alive += leader != MRD_REGION_NONE ? read_session(a, i, &s) && live(a, i, &s)
+                                           : answers(a, i);
     }
     json_t *o = json_object();
     set(o, "leader",
@@ -851,6 +909,10 @@ size_t document_metrics(const struct agent *a, char *out, size_t cap)
     put(&t, "meridian_store_has_leader %d\n", raft_node_leader(a->raft) != MRD_REGION_NONE);
     gauge(&t, "store_leads", "Whether this region leads the store.");
     put(&t, "meridian_store_leads %d\n", raft_node_leads(a->raft));
+    gauge(&t, "stale_seconds", "How old what this agent knows is; 0 while it is current.");
+    mrd_boot_ns stale_ns = mrd_node_stale_ns(&a->node, now_ns);
+    put(&t, "meridian_stale_seconds %.3f\n",
+        (double)(stale_ns == UINT64_MAX ? now_ns - a->started_ns : stale_ns) / 1e9);
     gauge(&t, "store_revision", "Newest revision of the store applied here.");
     put(&t, "meridian_store_revision %" PRIu64 "\n", mrd_store_revision(a->store));
     gauge(&t, "postgres_answers", "Whether the last canary write succeeded.");

@@ -35,6 +35,23 @@ static char *joined(const json_t *list, char *out, size_t cap)
     return out;
 }
 
+/* What a row says was so when its agent last knew. */
+static const char *was(const json_t *row)
+{
+    return cli_known(row, "stale_s") ? "was " : "";
+}
+
+static void print_stale(const json_t *answer)
+{
+    char span[32];
+
+    if (cli_known(answer, "stale_s")) {
+        printf(
+            "NOT CURRENT: %s reaches no leader of the store; what follows is as of %s ago\n\n",
+            cli_text(answer, "region"), cli_span(cli_int(answer, "stale_s") * 1000, span));
+    }
+}
+
 static char *rtt(const json_t *object, char out[32])
 {
     if (!cli_known(object, "rtt_us") || cli_int(object, "rtt_us") == 0) {
@@ -64,9 +81,9 @@ static void print_regions(const json_t *answer)
     json_array_foreach(cli_list(answer, "regions"), i, r)
     {
         cli_cell(t, "%s", cli_text(r, "name"));
-        cli_cell(t, "%s", cli_text(r, "health"));
+        cli_cell(t, "%s%s", was(r), cli_text(r, "health"));
         cli_cell(t, "%s%s", role(r), cli_true(r, "leader") ? ", leads" : "");
-        cli_cell(t, "%s", cli_true(r, "alive") ? "live" : "none");
+        cli_cell(t, "%s%s", was(r), cli_true(r, "alive") ? "live" : "none");
         cli_cell(t, "%lld", cli_int(r, "homes"));
         cli_cell(t, "%s", rtt(r, time));
         cli_cell(t, "%s", joined(cli_list(r, "ready"), text, sizeof(text)));
@@ -93,7 +110,7 @@ static void print_partitions(const json_t *answer, bool only_short)
             cli_cell(t, "%s/%s", cli_text(c, "name"), cli_text(p, "name"));
             cli_cell(t, "%s", cli_text(p, "home"));
             cli_cell(t, "%lld", cli_int(p, "epoch"));
-            cli_cell(t, "%s", cli_text(p, "state"));
+            cli_cell(t, "%s%s", was(p), cli_text(p, "state"));
             cli_cell(t, "%s %s", cli_text(c, "posture"), cli_text(c, "durability"));
             cli_cell(t, "%s", cli_text(p, "why"));
         }
@@ -220,9 +237,10 @@ static void print_status(const json_t *answer)
 
     printf("%s, configuration %lld, seen from %s\n", cli_text(answer, "deployment"),
            cli_int(answer, "config_version"), cli_text(answer, "region"));
-    printf("store: %s%s, term %lld, %lld of %lld voters live%s\n",
+    printf("store: %s%s, term %lld, %lld of %lld voters %s%s\n",
            leader[0] != '\0' ? "led by " : "nobody leads", leader, cli_int(store, "term"),
            cli_int(store, "voters_alive"), cli_int(store, "voters"),
+           leader[0] != '\0' ? "live" : "reached",
            cli_true(store, "quorum") ? "" : ": NO QUORUM, nothing can be decided");
     printf("lease of %s: %s%s\n\n", cli_text(answer, "region"),
            cli_true(lease, "held") ? "held, left " : "none, it takes no writes",
@@ -421,6 +439,7 @@ static int show_once(const struct view *v, const struct cli_place *place, bool c
     if (place->json) {
         return cli_print_json(answer, compact);
     }
+    print_stale(answer);
     v->print(answer);
     json_decref(answer);
     return fflush(stdout) == 0 ? 0 : 1;
