@@ -99,6 +99,7 @@ static XLogRecPtr frame_lsn;	/* last position that notes cannot have missed */
 static XLogRecPtr durable_lsn;	/* the same, durable */
 static XLogRecPtr discard_lsn;	/* last reported */
 static XLogRecPtr server_lsn;	/* end of its WAL as last heard */
+static XLogRecPtr header_lsn;	/* what the frame at hand says of itself */
 static XLogRecPtr mark_local;	/* followed to the disk ... */
 static XLogRecPtr mark_done;	/* ... and what is durable then */
 static XLogRecPtr last_local;	/* of our WAL: what done_lsn needs flushed */
@@ -627,6 +628,26 @@ turn_to_tail(void)
 	meridian_tail_begin();
 }
 
+static void
+malformed_position(XLogRecPtr lsn)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROTOCOL_VIOLATION),
+			 errmsg("region \"%s\" sent a position that cannot be: %X/%X", meridian_apply.origin,
+					LSN_FORMAT_ARGS(lsn))));
+}
+
+/*
+ * Nothing in a frame is later than the frame.  A position that is too high would
+ * make us leave out all that is really before it.
+ */
+static void
+check_position(XLogRecPtr lsn)
+{
+	if (lsn > header_lsn)
+		malformed_position(lsn);
+}
+
 /*
  * A forwarded origin's changes past its cut have begun, so all that counts has
  * been handed over.  The rest has to come from the origin itself: the tail in it
@@ -650,7 +671,11 @@ begin_part(void)
 	XLogRecPtr	cut;
 
 	if (msg.region[0] == '\0')
+	{
+		if (msg.lsn != msg.local_lsn)
+			malformed_position(msg.lsn);
 		return own;
+	}
 	p = forward_of(msg.region);
 	if (p == NULL)
 		ereport(ERROR,
@@ -990,6 +1015,7 @@ on_commit(void)
 
 	if (!x->open)
 		return;
+	check_position(msg.local_lsn);
 	if (msg.local_lsn != x->local_lsn)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -1032,6 +1058,7 @@ on_hello(void)
 static void
 on_position(XLogRecPtr lsn)
 {
+	check_position(lsn);
 	done_lsn = Max(done_lsn, lsn);
 	frame_lsn = Max(frame_lsn, lsn);
 	use_origin(own->id);
@@ -1271,6 +1298,7 @@ on_copy_data(char *data, int len)
 			lsn = (XLogRecPtr) pq_getmsgint64(&s);
 			(void) pq_getmsgint64(&s);
 			server_lsn = Max(server_lsn, lsn);
+			header_lsn = lsn;
 			on_frame(data + s.cursor, (size_t) (len - s.cursor));
 			break;
 		case 'k':
