@@ -433,6 +433,8 @@ static void take_status(struct pgwork *w, const json_t *all)
                 w->local->opened_epoch[p] = opened;
             }
             w->local->first_write_ms[p] = json_u64(row, "first_write_ms");
+            mrd_set_lacks(&w->local->report, (unsigned)p,
+                          json_is_false(json_object_get(row, "covered")));
         }
     }
     for (i = 0; i < MRD_PARTITIONS_MAX; i++) {

@@ -693,12 +693,26 @@ begin_part(void)
 	return p;
 }
 
+/* A gap is closed exactly here, before anything more is applied (cover.c). */
+static void
+cover(void)
+{
+	/* should the order change meanwhile: what is applied is durable, as in stop() */
+	flush_and_report();
+	streaming = false;
+	meridian_cover_copy(conninfo);
+	streaming = true;
+	last_heard = meridian_instant();
+}
+
 static void
 on_begin(void)
 {
 	MeridianXact *x = &meridian_apply.xact;
 	Part	   *p;
 
+	if (meridian_cover_due(msg.local_lsn, false))
+		cover();
 	present = may_go_on();
 	if (present == NULL)
 		return;
@@ -717,6 +731,7 @@ on_begin(void)
 	x->lsn = msg.lsn;
 	x->local_lsn = msg.local_lsn;
 	x->commit_time = msg.commit_time;
+	x->xid = msg.xid;
 	x->stamps.count = 0;
 	x->careful = x->local_lsn <= meridian_apply.stream->careful_until;
 	use_origin(x->origin_id);
@@ -998,6 +1013,8 @@ after_commit(void)
 	frame_lsn = Max(frame_lsn, x->local_lsn);
 	x->open = x->started = false;
 	meridian_apply.stream->transactions++;
+	if (p == own)
+		meridian_cover_applied(x->xid);
 	if (x->tail)
 	{
 		meridian_apply.stream->tail_lsn = InvalidXLogRecPtr;
@@ -1362,6 +1379,8 @@ forward_list(const struct mrd_snapshot *s, const char *names[])
 
 		if (ordered_from_us(s, i) && stream != NULL &&
 			stream->state == MERIDIAN_STREAM_FORWARDED &&
+			/* never copied from: what it wrote is in its successor's copy */
+			stream->applied_lsn != InvalidXLogRecPtr &&
 			stream->applied_lsn < meridian_furthest_cut(s, stream->origin))
 			names[n++] = s->regions[i].name;
 	}
@@ -1480,6 +1499,22 @@ idle(bool waited)
 						   dirty_since != 0 ? FLUSH_AFTER_MS : NAP_MS);
 }
 
+/* Between transactions: is there anything that this region ought to have and has not? */
+static void
+tend_cover(void)
+{
+	const struct mrd_snapshot *s = meridian_snapshot_lately();
+
+	if (meridian_apply.xact.open || leave || reconnect || part_count > 1 || s == NULL ||
+		!mrd_may_apply(s, meridian_boot_ns()))
+		return;
+	meridian_cover_tend(conninfo);
+	if (meridian_cover_due(done_lsn, true))
+		cover();
+	MemoryContextSwitchTo(message_context);
+	MemoryContextReset(message_context);
+}
+
 static void
 stream(void)
 {
@@ -1505,6 +1540,7 @@ stream(void)
 			look_at_orders();
 			follow_wal_writer();
 			meridian_link_tend_spare(conninfo);
+			tend_cover();
 			looked = meridian_instant();
 		}
 	}
@@ -1658,6 +1694,7 @@ static void
 reset_stream(void)
 {
 	meridian_rows_forget();
+	meridian_cover_reset();
 	if (decompressor != NULL)
 		meridian_wire_decompressor_free(decompressor);
 	decompressor = meridian_wire_decompressor();

@@ -3,8 +3,9 @@
  * apply.h
  *	  What the files of an apply worker share: apply.c (the stream and its
  *	  transactions), link.c (the connection), rows.c (changes of rows), join.c
- *	  (the first copy), tail.c (what is put aside), repair.c (what follows from
- *	  that) and settled.c (which epochs are behind us).
+ *	  (the first copy), copy.c and cover.c (copies, and what lacks one), tail.c
+ *	  (what is put aside), repair.c (what follows from that) and settled.c (which
+ *	  epochs are behind us).
  *
  *-------------------------------------------------------------------------
  */
@@ -29,6 +30,7 @@ typedef struct MeridianXact
 	XLogRecPtr	lsn;			/* end of its commit at the origin */
 	XLogRecPtr	local_lsn;		/* end of its commit at the sender */
 	TimestampTz commit_time;
+	uint32		xid;			/* at the sender */
 	uint64		number;			/* of this worker's transactions */
 	MeridianWireStamp stamps;	/* all of them, collected */
 } MeridianXact;
@@ -89,6 +91,42 @@ extern MeridianApplyRel *meridian_rows_open(uint32 id);
 extern void meridian_rows_set(MeridianApplyRel *r, const MeridianWireTuple *key,
 							  const MeridianWireTuple *image);
 extern void meridian_rows_done(MeridianApplyRel *r);
+
+/* One partition of one table, whole as of this epoch of its home */
+typedef struct MeridianCopied
+{
+	Oid			relid;
+	char		class_name[MRD_NAME_MAX];
+	char		partition[MRD_NAME_MAX];
+	uint64		epoch;
+} MeridianCopied;
+
+/*
+ * copy.c: one connection, one snapshot at a time.  begin takes the name of an
+ * exported snapshot, or NULL for the present one.
+ */
+extern PGconn *meridian_copy_open(const char *conninfo);
+extern void meridian_copy_begin(const char *snapshot);
+extern void meridian_copy_end(void);
+extern void meridian_copy_close(void);
+extern bool meridian_copy_lacks_tables(void);
+extern void meridian_copy_definitions(const char *conninfo, const char *snapshot);
+extern List *meridian_copy_rows(bool all, List *only);
+
+/* cover.c: marks and gaps */
+extern bool meridian_is_schema_home(const char *origin);
+extern bool meridian_takeable(const struct mrd_snapshot *s, int i, const char *origin);
+extern List *meridian_copied_keep(List *copied);
+extern void meridian_mark_copied(List *copied); /* taken */
+extern void meridian_forget_copied(const char *origin);
+extern bool meridian_copy_lock(void);
+
+/* cover.c: closing gaps from a running stream */
+extern void meridian_cover_reset(void);
+extern void meridian_cover_tend(const char *conninfo);
+extern void meridian_cover_applied(uint32 xid);
+extern bool meridian_cover_due(XLogRecPtr next, bool applied);
+extern void meridian_cover_copy(const char *conninfo);
 
 /* join.c: returns once the region has a copy and a position of the origin */
 extern void meridian_join(MeridianApply *a, const char *conninfo, const char *slot);

@@ -373,7 +373,8 @@ create_triggers(const char *name, const char *class_name, const char *partition_
 	run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " TRIGGER_ROW, name));
 }
 
-static void
+/* true: it is new */
+static bool
 record_attachment(Oid relid, const char *class_name, const char *partition_by)
 {
 	const char *c = quote_literal_cstr(class_name);
@@ -384,6 +385,50 @@ record_attachment(Oid relid, const char *class_name, const char *partition_by)
 				 "AND (class, partition_by) IS DISTINCT FROM (%s, %s)", relid, c, by));
 	run(psprintf("INSERT INTO meridian.attachment SELECT %u, %s, %s WHERE NOT EXISTS "
 				 "(SELECT FROM meridian.attachment WHERE relid = %u)", relid, c, by, relid));
+	return SPI_processed > 0;
+}
+
+static bool
+is_empty(const char *name)
+{
+	run(psprintf("SELECT FROM ONLY %s LIMIT 1", name));
+	return SPI_processed == 0;
+}
+
+static void
+mark(Oid relid, const char *partition, uint64 epoch)
+{
+	run(psprintf("INSERT INTO meridian.copied (relid, partition, epoch) VALUES (%u, %s, "
+				 UINT64_FORMAT ") ON CONFLICT (relid, partition) DO UPDATE SET "
+				 "epoch = excluded.epoch, copied_at = excluded.copied_at",
+				 relid, quote_literal_cstr(partition), epoch));
+}
+
+/*
+ * The newly attached table's rows that need not be copied from elsewhere: all,
+ * if it was created in this very transaction, because then it has none
+ * anywhere; else those that this region is home of.
+ */
+static void
+mark_present(Oid relid, const char *name, const char *class_name, bool created)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	int			class = s == NULL ? -1 : mrd_snapshot_class(s, class_name);
+	bool		fresh = created && !meridian_restoring && is_empty(name);
+
+	/* what an earlier attachment left says nothing about now */
+	run(psprintf("DELETE FROM meridian.copied WHERE relid = %u", relid));
+	if (class < 0)
+		return;
+	for (int i = s->classes[class].first; i < s->classes[class].first + s->classes[class].count; i++)
+	{
+		const struct mrd_snap_partition *p = &s->partitions[i];
+
+		if (fresh)
+			mark(relid, p->name, 0);
+		else if (p->authority.region == s->self && p->authority.state == MRD_AUTH_OPEN)
+			mark(relid, p->name, p->authority.epoch);
+	}
 }
 
 /* Returns true when the table is attached afterwards; *p says why it is not. */
@@ -397,6 +442,7 @@ attach_table(const char *schema, const char *table, const char *class_name,
 	Relation	rel;
 	bool		fit;
 	bool		intact;
+	bool		created;
 
 	if (!OidIsValid(relid))
 		return problem(p, "it does not exist yet", "It is attached when it is created.");
@@ -406,6 +452,7 @@ attach_table(const char *schema, const char *table, const char *class_name,
 	rel = table_open(relid, NoLock);
 	fit = meridian_check_table(rel, partition_by, p);
 	intact = fit && meridian_guard_intact(rel, class_name, partition_by);
+	created = rel->rd_createSubid != InvalidSubTransactionId;
 	table_close(rel, NoLock);
 	if (!fit)
 		return false;
@@ -415,7 +462,8 @@ attach_table(const char *schema, const char *table, const char *class_name,
 		drop_triggers(relid, name);
 		create_triggers(name, class_name, partition_by);
 	}
-	record_attachment(relid, class_name, partition_by);
+	if (record_attachment(relid, class_name, partition_by))
+		mark_present(relid, name, class_name, created);
 	return true;
 }
 
@@ -442,6 +490,7 @@ detach_unnamed(void)
 		if (table != NULL)
 			drop_triggers((Oid) strtoul(relid, NULL, 10), qualified(schema, table));
 		run(psprintf("DELETE FROM meridian.attachment WHERE relid = %s", relid));
+		run(psprintf("DELETE FROM meridian.copied WHERE relid = %s", relid));
 	}
 }
 

@@ -593,6 +593,10 @@ forget_dropped(void *arg)
 					"WHERE d.classid = 'pg_catalog.pg_class'::regclass "
 					"AND d.objsubid = 0 AND d.objid = a.relid", false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not update meridian.attachment");
+	if (SPI_execute("DELETE FROM meridian.copied c WHERE NOT EXISTS "
+					"(SELECT FROM meridian.attachment a WHERE a.relid = c.relid)",
+					false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not update meridian.copied");
 }
 
 Datum

@@ -48,6 +48,15 @@ CREATE TABLE meridian.attachment (
     partition_by text
 ) WITH (user_catalog_table = true);
 
+-- Partitions of attached tables that this region holds whole, as of that epoch (cover.c).
+CREATE TABLE meridian.copied (
+    relid oid NOT NULL,
+    partition text NOT NULL,
+    epoch bigint NOT NULL,          -- 0: since the table was created
+    copied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (relid, partition)
+);
+
 -- Which epochs this region was made fit to write under.
 CREATE TABLE meridian.promotion (
     class text NOT NULL,
@@ -112,6 +121,14 @@ CREATE FUNCTION meridian.slot_states() RETURNS jsonb
     AS 'MODULE_PATHNAME', 'meridian_slot_states' LANGUAGE C STRICT;
 CREATE FUNCTION meridian.tail_states() RETURNS jsonb
     AS 'MODULE_PATHNAME', 'meridian_tail_states' LANGUAGE C STRICT;
+
+-- What this region ought to hold a copy of and does not yet, or not any more.
+CREATE FUNCTION meridian.gap_states() RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'meridian_gaps_sql' LANGUAGE C STRICT;
+CREATE VIEW meridian.gaps AS
+    SELECT g.relid::regclass AS relation, g.class, g.partition
+    FROM pg_catalog.jsonb_to_recordset(meridian.gap_states())
+        AS g(relid oid, class text, partition text);
 
 -- Forget a region's position here, so that what it is home of is copied again.
 CREATE FUNCTION meridian.copy_again(origin text) RETURNS void
@@ -300,6 +317,12 @@ BEGIN
     INSERT INTO meridian.promotion AS p VALUES (promote.class, promote.partition, promote.epoch)
         ON CONFLICT (class, partition)
         DO UPDATE SET opened_epoch = excluded.opened_epoch, opened_at = excluded.opened_at;
+    -- a home has everything
+    INSERT INTO meridian.copied AS c (relid, partition, epoch)
+        SELECT a.relid, promote.partition, promote.epoch FROM meridian.attachment a
+        WHERE a.class = promote.class
+        ON CONFLICT (relid, partition)
+        DO UPDATE SET epoch = excluded.epoch, copied_at = excluded.copied_at;
 END $$;
 
 CREATE FUNCTION meridian.agent_partitions() RETURNS jsonb
@@ -331,7 +354,8 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
         'flush_lsn', pg_current_wal_flush_lsn(),
         'database_size', meridian.database_size(),
         'partitions', (SELECT coalesce(jsonb_agg(x || jsonb_build_object('opened_epoch',
-                coalesce(p.opened_epoch, 0))), '[]')
+                coalesce(p.opened_epoch, 0), 'covered', NOT EXISTS (SELECT FROM meridian.gaps g
+                WHERE g.class = x->>'class' AND g.partition = x->>'partition'))), '[]')
             FROM jsonb_array_elements(meridian.agent_partitions()) AS x
             LEFT JOIN meridian.promotion p
                 ON p.class = x->>'class' AND p.partition = x->>'partition'),

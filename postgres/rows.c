@@ -1032,11 +1032,29 @@ apply_delete(MeridianApplyRel *r, const MeridianWireMsg *msg)
 	ExecSimpleRelationDelete(r->result, r->estate, &r->epq, r->local);
 }
 
+/*
+ * The schema's home tells of each table before its rows, unless the table was
+ * attached there with rows in it.  Then the whole of it is still to be copied,
+ * and what changes until then is part of that (cover.c).
+ */
+static bool
+is_still_to_be_copied(MeridianApplyRel *r)
+{
+	Oid			nsp;
+
+	if (r->open || r->mapped || !meridian_is_schema_home(meridian_apply.xact.origin))
+		return false;
+	nsp = get_namespace_oid(r->def->schema_name, true);
+	return !OidIsValid(nsp) || !OidIsValid(get_relname_relid(r->def->table_name, nsp));
+}
+
 void
 meridian_rows_change(const MeridianWireMsg *msg)
 {
 	MeridianApplyRel *r;
 
+	if (is_still_to_be_copied(meridian_rows_told(msg->rel)))
+		return;
 	PushActiveSnapshot(GetLatestSnapshot());
 	r = meridian_rows_open(msg->rel);
 	need_stamp(r, msg->type == MERIDIAN_WIRE_DELETE ? &msg->old_tuple : &msg->new_tuple);
@@ -1099,8 +1117,11 @@ meridian_rows_truncate(const MeridianWireMsg *msg)
 	PushActiveSnapshot(GetLatestSnapshot());
 	for (int i = 0; i < msg->nrels; i++)
 	{
-		MeridianApplyRel *r = meridian_rows_open(msg->rels[i]);
+		MeridianApplyRel *r;
 
+		if (is_still_to_be_copied(meridian_rows_told(msg->rels[i])))
+			continue;
+		r = meridian_rows_open(msg->rels[i]);
 		need_stamp(r, NULL);
 		LockRelationOid(r->relid, AccessExclusiveLock);
 		if (list_member_oid(relids, r->relid))

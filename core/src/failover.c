@@ -61,13 +61,17 @@ static bool fence_of(const struct mrdi_view *v, unsigned t, unsigned by,
     return ok && v->regions[t].has_failover && ret->failover_id == v->regions[t].failover.id;
 }
 
-/* Has @b a copy of what @t wrote? By its refusal if there is one, else by its last report. */
-static bool has_copy(const struct mrdi_view *v, unsigned t, unsigned b)
+/* Has @b a copy of partition @i, which @t wrote? By its refusal if there is one, else by its
+ * last report; and only if it says that no rows are missing. */
+static bool has_copy(const struct mrdi_view *v, unsigned i, unsigned t, unsigned b)
 {
     const struct mrd_peer_report *r = mrdi_report(v, b, t);
     struct mrd_fence_record f;
     uint64_t revision;
 
+    if (mrd_lacks(&v->regions[b].session, i)) {
+        return false;
+    }
     if (mrdi_fencing(v, t) && fence_of(v, t, b, &f, &revision)) {
         return f.applied_lsn > 0;
     }
@@ -90,9 +94,10 @@ static unsigned refusals_needed(const struct mrd_conf_class *class)
  * Could anybody take the partition over from @t, as things stand? Otherwise @why says why not.
  * @fenced: replicas that refused already, for whom it does not matter if they died since.
  */
-static bool feasible(const struct mrdi_view *v, const struct mrd_conf_class *class, unsigned t,
+static bool feasible(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
                      const struct mrd_authority_record *a, mrd_regions fenced, char why[128])
 {
+    const struct mrd_conf_class *class = p->class;
     mrd_regions others = class->replicas & (mrd_regions)~bit(t);
     unsigned votes = 0, live = 0, copies = 0, able = 0;
     const char *origin = "";
@@ -103,7 +108,7 @@ static bool feasible(const struct mrdi_view *v, const struct mrd_conf_class *cla
         }
         votes += mrdi_live(v, b) || has(fenced, b);
         if (has(class->allowed, b) && mrdi_live(v, b)) {
-            bool copy = has_copy(v, t, b);
+            bool copy = has_copy(v, p->index, t, b);
             live++;
             copies += copy;
             able += copy && mrdi_copy_of(v, b, a, true, &origin) != MRDI_COPY_STUCK;
@@ -190,7 +195,7 @@ static bool fenced_enough(struct mrdi_step *s, const struct mrd_conf_class *clas
  * Allowed, live and holding a copy: first who has every earlier epoch whole, since he can open
  * at once, then who is furthest; ties by the order of the configuration.
  */
-static int successor(const struct mrdi_view *v, const struct mrd_conf_class *class, unsigned t,
+static int successor(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
                      const struct mrd_authority_record *a, mrd_regions fenced)
 {
     enum mrdi_copy best_copy = MRDI_COPY_STUCK;
@@ -202,8 +207,8 @@ static int successor(const struct mrdi_view *v, const struct mrd_conf_class *cla
         enum mrdi_copy copy;
         const char *origin;
         uint64_t revision;
-        if (!has(fenced & class->allowed, b) || !mrdi_live(v, b) || mrdi_fencing(v, b) ||
-            !fence_of(v, t, b, &f, &revision) || f.applied_lsn == 0) {
+        if (!has(fenced & p->class->allowed, b) || !mrdi_live(v, b) || mrdi_fencing(v, b) ||
+            !fence_of(v, t, b, &f, &revision) || !has_copy(v, p->index, t, b)) {
             continue;
         }
         copy = mrdi_copy_of(v, b, a, true, &origin);
@@ -233,20 +238,21 @@ static void collect_usable(const struct mrdi_view *v, const struct mrd_conf_clas
     collect(v, class, t, true, j);
 }
 
-static void judge(struct mrdi_step *s, const struct mrd_conf_class *class, unsigned t,
+static void judge(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,
                   const struct mrd_authority_record *a, struct judgement *j)
 {
+    const struct mrd_conf_class *class = p->class;
     int to;
 
     collect_usable(&s->v, class, t, j);
-    if (!feasible(&s->v, class, t, a, j->fenced, j->why)) {
+    if (!feasible(&s->v, p, t, a, j->fenced, j->why)) {
         j->outcome = VACATE;
         return;
     }
     if (!fenced_enough(s, class, t, j)) {
         return;
     }
-    to = successor(&s->v, class, t, a, j->fenced);
+    to = successor(&s->v, p, t, a, j->fenced);
     if (to >= 0) {
         j->outcome = GRANT;
         j->to = (unsigned)to;
@@ -320,7 +326,7 @@ static bool worth_starting(const struct mrdi_view *v, unsigned t, bool *ret_home
             *ret_homes = true;
             return true;
         }
-        worth = worth || feasible(v, p.class, t, &a, 0, why);
+        worth = worth || feasible(v, &p, t, &a, 0, why);
     }
     return worth;
 }
@@ -592,7 +598,7 @@ static bool settle(struct mrdi_step *s, unsigned t, bool *ret_left)
         if (!concerns(&s->v, &p, t, &a, &revision)) {
             continue;
         }
-        judge(s, p.class, t, &a, &j);
+        judge(s, &p, t, &a, &j);
         /* Each grant puts at most six records; its evidence is at most all regions twice. */
         if (j.outcome == WAIT || !mrdi_room(s->p, 6) ||
             s->p->txn.compare_count + (size_t)2 * s->config->region_count + 6 >

@@ -236,7 +236,10 @@ static void order_stream(const struct mrdi_view *v, unsigned self, unsigned orig
         return;
     }
     cut = furthest_cut(v, self, origin, &home);
-    via = ret->applied_lsn < cut ? rescuer(v, self, origin, ret->applied_lsn, cut, home) : -1;
+    /* Who never had its stream copies what it wrote from a later home. */
+    via = ret->applied_lsn > 0 && ret->applied_lsn < cut
+              ? rescuer(v, self, origin, ret->applied_lsn, cut, home)
+              : -1;
     if (via >= 0) {
         ret->stream = MRD_STREAM_FORWARD;
         ret->via = (mrd_region)via;

@@ -112,6 +112,7 @@ int mrd_session_record_encode(const struct mrd_session_record *r, struct mrd_buf
     mrd_buf_put_u64(out, r->boot_ms);
     mrd_buf_put_u64(out, r->wall_ms);
     mrd_buf_put_u64(out, r->agent_pid);
+    mrd_buf_put_bytes(out, r->lacks, sizeof(r->lacks));
     mrd_buf_put_u8(out, r->peer_count);
     for (uint8_t i = 0; i < r->peer_count; i++) {
         put_peer(out, &r->peers[i]);
@@ -138,6 +139,9 @@ int mrd_session_record_decode(struct mrd_buf *in, struct mrd_session_record *ret
     r.boot_ms = mrd_buf_get_u64(in);
     r.wall_ms = mrd_buf_get_u64(in);
     r.agent_pid = mrd_buf_get_u64(in);
+    for (size_t i = 0; i < sizeof(r.lacks); i++) {
+        r.lacks[i] = mrd_buf_get_u8(in);
+    }
     r.peer_count = get_enum(in, MRD_REGIONS_MAX);
     for (uint8_t i = 0; i < r.peer_count; i++) {
         get_peer(in, &r.peers[i]);

@@ -423,13 +423,14 @@ static void take_over(struct step *s, const struct mrdi_partition *p, struct mrd
 }
 
 /* Our copy holds the home's final position, and every cut before it. */
-static bool target_ready(const struct step *s, const struct mrd_move_record *m,
+static bool target_ready(const struct step *s, unsigned index, const struct mrd_move_record *m,
                          const struct mrd_authority_record *a)
 {
     const struct mrd_peer_report *mine = mrdi_peer(&s->local->report, m->from);
 
     return mine != NULL && mine->applied_lsn >= m->final_lsn && m->final_lsn > 0 &&
-           s->now_ns < s->r->deadline_ns && mrdi_caught_up(&s->v, s->local, s->r->self, a);
+           !mrd_lacks(&s->local->report, index) && s->now_ns < s->r->deadline_ns &&
+           mrdi_caught_up(&s->v, s->local, s->r->self, a);
 }
 
 static bool advance_move(struct step *s, const struct mrdi_partition *p)
@@ -451,7 +452,8 @@ static bool advance_move(struct step *s, const struct mrdi_partition *p)
         report_frozen(s, p, &m, revision);
         return true;
     }
-    if (m.state == MRD_MOVE_FROZEN && strcmp(m.to, s->name) == 0 && target_ready(s, &m, &a)) {
+    if (m.state == MRD_MOVE_FROZEN && strcmp(m.to, s->name) == 0 &&
+        target_ready(s, p->index, &m, &a)) {
         take_over(s, p, &m, revision, &a, authority_revision);
         return true;
     }

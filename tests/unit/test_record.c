@@ -37,6 +37,7 @@ static void example_session(union any *r)
         .boot_ms = 9,
         .wall_ms = 10,
         .agent_pid = 11,
+        .lacks = {0, 0x81},
         .peer_count = 2,
         .peers = {{"eu-west-1", MRD_SEES_AGENT, 78000, 1, 2, 3, 4, 5, 1}, {.region = "us"}},
     };

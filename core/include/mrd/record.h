@@ -58,9 +58,25 @@ struct mrd_session_record {
     uint64_t boot_ms;        /* own CLOCK_BOOTTIME at the canary */
     mrd_wall_ms wall_ms;
     uint64_t agent_pid;
+    uint8_t lacks[MRD_PARTITIONS_MAX / 8]; /* bits by index in the configuration: partitions of
+                                              which it does not hold every row yet, whatever
+                                              positions it has applied; see mrd_lacks */
     uint8_t peer_count;
     struct mrd_peer_report peers[MRD_REGIONS_MAX];
 };
+
+/** Does the region lack rows of partition @i? It must not become its home then. */
+static inline bool mrd_lacks(const struct mrd_session_record *r, unsigned i)
+{
+    return i < MRD_PARTITIONS_MAX && (r->lacks[i / 8] >> (i % 8) & 1) != 0;
+}
+
+static inline void mrd_set_lacks(struct mrd_session_record *r, unsigned i, bool lacks)
+{
+    uint8_t bit = (uint8_t)(1u << (i % 8));
+
+    r->lacks[i / 8] = (uint8_t)(lacks ? r->lacks[i / 8] | bit : r->lacks[i / 8] & ~bit);
+}
 
 struct mrd_closed_record {
     mrd_epoch epoch;

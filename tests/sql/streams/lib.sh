@@ -79,7 +79,7 @@ configure() { # REGION
     q "$1" "SELECT meridian.configure('{\"region\": \"$1\", \"version\": ${CONFIG:-1}, \"schema_home\": \"us\", \"regions\": [${list#, }],
         \"classes\": [
         {\"name\": \"accounts\", \"posture\": \"active-passive\", \"durability\": \"quorum\", \"partitions\": [\"all\"], \"replicas\": [\"us\",\"eu\",\"ap\"], \"tables\": [\"shop.accounts\"]},
-        {\"name\": \"events\", \"posture\": \"active-passive\", \"durability\": \"async\", \"partitions\": [\"all\"], \"replicas\": [\"us\",\"eu\",\"ap\"], \"tables\": [\"shop.events\", \"shop.types\", \"shop.big\", \"shop.pair\"]},
+        {\"name\": \"events\", \"posture\": \"active-passive\", \"durability\": \"async\", \"partitions\": [\"all\"], \"replicas\": [\"us\",\"eu\",\"ap\"], \"tables\": [\"shop.events\", \"shop.types\", \"shop.big\", \"shop.pair\"${MORE_TABLES:-}]},
         {\"name\": \"orders\", \"posture\": \"partitioned\", \"durability\": \"async\", \"partition_by\": \"home\", \"partitions\": [\"us\",\"eu\",\"ap\"], \"replicas\": [\"us\",\"eu\",\"ap\"], \"tables\": [\"shop.orders\"]}]}')" >/dev/null
 }
 region_up() { # REGION: running, with the extension, not configured

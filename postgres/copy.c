@@ -1,0 +1,564 @@
+/*-------------------------------------------------------------------------
+ *
+ * copy.c
+ *	  Copying definitions and rows out of another region, in one snapshot of it.
+ *
+ * Who calls decides what the snapshot means: join.c has one that was exported
+ * with a new slot, cover.c one that it knows to hold exactly what its stream
+ * has applied.  Everything is read on one connection in one read-only
+ * transaction, and written in the caller's.
+ *
+ * Rows come only from the home of their partition, and only once that home has
+ * all that the homes before it wrote: it has opened the partition under the
+ * present epoch, in the very snapshot that is read.  Rows of an earlier copy are
+ * removed first.
+ *
+ * The transaction that writes a copy must carry DoNotReplicateId: these rows
+ * are other regions' to get from their home, and a region that hands over a
+ * dead region's changes must not hand over its own copy of them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <sys/wait.h>
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/copy.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_relation.h"
+#include "storage/fd.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "apply.h"
+
+static PGconn *source;
+static PGresult *tables;		/* attached there: schema, name, class, partition column */
+static PGresult *opened;
+static char *row;				/* of a COPY, not yet handed on */
+static int	row_len;
+static int	row_used;
+
+/* ----------------------------------------------------------------
+ * the connection and its snapshot
+ * ----------------------------------------------------------------
+ */
+
+static void need_configured(void);
+static void learn_attached(void);
+static void learn_opened(void);
+
+PGconn *
+meridian_copy_open(const char *conninfo)
+{
+	meridian_copy_close();
+	source = meridian_link_open(conninfo, false);
+	return source;
+}
+
+/* snapshot NULL: the origin's present one */
+void
+meridian_copy_begin(const char *snapshot)
+{
+	PQclear(meridian_link_exec(source, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+							   PGRES_COMMAND_OK));
+	if (snapshot != NULL)
+		PQclear(meridian_link_exec(source, psprintf("SET TRANSACTION SNAPSHOT '%s'", snapshot),
+								   PGRES_COMMAND_OK));
+	need_configured();
+	PQclear(tables);
+	PQclear(opened);
+	tables = opened = NULL;
+	learn_attached();
+	learn_opened();
+}
+
+void
+meridian_copy_end(void)
+{
+	PQclear(meridian_link_exec(source, "COMMIT", PGRES_COMMAND_OK));
+}
+
+void
+meridian_copy_close(void)
+{
+	PQclear(tables);
+	PQclear(opened);
+	PQfinish(source);
+	tables = opened = NULL;
+	source = NULL;
+}
+
+/* ----------------------------------------------------------------
+ * definitions
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Before its agent has configured it, an origin has attached nothing, and what
+ * it attaches later would not be copied.
+ */
+static void
+need_configured(void)
+{
+	PGresult   *res = meridian_link_exec(source, "SELECT FROM meridian.config", PGRES_TUPLES_OK);
+	bool		configured = PQntuples(res) == 1;
+
+	PQclear(res);
+	if (!configured)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("region \"%s\" is not configured yet", meridian_apply.origin)));
+}
+
+/* The tables that the origin attached and their classes, in its snapshot. */
+static void
+learn_attached(void)
+{
+	tables = meridian_link_exec(source,
+								"SELECT n.nspname, c.relname, a.class, a.partition_by "
+								"FROM meridian.attachment a "
+								"JOIN pg_catalog.pg_class c ON c.oid = a.relid "
+								"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+								"ORDER BY 1, 2", PGRES_TUPLES_OK);
+}
+
+/* The epochs that it was fit to write under, in its snapshot. */
+static void
+learn_opened(void)
+{
+	opened = meridian_link_exec(source,
+								"SELECT class, partition, opened_epoch FROM meridian.promotion",
+								PGRES_TUPLES_OK);
+}
+
+static bool
+table_exists(const char *schema_name, const char *table_name)
+{
+	Oid			nsp = get_namespace_oid(schema_name, true);
+
+	return OidIsValid(nsp) && OidIsValid(get_relname_relid(table_name, nsp));
+}
+
+static void
+append_shell_word(StringInfo out, const char *word)
+{
+	appendStringInfoString(out, " '");
+	for (const char *p = word; *p != '\0'; p++)
+	{
+		if (*p == '\'')
+			appendStringInfoString(out, "'\\''");
+		else
+			appendStringInfoChar(out, *p);
+	}
+	appendStringInfoChar(out, '\'');
+}
+
+/* A name as pg_dump's patterns take it: literally */
+static void
+append_pattern(StringInfo out, const char *option, const char *schema_name, const char *table_name)
+{
+	StringInfoData pattern;
+
+	initStringInfo(&pattern);
+	appendStringInfoString(&pattern, quote_identifier(schema_name));
+	if (table_name != NULL)
+		appendStringInfo(&pattern, ".%s", quote_identifier(table_name));
+	appendStringInfo(out, " %s", option);
+	append_shell_word(out, pattern.data);
+	pfree(pattern.data);
+}
+
+/*
+ * Whole schemas where we have none of that name, single tables elsewhere.
+ * Returns how many patterns there are.
+ */
+static int
+append_wanted(StringInfo cmd)
+{
+	List	   *schemas = NIL;
+	int			n = 0;
+
+	for (int i = 0; i < PQntuples(tables); i++)
+	{
+		const char *schema_name = PQgetvalue(tables, i, 0);
+		bool		named = false;
+		ListCell   *lc;
+
+		if (table_exists(schema_name, PQgetvalue(tables, i, 1)))
+			continue;
+		if (OidIsValid(get_namespace_oid(schema_name, true)))
+		{
+			append_pattern(cmd, "--table", schema_name, PQgetvalue(tables, i, 1));
+			n++;
+			continue;
+		}
+		foreach(lc, schemas)
+			named |= strcmp(lfirst(lc), schema_name) == 0;
+		if (!named)
+		{
+			append_pattern(cmd, "--schema", schema_name, NULL);
+			schemas = lappend(schemas, pstrdup(schema_name));
+			n++;
+		}
+	}
+	return n;
+}
+
+/* The dump as one string, without psql's own commands (\restrict). */
+static char *
+read_dump(const char *command)
+{
+	FILE	   *pipe = OpenPipeStream(command, "r");
+	StringInfoData line;
+	StringInfoData text;
+	int			status;
+
+	if (pipe == NULL)
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not start pg_dump: %m")));
+	initStringInfo(&line);
+	initStringInfo(&text);
+	for (int c = 0; c != EOF;)
+	{
+		resetStringInfo(&line);
+		while ((c = fgetc(pipe)) != EOF && c != '\n')
+			appendStringInfoChar(&line, (char) c);
+		if (strncmp(line.data, "\\restrict", 9) == 0 || strncmp(line.data, "\\unrestrict", 11) == 0)
+			continue;
+		appendBinaryStringInfo(&text, line.data, line.len);
+		appendStringInfoChar(&text, '\n');
+		CHECK_FOR_INTERRUPTS();
+	}
+	status = ClosePipeStream(pipe);
+	if (status != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+				 errmsg("could not copy the schema of region \"%s\": pg_dump failed (%s)",
+						meridian_apply.origin, wait_result_to_str(status)),
+				 errhint("Its messages are in the server's log.")));
+	return text.data;
+}
+
+static void
+restore(const char *sql)
+{
+	bool		saved = meridian_restoring;
+	int			nest = NewGUCNestLevel();
+
+	meridian_restoring = true;
+	PG_TRY();
+	{
+		SPI_connect();
+		if (SPI_execute(sql, false, 0) < 0)
+			elog(ERROR, "could not restore the schema of region \"%s\"", meridian_apply.origin);
+		SPI_finish();
+		AtEOXact_GUC(true, nest);
+		SetConfigOption("search_path", "", PGC_SUSET, PGC_S_OVERRIDE);
+		CommandCounterIncrement();
+		/* still restoring: what is new here is not therefore empty at its home */
+		meridian_attach_all();
+	}
+	PG_FINALLY();
+	{
+		meridian_restoring = saved;
+	}
+	PG_END_TRY();
+	CommandCounterIncrement();
+}
+
+/* Bring what the schema's home defines and this region has not; attach it. */
+void
+meridian_copy_definitions(const char *conninfo, const char *snapshot)
+{
+	char		pg_dump[MAXPGPATH];
+	char		backend_dir[MAXPGPATH];
+	StringInfoData cmd;
+
+	strlcpy(backend_dir, my_exec_path, sizeof(backend_dir));
+	get_parent_directory(backend_dir);
+	snprintf(pg_dump, sizeof(pg_dump), "%s/pg_dump", backend_dir);
+	initStringInfo(&cmd);
+	append_shell_word(&cmd, pg_dump);
+	appendStringInfo(&cmd, " --schema-only --no-publications --no-subscriptions --snapshot=%s",
+					 snapshot);
+	if (append_wanted(&cmd) == 0)
+		return;
+	appendStringInfoString(&cmd, " -d");
+	append_shell_word(&cmd, conninfo);
+	restore(read_dump(cmd.data));
+}
+
+/* Has the origin attached a table that does not exist here? */
+bool
+meridian_copy_lacks_tables(void)
+{
+	for (int i = 0; i < PQntuples(tables); i++)
+	{
+		if (!table_exists(PQgetvalue(tables, i, 0), PQgetvalue(tables, i, 1)))
+			return true;
+	}
+	return false;
+}
+
+/* ----------------------------------------------------------------
+ * rows
+ * ----------------------------------------------------------------
+ */
+
+/* May this epoch's home have rows that are not in its snapshot yet? */
+static bool
+has_opened(const char *class_name, const char *partition, const struct mrd_authority *a)
+{
+	if (a->history_count == 0)
+		return true;			/* nobody before it had any */
+	for (int i = 0; i < PQntuples(opened); i++)
+	{
+		if (strcmp(PQgetvalue(opened, i, 0), class_name) == 0 &&
+			strcmp(PQgetvalue(opened, i, 1), partition) == 0)
+			return strtoull(PQgetvalue(opened, i, 2), NULL, 10) >= a->epoch;
+	}
+	return false;
+}
+
+static bool
+is_wanted(List *only, Oid relid, const char *partition)
+{
+	ListCell   *lc;
+
+	foreach(lc, only)
+	{
+		MeridianCopied *c = lfirst(lc);
+
+		if (c->relid == relid && strcmp(c->partition, partition) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The partitions of one table that are to be copied, as MeridianCopied; NIL:
+ * none.  The snapshot is not looked at again before they are all listed.
+ */
+static List *
+choose_partitions(Oid relid, const char *class_name, bool all, List *only)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	int			class = s == NULL ? -1 : mrd_snapshot_class(s, class_name);
+	List	   *ret = NIL;
+
+	if (class < 0 || (s->classes[class].replicas & (1u << s->self)) == 0)
+		return NIL;
+	for (int i = s->classes[class].first; i < s->classes[class].first + s->classes[class].count; i++)
+	{
+		const struct mrd_snap_partition *p = &s->partitions[i];
+		MeridianCopied *c;
+
+		if (!meridian_takeable(s, i, meridian_apply.origin) ||
+			!has_opened(class_name, p->name, &p->authority) ||
+			(!all && !is_wanted(only, relid, p->name)))
+			continue;
+		c = palloc0(sizeof(*c));
+		c->relid = relid;
+		strlcpy(c->class_name, class_name, sizeof(c->class_name));
+		strlcpy(c->partition, p->name, sizeof(c->partition));
+		c->epoch = p->authority.epoch;
+		ret = lappend(ret, c);
+	}
+	return ret;
+}
+
+/* The rows of these partitions, as a condition */
+static char *
+condition_of(List *partitions, const char *partition_by)
+{
+	StringInfoData out;
+	ListCell   *lc;
+
+	if (partition_by == NULL)
+		return pstrdup("true");
+	initStringInfo(&out);
+	appendStringInfo(&out, "%s IN (", quote_identifier(partition_by));
+	foreach(lc, partitions)
+		appendStringInfo(&out, "%s%s", lc == list_head(partitions) ? "" : ", ",
+						 quote_literal_cstr(((MeridianCopied *) lfirst(lc))->partition));
+	appendStringInfoChar(&out, ')');
+	return out.data;
+}
+
+/* COPY FROM asks for bytes; the origin's COPY TO has them. */
+static int
+next_bytes(void *out, int min, int max)
+{
+	int			copied = 0;
+
+	while (copied < min)
+	{
+		int			n;
+
+		if (row == NULL)
+		{
+			row_len = PQgetCopyData(source, &row, 1);
+			row_used = 0;
+			if (row_len == -1)
+				break;
+			if (row_len < 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_CONNECTION_FAILURE),
+						 errmsg("lost region \"%s\" during the copy: %s", meridian_apply.origin,
+								pchomp(PQerrorMessage(source)))));
+			if (row_len == 0)
+			{
+				row = NULL;
+				meridian_link_wait(source, WL_SOCKET_READABLE, 50);
+				if (!PQconsumeInput(source))
+					ereport(ERROR,
+							(errcode(ERRCODE_CONNECTION_FAILURE),
+							 errmsg("lost region \"%s\" during the copy: %s", meridian_apply.origin,
+									pchomp(PQerrorMessage(source)))));
+				continue;
+			}
+		}
+		n = Min(max - copied, row_len - row_used);
+		memcpy((char *) out + copied, row + row_used, n);
+		copied += n;
+		row_used += n;
+		if (row_used == row_len)
+		{
+			PQfreemem(row);
+			row = NULL;
+		}
+	}
+	return copied;
+}
+
+/* Columns that are stored, by the origin's own list */
+static List *
+stored_columns(const char *schema_name, const char *table_name)
+{
+	char	   *sql = psprintf("SELECT a.attname FROM pg_catalog.pg_attribute a "
+							   "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
+							   "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+							   "WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 "
+							   "AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum",
+							   meridian_link_literal(source, schema_name),
+							   meridian_link_literal(source, table_name));
+	PGresult   *res = meridian_link_exec(source, sql, PGRES_TUPLES_OK);
+	List	   *ret = NIL;
+
+	for (int i = 0; i < PQntuples(res); i++)
+		ret = lappend(ret, makeString(pstrdup(PQgetvalue(res, i, 0))));
+	PQclear(res);
+	return ret;
+}
+
+static char *
+column_list(List *columns)
+{
+	StringInfoData out;
+	ListCell   *lc;
+
+	initStringInfo(&out);
+	foreach(lc, columns)
+		appendStringInfo(&out, "%s%s", out.len == 0 ? "" : ", ", quote_identifier(strVal(lfirst(lc))));
+	return out.data;
+}
+
+static void
+drain_copy(void)
+{
+	PGresult   *res;
+
+	while ((res = PQgetResult(source)) != NULL)
+	{
+		bool		ok = PQresultStatus(res) == PGRES_COMMAND_OK;
+
+		PQclear(res);
+		if (!ok)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("lost region \"%s\" during the copy: %s", meridian_apply.origin,
+							pchomp(PQerrorMessage(source)))));
+	}
+}
+
+/* Of an earlier copy, when this region is copied anew */
+static void
+remove_rows(const char *name, const char *condition)
+{
+	SPI_connect();
+	if (SPI_execute(psprintf("DELETE FROM ONLY %s WHERE %s", name, condition), false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not remove the rows of an earlier copy from %s", name);
+	SPI_finish();
+	CommandCounterIncrement();
+}
+
+static uint64
+copy_rows(const char *schema_name, const char *table_name, const char *condition)
+{
+	RangeVar   *rv = makeRangeVar(pstrdup(schema_name), pstrdup(table_name), -1);
+	List	   *columns = stored_columns(schema_name, table_name);
+	char	   *name = quote_qualified_identifier(schema_name, table_name);
+	Relation	rel = table_openrv(rv, RowExclusiveLock);
+	ParseState *pstate = make_parsestate(NULL);
+	CopyFromState state;
+	uint64		n;
+
+	remove_rows(name, condition);
+	PQclear(meridian_link_exec(source, psprintf("COPY (SELECT %s FROM ONLY %s WHERE %s) TO STDOUT",
+												column_list(columns), name, condition),
+							   PGRES_COPY_OUT));
+	row = NULL;
+	(void) addRangeTableEntryForRelation(pstate, rel, RowExclusiveLock, NULL, false, false);
+	state = BeginCopyFrom(pstate, rel, NULL, NULL, false, next_bytes, columns, NIL);
+	n = CopyFrom(state);
+	EndCopyFrom(state);
+	drain_copy();
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+	return n;
+}
+
+/*
+ * Replace the rows of the partitions that the origin is home of, or of those
+ * among only, by the origin's.  Returns what was copied.
+ */
+List *
+meridian_copy_rows(bool all, List *only)
+{
+	List	   *ret = NIL;
+	uint64		rows = 0;
+
+	for (int i = 0; i < PQntuples(tables); i++)
+	{
+		const char *schema_name = PQgetvalue(tables, i, 0);
+		const char *table_name = PQgetvalue(tables, i, 1);
+		const char *by = PQgetisnull(tables, i, 3) ? NULL : PQgetvalue(tables, i, 3);
+		Oid			nsp = get_namespace_oid(schema_name, true);
+		Oid			relid = OidIsValid(nsp) ? get_relname_relid(table_name, nsp) : InvalidOid;
+		List	   *partitions = choose_partitions(relid, PQgetvalue(tables, i, 2), all, only);
+
+		if (partitions == NIL)
+			continue;
+		if (!OidIsValid(relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("table \"%s.%s\" does not exist here yet", schema_name, table_name)));
+		rows += copy_rows(schema_name, table_name, condition_of(partitions, by));
+		ret = list_concat(ret, partitions);
+	}
+	if (ret != NIL)
+		ereport(LOG,
+				(errmsg("copied " UINT64_FORMAT " rows of %d partitions of tables from region \"%s\"",
+						rows, list_length(ret), meridian_apply.origin)));
+	return ret;
+}

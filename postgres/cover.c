@@ -1,0 +1,716 @@
+/*-------------------------------------------------------------------------
+ *
+ * cover.c
+ *	  Which rows this region ought to hold, which of them it does, and how it
+ *	  gets the others from a region whose stream it has already.
+ *
+ * meridian.copied has a row for each partition of each attached table of which
+ * this region has, or had under that epoch, everything: because it copied it
+ * from its home, because it was home itself, or because it saw the table
+ * created.  Later changes come by the streams of the homes of that epoch and
+ * those after it, so the mark holds as long as this region has the stream of
+ * each of them; a home whose stream it got only after that home's epoch had
+ * ended breaks it.  What has no mark that holds is a gap.  Gaps arise when a
+ * home moves between a new region's joins of two others, when a table is
+ * attached that has rows, when a stream was lost.  A region with a gap is not
+ * given that partition (the agent reports it, core's mrdi_copy_of).
+ *
+ * A gap is closed from the present home in the middle of its running stream.
+ * The rows must be exactly those at the stream's position, else a change would
+ * be missed or done again over newer ones.  The home's snapshot says which of
+ * its transactions are in it, and the stream names each transaction it brings:
+ *
+ *	 1. Remember every transaction applied from now on; wait until all that are
+ *		older have ended at the home.
+ *	 2. Open a snapshot there, and read the end of its WAL: whatever is in the
+ *		snapshot was committed before that end.
+ *	 3. Apply the stream up to there and no further.  What is in the snapshot is
+ *		now applied.
+ *	 4. Is everything applied in the snapshot?  A commit that waits for its
+ *		acknowledgements may not be; then again from 2.  Otherwise copy.
+ *
+ * Changes of earlier homes are in both: the snapshot was taken after the home
+ * opened the partition, that is with all of them up to their cuts, and copying
+ * begins only when this region has reached the cuts too (meridian_takeable).
+ * Nothing of them that counts can come afterwards.
+ *
+ * Marks are written after the copy has committed, and only while the snapshot
+ * still shows the same home and epoch: a later home's first changes may have
+ * gone in under the copy, and then there is no mark, and it is copied again.
+ *
+ * The stream stands still while a copy is made from its region.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "replication/origin.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "apply.h"
+
+#define LOOK_EVERY_MS 1000		/* for gaps */
+#define TRY_EVERY_MS 100		/* while there are some */
+#define ASK_EVERY_MS 3000		/* for tables that do not exist here */
+#define REMEMBERED_MAX (1 << 20)	/* transactions between 1 and 4 */
+
+PG_FUNCTION_INFO_V1(meridian_gaps_sql);
+
+/* ----------------------------------------------------------------
+ * gaps
+ * ----------------------------------------------------------------
+ */
+
+static bool
+is_joined(const char *region)
+{
+	char		name[NAMEDATALEN];
+
+	meridian_stream_name(region, name, sizeof(name));
+	return replorigin_by_name(name, true) != InvalidRepOriginId;
+}
+
+bool
+meridian_is_schema_home(const char *origin)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	int			region = s == NULL ? -1 : mrd_snapshot_region(s, origin);
+	int			class = s == NULL ? -1 : mrd_snapshot_class(s, MRD_CLASS_SCHEMA);
+	int			n = class < 0 ? -1 : mrd_snapshot_partition(s, class, NULL);
+
+	return n >= 0 && s->partitions[n].authority.region == region;
+}
+
+/*
+ * Is origin the home of partition i, and has this region all that the homes
+ * before it wrote, as far as it has their streams at all?
+ */
+bool
+meridian_takeable(const struct mrd_snapshot *s, int i, const char *origin)
+{
+	const struct mrd_authority *a = &s->partitions[i].authority;
+	int			region = mrd_snapshot_region(s, origin);
+	mrd_lsn		applied[MRD_REGIONS_MAX] = {0};
+
+	if (region < 0 || a->region != region || a->state == MRD_AUTH_VACANT)
+		return false;
+	for (int r = 0; r < s->region_count; r++)
+		applied[r] = meridian_stream_applied(s->regions[r].name);
+	return mrd_authority_complete(a, s->self, (mrd_region) region, a->epoch, applied);
+}
+
+/* Does a mark of this epoch still say that everything is here? */
+static bool
+mark_holds(const struct mrd_snapshot *s, const struct mrd_authority *a, uint64 epoch)
+{
+	if (a->region < s->region_count && !is_joined(s->regions[a->region].name))
+		return false;
+	for (int k = 0; k < a->history_count; k++)
+	{
+		const struct mrd_closed_epoch *c = &a->history[k];
+
+		if (c->epoch >= epoch && c->region != s->self && c->region < s->region_count &&
+			!is_joined(s->regions[c->region].name))
+			return false;
+	}
+	return true;
+}
+
+static const char attached_and_marks[] =
+"SELECT a.relid, a.class, "
+"coalesce(array_agg(c.partition) FILTER (WHERE c.relid IS NOT NULL), '{}'), "
+"coalesce(array_agg(c.epoch) FILTER (WHERE c.relid IS NOT NULL), '{}') "
+"FROM meridian.attachment a LEFT JOIN meridian.copied c ON c.relid = a.relid "
+"GROUP BY 1, 2 ORDER BY 1";
+
+typedef struct Marks
+{
+	int			count;
+	Datum	   *partitions;
+	Datum	   *epochs;
+} Marks;
+
+static void
+read_marks(HeapTuple row, TupleDesc desc, Marks *ret)
+{
+	bool		isnull;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(row, desc, 3, &isnull)), TEXTOID, -1,
+					  false, TYPALIGN_INT, &ret->partitions, NULL, &ret->count);
+	deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(row, desc, 4, &isnull)), INT8OID, 8,
+					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &ret->epochs, NULL, &n);
+}
+
+static bool
+is_covered(const struct mrd_snapshot *s, const struct mrd_snap_partition *p, const Marks *marks)
+{
+	for (int i = 0; i < marks->count; i++)
+	{
+		text	   *name = DatumGetTextPP(marks->partitions[i]);
+
+		if (strlen(p->name) == VARSIZE_ANY_EXHDR(name) &&
+			memcmp(p->name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0)
+			return mark_holds(s, &p->authority, (uint64) DatumGetInt64(marks->epochs[i]));
+	}
+	return false;
+}
+
+static List *
+gaps_of(const struct mrd_snapshot *s, Oid relid, const char *class_name, const Marks *marks,
+		const char *home)
+{
+	int			class = mrd_snapshot_class(s, class_name);
+	List	   *ret = NIL;
+
+	if (class < 0 || (s->classes[class].replicas & (1u << s->self)) == 0)
+		return NIL;
+	for (int i = s->classes[class].first; i < s->classes[class].first + s->classes[class].count; i++)
+	{
+		const struct mrd_snap_partition *p = &s->partitions[i];
+		MeridianCopied *c;
+
+		if (p->authority.region == s->self || is_covered(s, p, marks) ||
+			(home != NULL && !meridian_takeable(s, i, home)))
+			continue;
+		c = palloc0(sizeof(*c));
+		c->relid = relid;
+		strlcpy(c->class_name, class_name, sizeof(c->class_name));
+		strlcpy(c->partition, p->name, sizeof(c->partition));
+		c->epoch = p->authority.epoch;
+		ret = lappend(ret, c);
+	}
+	return ret;
+}
+
+/*
+ * What this region ought to hold and does not; with home, only what could be
+ * copied from there now.  Needs a transaction.
+ */
+static List *
+find_gaps(const char *home)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *ret = NIL;
+
+	if (s == NULL)
+		return NIL;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	if (SPI_execute(attached_and_marks, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read meridian.copied");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		MemoryContext old;
+		Marks		marks;
+		bool		isnull;
+
+		read_marks(row, desc, &marks);
+		old = MemoryContextSwitchTo(caller);
+		ret = list_concat(ret, gaps_of(s, DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull)),
+									   SPI_getvalue(row, desc, 2), &marks, home));
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	return ret;
+}
+
+/* For meridian.gaps: one object for each */
+Datum
+meridian_gaps_sql(PG_FUNCTION_ARGS)
+{
+	StringInfoData out;
+	ListCell   *lc;
+	List	   *gaps = find_gaps(NULL);
+
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '[');
+	foreach(lc, gaps)
+	{
+		MeridianCopied *c = lfirst(lc);
+
+		appendStringInfo(&out, "%s{\"relid\": %u, \"class\": ", lc == list_head(gaps) ? "" : ", ",
+						 c->relid);
+		escape_json(&out, c->class_name);
+		appendStringInfoString(&out, ", \"partition\": ");
+		escape_json(&out, c->partition);
+		appendStringInfoChar(&out, '}');
+	}
+	appendStringInfoChar(&out, ']');
+	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+}
+
+/* ----------------------------------------------------------------
+ * marks
+ * ----------------------------------------------------------------
+ */
+
+/* So that it outlives the transaction */
+List *
+meridian_copied_keep(List *copied)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	List	   *ret = NIL;
+	ListCell   *lc;
+
+	foreach(lc, copied)
+	{
+		MeridianCopied *c = palloc(sizeof(*c));
+
+		*c = *(MeridianCopied *) lfirst(lc);
+		ret = lappend(ret, c);
+	}
+	MemoryContextSwitchTo(old);
+	return ret;
+}
+
+static bool
+is_still_home(const struct mrd_snapshot *s, const MeridianCopied *c)
+{
+	int			class = s == NULL ? -1 : mrd_snapshot_class(s, c->class_name);
+	int			n = class < 0 ? -1 : mrd_snapshot_partition(s, class, c->partition);
+
+	return n >= 0 && s->partitions[n].authority.epoch == c->epoch &&
+		s->partitions[n].authority.region == mrd_snapshot_region(s, meridian_apply.origin);
+}
+
+static void
+mark_one(const MeridianCopied *c)
+{
+	static const char mark[] =
+	"INSERT INTO meridian.copied (relid, partition, epoch) "
+	"SELECT a.relid, $2, $3 FROM meridian.attachment a WHERE a.relid = $1 AND a.class = $4 "
+	"ON CONFLICT (relid, partition) "
+	"DO UPDATE SET epoch = excluded.epoch, copied_at = excluded.copied_at";
+	Oid			types[4] = {OIDOID, TEXTOID, INT8OID, TEXTOID};
+	Datum		values[4];
+
+	values[0] = ObjectIdGetDatum(c->relid);
+	values[1] = CStringGetTextDatum(c->partition);
+	values[2] = Int64GetDatum((int64) c->epoch);
+	values[3] = CStringGetTextDatum(c->class_name);
+	if (SPI_execute_with_args(mark, 4, types, values, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not write meridian.copied");
+}
+
+/* In a transaction of its own; copied and its members are freed. */
+void
+meridian_mark_copied(List *copied)
+{
+	const struct mrd_snapshot *s;
+	ListCell   *lc;
+
+	if (copied == NIL)
+		return;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	s = meridian_snapshot();
+	foreach(lc, copied)
+	{
+		if (is_still_home(s, lfirst(lc)))
+			mark_one(lfirst(lc));
+	}
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	list_free_deep(copied);
+}
+
+static void
+forget_partition(const char *class_name, const char *partition, uint64 epoch)
+{
+	static const char forget[] =
+	"DELETE FROM meridian.copied c USING meridian.attachment a WHERE a.relid = c.relid "
+	"AND a.class = $1 AND c.partition = $2 AND c.epoch <= $3";
+	Oid			types[3] = {TEXTOID, TEXTOID, INT8OID};
+	Datum		values[3];
+
+	values[0] = CStringGetTextDatum(class_name);
+	values[1] = CStringGetTextDatum(partition);
+	values[2] = Int64GetDatum((int64) epoch);
+	if (SPI_execute_with_args(forget, 3, types, values, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not update meridian.copied");
+}
+
+/*
+ * What origin wrote beyond our position of it will not come by its stream:
+ * forget the marks that counted on it.  In a transaction of its own.
+ */
+void
+meridian_forget_copied(const char *origin)
+{
+	const struct mrd_snapshot *s;
+	XLogRecPtr	applied = meridian_stream_applied(origin);
+	int			region;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	s = meridian_snapshot();
+	region = s == NULL ? -1 : mrd_snapshot_region(s, origin);
+	for (int i = 0; region >= 0 && i < s->partition_count; i++)
+	{
+		const struct mrd_snap_partition *p = &s->partitions[i];
+		const char *class_name = s->classes[p->class_index].name;
+
+		if (p->authority.region == region)
+			forget_partition(class_name, p->name, p->authority.epoch);
+		for (int k = 0; k < p->authority.history_count; k++)
+		{
+			const struct mrd_closed_epoch *c = &p->authority.history[k];
+
+			if (c->region == region && c->cut > applied)
+				forget_partition(class_name, p->name, c->epoch);
+		}
+	}
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* ----------------------------------------------------------------
+ * closing them
+ * ----------------------------------------------------------------
+ */
+
+typedef enum CoverPhase
+{
+	COVER_IDLE,
+	COVER_SETTLING,				/* 1: older transactions are still running there */
+	COVER_IMAGE					/* 3: the stream is on its way to the image's end */
+} CoverPhase;
+
+static CoverPhase phase;
+static TimestampTz looked;		/* when something was last done */
+static TimestampTz asked;		/* for tables that do not exist here */
+static PGconn *source;			/* of copy.c, while not idle */
+static uint64 settled_xid;		/* older ones have to end first */
+static char image_name[64];
+static XLogRecPtr image_end;
+static uint64 image_xmax;
+static uint32 *running;			/* in the image: not committed yet */
+static int	nrunning;
+static uint32 *applied_xids;
+static int	napplied;
+static int	applied_cap;
+
+/* One copy at a time in this region; until the end of the transaction. */
+bool
+meridian_copy_lock(void)
+{
+	LOCKTAG		tag;
+	Oid			nsp = get_namespace_oid("meridian", false);
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
+					   get_relname_relid("copied", nsp), 1);
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static void
+give_up(void)
+{
+	meridian_copy_close();
+	source = NULL;
+	phase = COVER_IDLE;
+	napplied = 0;
+}
+
+/* A new stream: what the one before it was about is forgotten. */
+void
+meridian_cover_reset(void)
+{
+	give_up();
+	looked = asked = 0;
+}
+
+static uint64
+number(PGresult *res, int column)
+{
+	char	   *end;
+	uint64		n = strtoull(PQgetvalue(res, 0, column), &end, 10);
+
+	if (PQgetisnull(res, 0, column) || *end != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent a malformed snapshot", meridian_apply.origin)));
+	return n;
+}
+
+static PGresult *
+ask(const char *sql)
+{
+	PGresult   *res = meridian_link_exec(source, sql, PGRES_TUPLES_OK);
+
+	if (PQntuples(res) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent no snapshot", meridian_apply.origin)));
+	return res;
+}
+
+static bool
+query_true(const char *sql)
+{
+	bool		ret;
+
+	SPI_connect();
+	if (SPI_execute(sql, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\"", sql);
+	ret = SPI_processed == 1;
+	SPI_finish();
+	return ret;
+}
+
+/* A table that is configured, but only the schema's home can say what it is */
+static bool
+tables_missing(void)
+{
+	return meridian_is_schema_home(meridian_apply.origin) &&
+		query_true("SELECT FROM meridian.table_config t WHERE pg_catalog.to_regclass("
+				   "pg_catalog.format('%I.%I', t.schema_name, t.table_name)) IS NULL LIMIT 1");
+}
+
+/* Is there anything to get?  Without the home's own word about tables that are missing. */
+static void
+look(bool *gaps, bool *missing)
+{
+	MemoryContext old = CurrentMemoryContext;
+	TimestampTz now = meridian_instant();
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	*gaps = find_gaps(meridian_apply.origin) != NIL;
+	*missing = TimestampDifferenceExceeds(asked, now, ASK_EVERY_MS) && tables_missing();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	if (*missing)
+		asked = now;
+}
+
+/* Does the schema's home have what is missing? */
+static bool
+there_are_tables(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		ret;
+
+	meridian_copy_begin(NULL);
+	StartTransactionCommand();
+	ret = meridian_copy_lacks_tables();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	meridian_copy_end();
+	return ret;
+}
+
+static void
+start(const char *conninfo, bool gaps)
+{
+	PGresult   *res;
+
+	source = meridian_copy_open(conninfo);
+	if (!gaps && !there_are_tables())
+	{
+		give_up();
+		return;
+	}
+	res = ask("SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())");
+	settled_xid = number(res, 0);
+	PQclear(res);
+	phase = COVER_SETTLING;
+}
+
+static void
+read_running(char *list)
+{
+	char	   *save = NULL;
+
+	nrunning = 0;
+	if (running != NULL)
+		pfree(running);
+	running = MemoryContextAlloc(TopMemoryContext, sizeof(uint32) * (strlen(list) / 2 + 1));
+	for (char *item = strtok_r(list, ",", &save); item != NULL; item = strtok_r(NULL, ",", &save))
+		running[nrunning++] = (uint32) strtoull(item, NULL, 10);
+}
+
+/* Step 2, once everything that was running at step 1 has ended */
+static void
+take_image(void)
+{
+	PGresult   *res = ask("SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())");
+	uint64		oldest = number(res, 0);
+	bool		error = false;
+
+	PQclear(res);
+	if (oldest < settled_xid)
+		return;
+	meridian_copy_begin(NULL);
+	res = ask("SELECT pg_catalog.pg_snapshot_xmax(s), pg_catalog.array_to_string(ARRAY("
+			  "SELECT pg_catalog.pg_snapshot_xip(s)), ','), pg_catalog.pg_export_snapshot() "
+			  "FROM pg_catalog.pg_current_snapshot() AS s");
+	image_xmax = number(res, 0);
+	read_running(PQgetvalue(res, 0, 1));
+	strlcpy(image_name, PQgetvalue(res, 0, 2), sizeof(image_name));
+	PQclear(res);
+	/* a later statement: nothing in the snapshot was committed after this */
+	res = ask("SELECT pg_catalog.pg_current_wal_insert_lsn()");
+	image_end = pg_lsn_in_internal(PQgetvalue(res, 0, 0), &error);
+	PQclear(res);
+	if (error || strspn(image_name, "0123456789ABCDEF-") != strlen(image_name))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent a malformed position or snapshot", meridian_apply.origin)));
+	phase = COVER_IMAGE;
+}
+
+static bool
+in_image(uint32 xid)
+{
+	if ((int32) (xid - (uint32) image_xmax) >= 0)
+		return false;
+	for (int i = 0; i < nrunning; i++)
+	{
+		if (running[i] == xid)
+			return false;
+	}
+	return true;
+}
+
+/* Step 4 */
+static bool
+image_is_ours(void)
+{
+	for (int i = 0; i < napplied; i++)
+	{
+		if (!in_image(applied_xids[i]))
+			return false;
+	}
+	return true;
+}
+
+/* Copied; false: another copy is being made */
+static bool
+copy_image(const char *conninfo)
+{
+	RepOriginId saved = replorigin_session_origin;
+	XLogRecPtr	saved_lsn = replorigin_session_origin_lsn;
+	TimestampTz saved_time = replorigin_session_origin_timestamp;
+	List	   *copied = NIL;
+	bool		ret;
+
+	replorigin_session_origin = DoNotReplicateId;
+	replorigin_session_origin_lsn = InvalidXLogRecPtr;
+	replorigin_session_origin_timestamp = 0;
+	StartTransactionCommand();
+	ret = meridian_copy_lock();
+	if (ret)
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		if (meridian_is_schema_home(meridian_apply.origin))
+			meridian_copy_definitions(conninfo, image_name);
+		copied = meridian_copy_rows(false, find_gaps(meridian_apply.origin));
+		copied = meridian_copied_keep(copied);
+		PopActiveSnapshot();
+		meridian_fault("cover-copied");
+	}
+	CommitTransactionCommand();
+	if (copied != NIL)
+		XLogFlush(XactLastCommitEnd);
+	meridian_mark_copied(copied);
+	replorigin_session_origin = saved;
+	replorigin_session_origin_lsn = saved_lsn;
+	replorigin_session_origin_timestamp = saved_time;
+	return ret;
+}
+
+/* The stream is where the image is. */
+void
+meridian_cover_copy(const char *conninfo)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		done = image_is_ours() && copy_image(conninfo);
+
+	MemoryContextSwitchTo(old);
+	if (done)
+	{
+		give_up();
+		looked = 0;				/* there may be more by now */
+		return;
+	}
+	meridian_copy_end();
+	phase = COVER_SETTLING;
+}
+
+/* An own transaction of the region was applied. */
+void
+meridian_cover_applied(uint32 xid)
+{
+	if (phase == COVER_IDLE)
+		return;
+	if (napplied == REMEMBERED_MAX)
+	{
+		give_up();
+		return;
+	}
+	if (napplied == applied_cap)
+	{
+		applied_cap = applied_cap == 0 ? 1024 : applied_cap * 2;
+		if (applied_xids == NULL)
+			applied_xids = MemoryContextAlloc(TopMemoryContext, sizeof(uint32) * applied_cap);
+		else
+			applied_xids = repalloc(applied_xids, sizeof(uint32) * applied_cap);
+	}
+	applied_xids[napplied++] = xid;
+}
+
+/*
+ * Must meridian_cover_copy() be called now?  next is the end of the transaction
+ * that is about to be applied, or how far everything is applied.
+ */
+bool
+meridian_cover_due(XLogRecPtr next, bool applied)
+{
+	return phase == COVER_IMAGE && (applied ? next >= image_end : next > image_end);
+}
+
+/* Between transactions, often */
+void
+meridian_cover_tend(const char *conninfo)
+{
+	TimestampTz now = meridian_instant();
+	bool		gaps;
+	bool		missing;
+
+	if (phase == COVER_IMAGE ||
+		!TimestampDifferenceExceeds(looked, now, phase == COVER_IDLE ? LOOK_EVERY_MS : TRY_EVERY_MS))
+		return;
+	looked = now;
+	if (phase == COVER_IDLE)
+	{
+		look(&gaps, &missing);
+		if (gaps || missing)
+			start(conninfo, gaps);
+	}
+	if (phase == COVER_SETTLING)
+		take_image();
+}
