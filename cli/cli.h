@@ -29,3 +29,4 @@ int cli_events(int argc, char **argv);    /* cli/events.c */
 int cli_move(int argc, char **argv);      /* cli/move.c */
 int cli_reconcile(int argc, char **argv); /* cli/reconcile.c */
 int cli_route(int argc, char **argv);     /* cli/route.c */
+int cli_verify(int argc, char **argv);    /* cli/verify.c */

@@ -62,6 +62,16 @@ bool cli_lab_has(const struct cli_place *place, const char *name)
     return has;
 }
 
+bool cli_lab_dsn(const struct cli_place *place, const char *name, char *out, size_t cap)
+{
+    json_t *lab = place->agent == NULL ? load_lab(place) : NULL;
+    const char *dsn = cli_text(json_object_get(lab_region(lab, name), "pg"), "dsn");
+    bool known = dsn[0] != '\0' && (size_t)snprintf(out, cap, "%s", dsn) < cap;
+
+    json_decref(lab);
+    return known;
+}
+
 /* ---- fields ---- */
 
 const char *cli_text(const json_t *object, const char *key)

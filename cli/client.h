@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <args.h>
 #include <jansson.h>
@@ -47,6 +48,10 @@ char *cli_snapshot_path(const struct cli_place *place, const char *given);
 
 /** Does the lab at hand know region @name? */
 bool cli_lab_has(const struct cli_place *place, const char *name);
+
+/** Where the PostgreSQL of the lab's region @name is reached from here; false when not known.
+ */
+bool cli_lab_dsn(const struct cli_place *place, const char *name, char *out, size_t cap);
 
 /* ---- fields of answers; wrong or missing ones give the neutral value ---- */
 

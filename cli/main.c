@@ -22,6 +22,7 @@ static const struct cli_command commands[] = {
     {"approve", "let a promotion run", cli_approve},
     {"reject", "refuse a promotion", cli_reject},
     {"reconcile", "writes a lost region left behind", cli_reconcile},
+    {"verify", "do the regions hold the same rows?", cli_verify},
     {"route", "where a request would go, and why", cli_route},
     {"config", "check a configuration file; list its keys", cli_config},
     {"agent", "run a region: hold its lease, look after its servers", cli_agent},

@@ -19,6 +19,9 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <client.h> /* of cli/ */
+#include <compare.h>
+
 #include "client.h"
 #include "daemon.h"
 #include "link.h"
@@ -216,7 +219,7 @@ static void print_names(const char *title, json_t *names)
     printf("%s\n", json_array_size(names) == 0 ? " none" : "");
 }
 
-static void print_verdict(const struct lab_load *l, const struct lab_counts *n, json_t *verdict)
+static void print_counts(const struct lab_counts *n, json_t *verdict)
 {
     print_names("\nregions read:", json_object_get(verdict, "regions_read"));
     if (json_array_size(json_object_get(verdict, "regions_skipped")) > 0) {
@@ -229,15 +232,126 @@ static void print_verdict(const struct lab_load *l, const struct lab_counts *n, 
            "  missing             %8lu%s\n"
            "duplicated            %8lu\n"
            "unknown               %8lu   (of which present: %lu)\n"
-           "refused               %8lu   (of which present: %lu)\n"
-           "ledger: %s\n"
-           "verdict: %s\n",
+           "refused               %8lu   (of which present: %lu)\n",
            n->acknowledged, n->present, n->in_reconcile, n->missing,
            n->partial > 0 ? "   (some are in some regions)" : "", n->duplicated, n->unknown,
-           n->unknown_present, n->refused, n->refused_present, l->ledger_path,
-           json_is_true(json_object_get(verdict, "ok"))
-               ? "nothing acknowledged is lost"
-               : "ACKNOWLEDGED WRITES ARE MISSING OR REPEATED");
+           n->unknown_present, n->refused, n->refused_present);
+}
+
+static void print_verdict(const struct lab_load *l, const struct lab_counts *n, json_t *verdict)
+{
+    bool lost = n->missing > 0 || n->duplicated > 0;
+
+    printf("ledger: %s\nverdict: %s\n", l->ledger_path,
+           cli_true(verdict, "ok") ? "nothing acknowledged is lost"
+           : lost                  ? "ACKNOWLEDGED WRITES ARE MISSING OR REPEATED"
+           : json_array_size(json_object_get(verdict, "regions_read")) == 0
+               ? "NO REGION COULD BE READ"
+               : "NOTHING ACKNOWLEDGED IS LOST, BUT REGIONS HOLD DIFFERENT ROWS");
+}
+
+/* ---- the regions with each other ---- */
+
+#define COMPARE_MS 15000
+
+/* Running regions only; the others have been named above. */
+static unsigned list_sites(json_t *status, struct cli_site *sites)
+{
+    json_t *region;
+    size_t i;
+    unsigned n = 0;
+
+    json_array_foreach(json_object_get(status, "regions"), i, region)
+    {
+        if (n < MRD_REGIONS_MAX && strcmp(cli_text(region, "state"), "running") == 0 &&
+            !cli_true(region, "witness")) {
+            snprintf(sites[n].name, sizeof(sites[n].name), "%s", cli_text(region, "name"));
+            snprintf(sites[n].dsn, sizeof(sites[n].dsn), "%s",
+                     cli_text(json_object_get(region, "pg"), "dsn"));
+            n++;
+        }
+    }
+    return n;
+}
+
+static json_t *compare_classes(const struct lab_load *l, const json_t *answer,
+                               struct cli_site *sites, unsigned n)
+{
+    uint64_t limit = l->settle_ms < COMPARE_MS ? l->settle_ms : COMPARE_MS;
+    json_t *list = json_array();
+    const json_t *class;
+    size_t i;
+
+    json_array_foreach(cli_list(answer, "classes"), i, class)
+    {
+        enum lab_class c = lab_class_parse(cli_text(class, "name"));
+
+        if (c != LAB_CLASSES && (l->class_mask & 1u << c) != 0) {
+            json_array_append_new(list, cli_compare(class, sites, n, (unsigned)limit));
+        }
+    }
+    return list;
+}
+
+/* Whatever the ledger says: do the regions hold the same rows? An empty list: nobody knows. */
+static json_t *compare_regions(const struct lab_load *l)
+{
+    static struct cli_site sites[MRD_REGIONS_MAX];
+    struct cli_place place = {.dir = l->dir};
+    struct mrd_err err;
+    json_t *status = fetch_status(l, &err);
+    unsigned n = list_sites(status, sites);
+    json_t *answer = NULL;
+    json_t *list = NULL;
+
+    if (status != NULL && cli_try(&place, "/v1/classes", &answer) == 0) {
+        list = compare_classes(l, answer, sites, n);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        cli_site_close(&sites[i]);
+    }
+    json_decref(answer);
+    json_decref(status);
+    return list != NULL ? list : json_array();
+}
+
+static bool any_differs(const json_t *comparison)
+{
+    const json_t *class, *table, *region;
+    size_t i, j, k;
+
+    json_array_foreach(comparison, i, class)
+    {
+        json_array_foreach(cli_list(class, "tables"), j, table)
+        {
+            json_array_foreach(cli_list(table, "regions"), k, region)
+            {
+                if (strcmp(cli_text(region, "state"), "differs") == 0) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+static void print_comparisons(const json_t *comparison)
+{
+    const json_t *class;
+    size_t i;
+    bool equal = json_array_size(comparison) > 0;
+
+    json_array_foreach(comparison, i, class)
+    {
+        if (!cli_true(class, "equal")) {
+            cli_print_comparison(class);
+            equal = false;
+        }
+    }
+    printf("regions compared with each other: %s\n", equal ? "the same rows everywhere"
+                                                     : any_differs(comparison)
+                                                         ? "THEY DIFFER, see above"
+                                                         : "not all could be compared");
 }
 
 /* ---- start and end ---- */
@@ -312,6 +426,11 @@ static int judge(struct lab_load *l, struct mrd_err *err)
         json_decref(tracks);
         return code;
     }
+    json_t *comparison = compare_regions(l);
+    if (any_differs(comparison)) {
+        json_object_set_new(verdict, "ok", json_false());
+    }
+    json_object_set(verdict, "comparison", comparison);
     if (l->json) {
         json_t *all = json_pack("{ss ss so sO}", "run", lab_ledger_tag(l->ledger), "ledger",
                                 l->ledger_path, "classes", tracks, "verdict", verdict);
@@ -321,9 +440,12 @@ static int judge(struct lab_load *l, struct mrd_err *err)
         json_decref(all);
     } else {
         print_tracks(tracks);
+        print_counts(&counts, verdict);
+        print_comparisons(comparison);
         print_verdict(l, &counts, verdict);
         json_decref(tracks);
     }
+    json_decref(comparison);
     code = json_is_true(json_object_get(verdict, "ok")) ? 0 : 1;
     json_decref(verdict);
     return code;

@@ -1,0 +1,39 @@
+/*
+ * Do the regions hold the same rows? Compared table by table and partition by partition, each
+ * replica with the partition's present home, while both may be written.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <libpq-fe.h>
+
+/** One region's PostgreSQL. The caller fills name and dsn; cli_site_close frees the rest. */
+struct cli_site {
+    char name[128];
+    char dsn[1024];
+    PGconn *conn;
+    char error[256]; /* why the last question had no answer */
+};
+
+void cli_site_close(struct cli_site *site);
+
+/**
+ * Compare one class.
+ *
+ * @class       its entry in /v1/classes
+ * @sites       regions that can be asked; those of the class that are not among them are named
+ *              as not compared
+ * @timeout_ms  how long replicas may take to catch up and differences to go away
+ *
+ * Returns
+ *   {"class", "equal", "tables": [{"table", "partition", "home", "rows", "digest", "why",
+ *     "regions": [{"region", "state": "equal|differs|unknown", "why", "rows", "digest",
+ *                  "differing", "more", "keys": [{"key", "what": "missing|extra|differs"}]}]}]}
+ * owned by the caller. `equal` is true when every pair was seen equal; at most 100 keys of a
+ * pair are listed, `more` when there may be others that were not looked at.
+ */
+json_t *cli_compare(const json_t *class, struct cli_site *sites, unsigned count,
+                    unsigned timeout_ms);
+
+/** Print a comparison: a table, and the keys that differ. */
+void cli_print_comparison(const json_t *comparison);

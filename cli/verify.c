@@ -1,0 +1,230 @@
+/*
+ * `meridian verify CLASS`: do the regions hold the same rows? (compare.h)
+ *
+ * Which tables, partitions and homes there are comes from an agent; the rows are read from each
+ * region's PostgreSQL, whose addresses are the lab's or given with --dsn.
+ */
+#include <cli.h>
+#include <client.h>
+#include <compare.h>
+#include <table.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#define SITES_MAX 16
+#define NAMED 10 /* keys that are printed per table and region */
+
+/* ---- what was found ---- */
+
+static void print_count(struct cli_table *t, const json_t *o)
+{
+    if (cli_known(o, "rows")) {
+        cli_cell(t, "%lld", cli_int(o, "rows"));
+    } else {
+        cli_cell(t, "%s", "");
+    }
+}
+
+static void print_region(struct cli_table *t, const json_t *table, const json_t *r)
+{
+    cli_cell(t, "%s", cli_text(table, "table"));
+    cli_cell(t, "%s", cli_text(table, "partition"));
+    cli_cell(t, "%s", cli_text(r, "region"));
+    print_count(t, r);
+    const char *state = cli_text(r, "state");
+    if (strcmp(state, "differs") == 0) {
+        cli_cell(t, "DIFFERS: %lld row%s%s", cli_int(r, "differing"),
+                 cli_int(r, "differing") == 1 ? "" : "s",
+                 cli_true(r, "more") ? " or more" : "");
+    } else {
+        cli_cell(t, "%s%s%s", state, cli_text(r, "why")[0] != '\0' ? ": " : "",
+                 cli_text(r, "why"));
+    }
+}
+
+static void print_keys(const json_t *table, const json_t *r)
+{
+    size_t i;
+    const json_t *k;
+    char key[200];
+
+    json_array_foreach(cli_list(r, "keys"), i, k)
+    {
+        if (i == NAMED) {
+            printf("  and %lld more; --json names up to 100\n",
+                   cli_int(r, "differing") - NAMED);
+            break;
+        }
+        const char *what = cli_text(k, "what");
+        printf("  %s %s %s in %s\n", cli_text(table, "table"),
+               cli_clean(cli_text(k, "key"), key, sizeof(key)),
+               strcmp(what, "differs") == 0   ? "is different"
+               : strcmp(what, "missing") == 0 ? "is missing"
+                                              : "is not at home but",
+               cli_text(r, "region"));
+    }
+}
+
+void cli_print_comparison(const json_t *c)
+{
+    static const char *const titles[] = {"TABLE", "PARTITION", "REGION", "ROWS", "STATE", NULL};
+    struct cli_table *t = cli_table_new(titles);
+    size_t i, k;
+    const json_t *table, *r;
+
+    json_array_foreach(cli_list(c, "tables"), i, table)
+    {
+        cli_cell(t, "%s", cli_text(table, "table"));
+        cli_cell(t, "%s", cli_text(table, "partition"));
+        cli_cell(t, "%s", cli_text(table, "home"));
+        print_count(t, table);
+        cli_cell(t, "home%s%s", cli_text(table, "why")[0] != '\0' ? ", not compared: " : "",
+                 cli_text(table, "why"));
+        json_array_foreach(cli_list(table, "regions"), k, r)
+        {
+            print_region(t, table, r);
+        }
+    }
+    cli_table_print(t, "the class has no tables\n");
+    json_array_foreach(cli_list(c, "tables"), i, table)
+    {
+        json_array_foreach(cli_list(table, "regions"), k, r)
+        {
+            print_keys(table, r);
+        }
+    }
+}
+
+/* ---- whom to ask ---- */
+
+static int add_site(const struct cli_usage *usage, struct cli_site *sites, unsigned *count,
+                    const char *word)
+{
+    const char *equals = strchr(word, '=');
+    size_t n = equals != NULL ? (size_t)(equals - word) : 0;
+    struct cli_site *s = &sites[*count];
+
+    if (n == 0 || n >= sizeof(s->name) || strlen(equals + 1) >= sizeof(s->dsn)) {
+        return cli_misuse(usage, "--dsn takes REGION=CONNINFO, not \"%s\"", word);
+    }
+    snprintf(s->name, sizeof(s->name), "%.*s", (int)n, word);
+    snprintf(s->dsn, sizeof(s->dsn), "%s", equals + 1);
+    ++*count;
+    return -1;
+}
+
+static const json_t *find_class(const json_t *answer, const char *name)
+{
+    size_t i;
+    const json_t *c;
+    json_array_foreach(cli_list(answer, "classes"), i, c)
+    {
+        if (strcmp(cli_text(c, "name"), name) == 0) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+/** The regions of @class in the lab at hand. */
+static void add_lab(const struct cli_place *place, const json_t *class, struct cli_site *sites,
+                    unsigned *count)
+{
+    size_t i;
+    const json_t *v;
+    json_array_foreach(cli_list(class, "replicas"), i, v)
+    {
+        const char *name = json_string_value(v);
+        struct cli_site *s = &sites[*count];
+        if (name != NULL && *count < SITES_MAX &&
+            cli_lab_dsn(place, name, s->dsn, sizeof(s->dsn))) {
+            snprintf(s->name, sizeof(s->name), "%s", name);
+            ++*count;
+        }
+    }
+}
+
+static int compare(const struct cli_place *place, const json_t *class, struct cli_site *sites,
+                   unsigned count, unsigned timeout_ms)
+{
+    json_t *c = cli_compare(class, sites, count, timeout_ms);
+    int rc = cli_true(c, "equal") ? 0 : 1;
+
+    if (place->json) {
+        return cli_print_json(c, false) != 0 ? 1 : rc;
+    }
+    cli_print_comparison(c);
+    if (rc == 0) {
+        printf("every region holds the same rows of %s\n", cli_text(class, "name"));
+    } else {
+        cli_fail("Rows of a lost tail are in: meridian reconcile list; streams that stand, in: "
+                 "meridian links.",
+                 "it could not be shown that every region holds the same rows of \"%s\"",
+                 cli_text(class, "name"));
+    }
+    json_decref(c);
+    return rc;
+}
+
+static int verify(const struct cli_place *place, const char *name, struct cli_site *sites,
+                  unsigned count, unsigned timeout_ms)
+{
+    json_t *answer;
+    int rc = cli_ask(place, "/v1/classes", NULL, &answer);
+    const json_t *class = rc == 0 ? find_class(answer, name) : NULL;
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (class == NULL) {
+        rc = cli_fail("List them with: meridian classes.", "there is no class \"%s\"", name);
+    } else {
+        if (count == 0) {
+            add_lab(place, class, sites, &count);
+        }
+        rc = count > 0 ? compare(place, class, sites, count, timeout_ms)
+                       : cli_fail("Give each region's with --dsn REGION=CONNINFO.",
+                                  "it is not known where the regions' PostgreSQL is");
+    }
+    json_decref(answer);
+    return rc;
+}
+
+int cli_verify(int argc, char **argv)
+{
+    static struct cli_site sites[SITES_MAX];
+    const char *words[CLI_POSITIONAL_MAX], *timeout = NULL;
+    unsigned long long timeout_s = 30;
+    unsigned count = 0;
+    int word_count = 0;
+    struct cli_words dsns = {.count = 0};
+    struct cli_place place = {0};
+    const struct cli_option options[] = {
+        {"--timeout", "SECONDS", &timeout, "for replicas to catch up; default 30"},
+        {"--dsn", "REGION=CONNINFO...", &dsns, "a region's PostgreSQL; else all of the lab"},
+        CLI_PLACE_OPTIONS(&place),
+        {NULL, NULL, NULL, NULL},
+    };
+    const struct cli_usage usage = {
+        "verify CLASS [--timeout SECONDS] [--dsn REGION=CONNINFO ...] [--json]",
+        "Compare the rows of every replica with those of their home, while they are written.\n"
+        "Exit status 1 when a region differs or could not be compared; the keys are named.",
+        options, 1, 1};
+    int rc = cli_parse(&usage, argc, argv, words, &word_count);
+
+    if (rc < 0 && timeout != NULL && !cli_number(timeout, 86400, &timeout_s)) {
+        rc = cli_misuse(&usage, "--timeout takes seconds, not \"%s\"", timeout);
+    }
+    for (int i = 0; rc < 0 && i < dsns.count; i++) {
+        rc = add_site(&usage, sites, &count, dsns.word[i]);
+    }
+    if (rc >= 0) {
+        return rc;
+    }
+    rc = verify(&place, words[0], sites, count, (unsigned)timeout_s * 1000);
+    for (unsigned i = 0; i < SITES_MAX; i++) {
+        cli_site_close(&sites[i]);
+    }
+    return rc;
+}
