@@ -343,7 +343,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
         SELECT format('%s changes of %s that region "%s" lost cannot be repaired there: %s',
                       count(*), e.relation, e.origin, min(e.problem))
         FROM meridian.reconcile_entry e
-        WHERE e.problem IS NOT NULL AND e.repaired_epoch IS NULL
+        WHERE e.problem IS NOT NULL AND e.repaired_epoch IS NULL AND e.status = 'open'
         GROUP BY e.relation, e.origin) AS x
 $$;
 

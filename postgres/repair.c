@@ -142,6 +142,7 @@ typedef struct Batch
 	mrd_epoch	epoch;
 	char	   *relation;
 	bool		truncate;		/* the one entry stands for every row of the home's */
+	int			limit;			/* of entries */
 	int			count;
 	StringInfoData lsns;		/* which entries: array literals */
 	StringInfoData seqs;
@@ -166,6 +167,7 @@ typedef enum Outcome
 {
 	NOTHING_LEFT,
 	SENT,						/* there may be more */
+	DIVIDE,						/* one of them cannot be repaired */
 	LATER						/* a lock is not to be had, or the home changed */
 } Outcome;
 
@@ -300,6 +302,23 @@ key_list(const Table *t, const char *alias)
 	return out.data;
 }
 
+/* "a type, b type": of an image nothing else is read, since the rest may not fit any more */
+static char *
+key_definition(const Table *t)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		Form_pg_attribute att = attribute(t, t->keys[i]);
+
+		appendStringInfo(&out, "%s%s %s", i == 0 ? "" : ", ", quote_identifier(NameStr(att->attname)),
+						 format_type_be_qualified(att->atttypid));
+	}
+	return out.data;
+}
+
 /* The columns that every query for rows gives: the key, whether a row has it, the row. */
 static void
 put_columns(StringInfo sql, const Table *t, const char *alias)
@@ -324,10 +343,10 @@ find_named(const Table *t, const Batch *b)
 					 "JOIN ROWS FROM (pg_catalog.unnest($3::pg_catalog.pg_lsn[]), "
 					 "pg_catalog.unnest($4::int[])) AS w(lsn, n) ON e.commit_lsn = w.lsn AND e.seq = w.n, "
 					 "LATERAL (VALUES (e.before), (e.after)) AS v(image), "
-					 "LATERAL pg_catalog.jsonb_populate_record(NULL::%s, v.image) AS r "
+					 "LATERAL pg_catalog.jsonb_to_record(v.image) AS r(%s) "
 					 "WHERE e.origin = $1 AND e.relation = $2 AND v.image IS NOT NULL) AS k "
 					 "LEFT JOIN ONLY %s AS t ON (%s) = (%s)",
-					 key_list(t, "r"), t->name, t->name, key_list(t, "t"), key_list(t, "k"));
+					 key_list(t, "r"), key_definition(t), t->name, key_list(t, "t"), key_list(t, "k"));
 	values[0] = CStringGetTextDatum(meridian_apply.origin);
 	values[1] = CStringGetTextDatum(b->relation);
 	values[2] = CStringGetTextDatum(b->lsns.data);
@@ -525,7 +544,7 @@ choose(Batch *b)
 	MemoryContextSwitchTo(old);
 	values[3] = CStringGetTextDatum(b->relation);
 	values[4] = BoolGetDatum(b->truncate);
-	values[5] = Int32GetDatum(b->truncate ? 1 : BATCH_ENTRIES);
+	values[5] = Int32GetDatum(b->truncate ? 1 : b->limit);
 	(void) execute(psprintf("SELECT commit_lsn, seq, epoch, committed_at, operation, status, decided_by, "
 							"decided_at, before::text, after::text %s AND relation = $4 "
 							"AND (operation = 'truncate') = $5 ORDER BY commit_lsn, seq LIMIT $6 FOR UPDATE",
@@ -628,7 +647,7 @@ send_batch(Batch *b)
 	return SENT;
 }
 
-/* The batch cannot be repaired.  That must not stop what comes behind it, but be said. */
+/* The entry cannot be repaired.  That must not stop what comes behind it, but be said. */
 static void
 give_up(const Batch *b, const char *why)
 {
@@ -672,6 +691,8 @@ try_batch(Batch *b)
 		if (e->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
 			ERRCODE_TO_CATEGORY(e->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK)
 			ret = LATER;
+		else if (b->count > 1)
+			ret = DIVIDE;
 		else
 			give_up(b, e->message);
 	}
@@ -681,7 +702,8 @@ try_batch(Batch *b)
 }
 
 static Batch *
-new_batch(MemoryContext context, const char *class_name, const char *partition, mrd_epoch epoch)
+new_batch(MemoryContext context, const char *class_name, const char *partition, mrd_epoch epoch,
+		  int limit)
 {
 	Batch	   *b;
 
@@ -690,6 +712,7 @@ new_batch(MemoryContext context, const char *class_name, const char *partition, 
 	strlcpy(b->class_name, class_name, MRD_NAME_MAX);
 	strlcpy(b->partition, partition, MRD_NAME_MAX);
 	b->epoch = epoch;
+	b->limit = limit;
 	b->context = context;
 	return b;
 }
@@ -698,6 +721,7 @@ static void
 send_partition(MemoryContext context, const char *class_name, const char *partition)
 {
 	Batch	   *b = NULL;
+	int			limit = BATCH_ENTRIES;
 
 	for (;;)
 	{
@@ -713,12 +737,15 @@ send_partition(MemoryContext context, const char *class_name, const char *partit
 			return;
 		}
 		if (b == NULL || !b->resumed || b->epoch != v.epoch)
-			b = new_batch(context, class_name, partition, v.epoch);
+			b = new_batch(context, class_name, partition, v.epoch, limit);
 		switch (try_batch(b))
 		{
 			case NOTHING_LEFT:
 				return;
 			case SENT:
+				break;
+			case DIVIDE:
+				limit = 1;
 				break;
 			case LATER:
 				try_again();

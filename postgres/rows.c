@@ -1055,9 +1055,11 @@ meridian_rows_change(const MeridianWireMsg *msg)
 
 	if (is_still_to_be_copied(meridian_rows_told(msg->rel)))
 		return;
+	/* before it is looked at what the table is here: the queue takes it whatever that is */
+	need_stamp(meridian_rows_told(msg->rel),
+			   msg->type == MERIDIAN_WIRE_DELETE ? &msg->old_tuple : &msg->new_tuple);
 	PushActiveSnapshot(GetLatestSnapshot());
 	r = meridian_rows_open(msg->rel);
-	need_stamp(r, msg->type == MERIDIAN_WIRE_DELETE ? &msg->old_tuple : &msg->new_tuple);
 	r->estate->es_output_cid = GetCurrentCommandId(true);
 	if (r->has_triggers)
 		AfterTriggerBeginQuery();
@@ -1121,8 +1123,8 @@ meridian_rows_truncate(const MeridianWireMsg *msg)
 
 		if (is_still_to_be_copied(meridian_rows_told(msg->rels[i])))
 			continue;
+		need_stamp(meridian_rows_told(msg->rels[i]), NULL);
 		r = meridian_rows_open(msg->rels[i]);
-		need_stamp(r, NULL);
 		LockRelationOid(r->relid, AccessExclusiveLock);
 		if (list_member_oid(relids, r->relid))
 			continue;
