@@ -20,6 +20,8 @@ refuses ap us
 LEASE[eu]=1; snap eu; sleep 0.2
 q us "INSERT INTO shop.accounts VALUES (2, 20)" >/dev/null 2>&1 & w=$!
 wait_for "the commit waits" us "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+backend=$(q us "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+kill -STOP "$backend"               # or the launcher would end its wait
 wait_for "eu is paused" eu "SELECT x->>'state' = 'paused' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
 ORDER[eu/us]=refuse LEASE[eu]=600000; snap eu
 refuses eu us
@@ -29,6 +31,7 @@ filed eu us 1; repaired eu
 sleep 0.5
 expect "the row is not to be seen yet" "$(q us "SELECT count(*) FROM shop.accounts WHERE id = 2")" 0
 takes ap us
+kill -CONT "$backend"
 wait $w && die "a commit in doubt was reported as done"
 all_agree
 expect "the lost row is gone" "$(q us "SELECT string_agg(id::text, ' ') FROM shop.accounts")" 1
