@@ -161,6 +161,7 @@ int pgconf_text(const struct pgconf *c, char *out, size_t cap)
         "max_connections = %u\n",
         2 * n + 8, 2 * n + 8, 4 * n + 16, 100 + 4 * n);
     put(&t, "synchronous_commit = local\n");
+    put(&t, "max_slot_wal_keep_size = %uMB\n", c->config->retained_wal_mb);
     put_standbys(&t, c);
     /* A broken link is noticed within seconds, on an idle connection and on a busy one. */
     put(&t, "\nwal_sender_timeout = 10s\n"

@@ -34,6 +34,7 @@ struct pgwork {
     uv_loop_t *loop;
     const struct mrd_config *config;
     mrd_region self;
+    uint64_t lost_slots[MRD_REGIONS_MAX]; /* as agent_status last counted them */
     struct pgwork_options opt;
     struct mrd_node *node;
     struct mrd_local *local; /* the node's */
@@ -399,6 +400,10 @@ static void take_stream(struct pgwork *w, const json_t *s)
     p->applied_session = json_u64(s, "through_session");
     p->applied_boot_ms = json_u64(s, "through_boot_ms");
     p->lag_bytes = json_u64(s, "lag_bytes");
+    if (json_u64(s, "lost_slots") > w->lost_slots[region]) {
+        log_event("event=stream.copied_anew origin=%s reason=\"its slot was lost\"", p->region);
+    }
+    w->lost_slots[region] = json_u64(s, "lost_slots");
     mrd_node_refused(w->node, (mrd_region)region, json_is_true(json_object_get(s, "refused")),
                      w->status_sent_ns);
 }

@@ -143,6 +143,8 @@ static const struct conf_key replication_keys[] = {
      .doc = "how writes in two places at once are resolved"},
     {"lag_threshold", CONF_MS, CONF(lag_threshold_ms), 1, 24 * HOUR, .fallback = "5s",
      .doc = "lag beyond which a link counts as behind"},
+    {"max_retained_wal_mb", CONF_UINT, CONF(retained_wal_mb), 64, 1 << 30, .fallback = "10240",
+     .doc = "megabytes of WAL kept for a region that is away; beyond, it is copied anew"},
     {.name = NULL},
 };
 

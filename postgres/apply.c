@@ -1579,11 +1579,18 @@ lsn_from_text(const char *text)
 	return lsn;
 }
 
+typedef enum SlotState
+{
+	SLOT_GONE,
+	SLOT_LOST,					/* the WAL that it needs was removed */
+	SLOT_FOUND
+} SlotState;
+
 /*
- * Look at our slot there; false when there is none.  A walsender that is still
- * holding it belongs to an earlier connection of ours and is told to go.
+ * Look at our slot there.  A walsender that is still holding it belongs to an
+ * earlier connection of ours and is told to go.
  */
-static bool
+static SlotState
 find_slot(const char *slot, XLogRecPtr *confirmed, XLogRecPtr *end)
 {
 	char	   *sql = psprintf("SELECT confirmed_flush_lsn, plugin, wal_status, "
@@ -1592,17 +1599,18 @@ find_slot(const char *slot, XLogRecPtr *confirmed, XLogRecPtr *end)
 							   "FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
 							   meridian_link_literal(meridian_apply.conn, slot));
 	PGresult   *res = meridian_link_exec(meridian_apply.conn, sql, PGRES_TUPLES_OK);
-	bool		found = PQntuples(res) == 1;
+	SlotState	found = SLOT_GONE;
 
-	if (found)
+	if (PQntuples(res) == 1)
 	{
+		found = SLOT_FOUND;
 		if (strcmp(PQgetvalue(res, 0, 1), "meridian") != 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_OBJECT),
 					 errmsg("slot \"%s\" of region \"%s\" belongs to somebody else", slot,
 							meridian_apply.origin)));
 		if (strcmp(PQgetvalue(res, 0, 2), "lost") == 0)
-			found = false;
+			found = SLOT_LOST;
 		else if (!PQgetisnull(res, 0, 0))
 			*confirmed = lsn_from_text(PQgetvalue(res, 0, 0));
 		*end = lsn_from_text(PQgetvalue(res, 0, 3));
@@ -1779,9 +1787,45 @@ find_origin(const char *slot)
 }
 
 static void
+set_lost(bool lost)
+{
+	MeridianStream *s = meridian_apply.stream;
+
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	s->lost = lost;
+	s->lost_slots += lost;
+	LWLockRelease(meridian_streams->lock);
+}
+
+/*
+ * We were away for longer than the region keeps WAL for us.  Its data directory
+ * is the same, so its positions go on: forget ours, and join again.
+ */
+static void
+copy_anew(const char *slot)
+{
+	char		name[NAMEDATALEN];
+
+	ereport(LOG,
+			(errmsg("region \"%s\" has removed WAL that this region lacks: its rows are copied anew",
+					meridian_apply.origin),
+			 errdetail("Slot \"%s\" there held more than max_slot_wal_keep_size.", slot)));
+	set_lost(true);
+	meridian_stream_name(meridian_apply.origin, name, sizeof(name));
+	replorigin_session_reset();
+	session_origin = replorigin_session_origin = InvalidRepOriginId;
+	StartTransactionCommand();
+	replorigin_drop_by_name(name, false, true);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(message_context);
+	find_origin(slot);
+}
+
+static void
 connect_stream(const char *slot)
 {
 	XLogRecPtr	end = InvalidXLogRecPtr;
+	SlotState	found;
 
 	discard_lsn = InvalidXLogRecPtr;
 	report_state(MERIDIAN_STREAM_CONNECTING);
@@ -1797,13 +1841,21 @@ connect_stream(const char *slot)
 	meridian_apply.conn = meridian_link_open(conninfo, true);
 	find_origin(slot);
 	forget_positions();
-	if (!find_slot(slot, &discard_lsn, &end))
+	found = find_slot(slot, &discard_lsn, &end);
+	if (found == SLOT_LOST)
+	{
+		copy_anew(slot);
+		found = find_slot(slot, &discard_lsn, &end);
+	}
+	if (found != SLOT_FOUND)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("region \"%s\" no longer has what this region lacks: slot \"%s\" is gone",
 						meridian_apply.origin, slot),
 				 errhint("Copy it anew with: SELECT meridian.copy_again('%s').", meridian_apply.origin)));
 	check_positions(discard_lsn, end);
+	if (meridian_apply.stream->lost)
+		set_lost(false);
 }
 
 /* On a new connection, or on the spare with the slot as the stream before left it. */

@@ -163,6 +163,23 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
                               'tail', meridian.tail_states())
 $$;
 
+-- WAL kept for a region that is away, and what comes of it when it is too much
+CREATE FUNCTION meridian.slot_problems() RETURNS jsonb
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(jsonb_agg(problem), '[]') FROM (
+        SELECT format('slot "%s" holds %s of WAL; beyond %s its region must be copied anew',
+                s->>'name', pg_size_pretty((s->>'retained_bytes')::bigint),
+                current_setting('max_slot_wal_keep_size')) AS problem
+            FROM jsonb_array_elements(meridian.slot_states()) AS s
+            WHERE current_setting('max_slot_wal_keep_size') <> '-1'
+                AND (s->>'retained_bytes')::bigint >
+                    pg_size_bytes(current_setting('max_slot_wal_keep_size')) / 2
+        UNION ALL
+        SELECT format('region "%s" has removed WAL that this region lacks: its rows are copied anew',
+                s->>'origin')
+            FROM jsonb_array_elements(meridian.stream_states()) AS s WHERE (s->>'lost')::bool) p
+$$;
+
 -- How each region's changes arrive here, and how far it has taken ours.
 CREATE VIEW meridian.links AS
     SELECT s.origin AS region, s.state, s.via, s.refused, s.applied_lsn, s.received_lsn, s.lag_bytes,
@@ -363,7 +380,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
                 t.schema_name, t.table_name, t.problem)
                 ORDER BY t.schema_name, t.table_name), '[]')
             FROM meridian.table_config t WHERE t.problem IS NOT NULL)
-            || meridian.tail_problems())
+            || meridian.tail_problems() || meridian.slot_problems())
         || meridian.stream_status()
 $$;
 

@@ -543,8 +543,8 @@ one_stream_json(StringInfo out, const MeridianStream *s)
 	appendStringInfo(out, ", \"lag_bytes\": " UINT64_FORMAT ", \"refused\": %s, ", lag,
 					 s->refused ? "true" : "false");
 	json_text(out, "error", s->error);
-	appendStringInfo(out, ", \"transactions\": " UINT64_FORMAT ", \"since_ms\": " INT64_FORMAT "}",
-					 s->transactions,
+	appendStringInfo(out, ", \"transactions\": " UINT64_FORMAT ", \"lost_slots\": " UINT64_FORMAT ", \"lost\": %s, \"since_ms\": " INT64_FORMAT "}",
+					 s->transactions, s->lost_slots, s->lost ? "true" : "false",
 					 (int64) (s->since == 0 ? 0 : (meridian_instant() - s->since) / 1000));
 }
 

@@ -60,6 +60,8 @@ typedef struct MeridianStream
 	uint64		through_session;
 	uint64		through_boot_ms;
 	uint64		transactions;
+	uint64		lost_slots;		/* how often its slot was found to be lost */
+	bool		lost;			/* and the copy that this asks for is not made yet */
 	XLogRecPtr	careful_until;	/* apply with checks before each insert up to here */
 	char		tail_origin[MRD_NAME_MAX];	/* the transaction to put aside whole, once: */
 	XLogRecPtr	tail_lsn;		/* whose it is, and where it ends there */

@@ -791,6 +791,7 @@ static void test_template(void **state)
     expect_class("financial", MRD_SINGLE_REGION, MRD_ASYNC, 0, 1, 1);
 
     assert_int_equal(5000, config.lag_threshold_ms);
+    assert_int_equal(10240, config.retained_wal_mb);
     assert_int_equal(MRD_STRATEGY_LATENCY, config.strategy);
     assert_int_equal(30000, config.probe_interval_ms);
     assert_int_equal(3, config.probe_threshold);

@@ -11,6 +11,7 @@ static struct mrd_config *three_regions(void)
     struct mrd_config *c = calloc(1, sizeof(*c));
     assert_non_null(c);
     c->region_count = 3;
+    c->retained_wal_mb = 512;
     for (unsigned i = 0; i < 3; i++) {
         snprintf(c->regions[i].name, MRD_NAME_MAX, "%s", names[i]);
         snprintf(c->regions[i].db_host, MRD_CONF_STR, "10.0.0.%u", i + 1);
@@ -44,6 +45,8 @@ static const struct row {
     {"17.10 does not", 0, 170010, 7, "wal_level", "output_plugin_libraries"},
     {"commits are local unless the guard says more", 0, 150020, 7,
      "synchronous_commit = local\n", NULL},
+    {"no region that is away fills the disk", 0, 150020, 7, "max_slot_wal_keep_size = 512MB\n",
+     NULL},
     {"a quote in a name is doubled", 2, 150020, 3, "meridian.region = 'it''s'\n", NULL},
 };
 

@@ -91,6 +91,7 @@ struct mrd_config {
     uint32_t probe_timeout_ms;  /* default 1000 */
     uint32_t probe_threshold;   /* routing.failover_threshold; default 3 */
     uint32_t lag_threshold_ms;  /* replication.lag_threshold; default 5000 */
+    uint32_t retained_wal_mb;   /* replication.max_retained_wal_mb; default 10240 */
 
     /* routing */
     enum mrd_route_strategy strategy;
