@@ -33,6 +33,7 @@ char	   *meridian_region;
 char	   *meridian_database;
 int			meridian_freeze_wait_ms = 10000;
 int			meridian_quorum_wait_ms = 5000;
+int			meridian_lock_wait_ms = 10000;
 bool		meridian_compression = true;
 bool		meridian_restoring = false;
 
@@ -74,6 +75,13 @@ define_settings(void)
 							&meridian_quorum_wait_ms,
 							5000, 0, INT_MAX,
 							PGC_USERSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("meridian.lock_wait",
+							"How long other regions' changes wait for a lock that a session here holds.",
+							"Then that session is ended.  -1: they wait for ever.",
+							&meridian_lock_wait_ms,
+							10000, -1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	DefineCustomBoolVariable("meridian.compression",
 							 "Compresses the streams between regions.",

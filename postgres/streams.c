@@ -12,7 +12,9 @@
  * them up: a lock that a session here has, a long statement.  A failover does
  * not wait for that.  The launcher ends a worker that still goes on half a
  * second later; what it had not committed comes again.  It also ends sessions
- * whose commits wait for acknowledgements in vain (guard_shared.c).
+ * whose commits wait for acknowledgements in vain (guard_shared.c), and sessions
+ * that hold a lock which an apply worker has waited for too long: a replica
+ * yields to the home, as a standby's queries do to recovery.
  *
  * The state of all streams is one small table in shared memory.  An origin's
  * applied position in it is durable: whoever reads it (the agent, a walsender
@@ -43,7 +45,10 @@
 #include "replication/slot.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/shmem.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
@@ -369,6 +374,59 @@ attend(const struct mrd_snapshot *snap, const struct mrd_snap_region *region)
 	}
 }
 
+/* Has this process been waiting for a lock longer than it should? */
+static bool
+waits_too_long(const PGPROC *proc)
+{
+	TimestampTz since;
+
+	if (meridian_lock_wait_ms < 0 || proc->waitStatus != PROC_WAIT_STATUS_WAITING)
+		return false;
+	since = (TimestampTz) pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &proc->waitStart));
+	return since != 0 &&
+		TimestampDifferenceExceeds(since, GetCurrentTimestamp(), meridian_lock_wait_ms);
+}
+
+/*
+ * End the clients' sessions among those that hold it up.  Other apply workers
+ * come to an end by themselves, autovacuum gives way, and a prepared transaction
+ * cannot have touched an attached table.
+ */
+static void
+end_blockers(MeridianStream *s)
+{
+	ArrayType  *pids = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids,
+															  Int32GetDatum((int32) s->pid)));
+	int			n = ArrayGetNItems(ARR_NDIM(pids), ARR_DIMS(pids));
+
+	for (int i = 0; i < n; i++)
+	{
+		pid_t		pid = (pid_t) ((int32 *) ARR_DATA_PTR(pids))[i];
+		PGPROC	   *proc = pid == 0 ? NULL : BackendPidGetProc(pid);
+
+		if (proc == NULL || proc->isBackgroundWorker || (proc->statusFlags & PROC_IS_AUTOVACUUM))
+			continue;
+		ereport(LOG,
+				(errmsg("ending the session of process %d, for whose lock the changes of region \"%s\" have waited for %d ms",
+						(int) pid, s->origin, meridian_lock_wait_ms)));
+		(void) kill(pid, SIGTERM);
+	}
+	pfree(pids);
+}
+
+static void
+end_blockers_of_all(void)
+{
+	for (int i = 0; i < MRD_REGIONS_MAX; i++)
+	{
+		MeridianStream *s = &meridian_streams->streams[i];
+		PGPROC	   *proc = s->pid == 0 ? NULL : BackendPidGetProc(s->pid);
+
+		if (proc != NULL && waits_too_long(proc))
+			end_blockers(s);
+	}
+}
+
 /*
  * After a start, what is durable is what the origins' own progress says.  Their
  * names are in a catalog that only a session with a database can read, so this
@@ -474,6 +532,7 @@ meridian_launcher_main(Datum arg)
 		}
 		if (snap != NULL)
 			meridian_guard_end_waits(snap);
+		end_blockers_of_all();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 LAUNCHER_NAP_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

@@ -63,6 +63,17 @@ expect "and is what a crash leaves" "$(stream eu us applied_lsn)" "$said"
 ORDER[eu/us]=run; snap eu
 synced us eu; same shop.events; same shop.orders
 
+# --- while the order is to run, a session here cannot hold up the changes of a home for ever
+q eu "ALTER SYSTEM SET meridian.lock_wait = '1s'" "SELECT pg_reload_conf()" >/dev/null
+hold eu "SELECT FROM shop.events WHERE id = 9 FOR UPDATE"
+q us "UPDATE shop.events SET label = 'in the end' WHERE id = 9"
+stuck eu
+sleep 0.4; expect "it is given time" "$(q eu "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%held%' AND state = 'idle in transaction'")" 1
+synced us eu; same shop.events
+echo "ROLLBACK;" >&8; exec 8>&-
+if wait $holder; then die "the session was left alone"; fi
+q eu "ALTER SYSTEM RESET meridian.lock_wait" "SELECT pg_reload_conf()" >/dev/null
+
 # --- refused means by nobody: a worker that takes the origin's changes by way of another region counts
 refused_within 1500 ap us
 q us "INSERT INTO shop.events VALUES (2001, 'by way of eu')" "UPDATE shop.events SET label = 'held up at ap' WHERE id = 8"
@@ -98,10 +109,13 @@ put_back() { pg_stop "$ROOT/$1" immediate; rm -rf "$ROOT/$1/data"; mv "$ROOT/$1/
 lacks() { # AT ORIGIN WORDS: says that its stream from ORIGIN cannot go on
     wait_for "$1: $3" "$1" "SELECT x->>'error' LIKE 'region \"$2\" $3%' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = '$2'"
 }
-keep eu
+keep eu; kept=$(progress eu us)
 q us "INSERT INTO shop.events VALUES (3001, 'confirmed and forgotten')"; synced us eu
 q eu "SELECT pg_switch_wal()" "INSERT INTO shop.orders VALUES ('eu', 2, 'lost with its disk')" >/dev/null; synced eu us ap
-for _ in 1 2 3; do beat us >/dev/null; sleep 0.3; done
+for _ in $(seq 50); do
+    beat us >/dev/null; sleep 0.1
+    [ "$(q us "SELECT confirmed_flush_lsn > '$kept' FROM pg_replication_slots WHERE slot_name = 'meridian_eu'")" != t ] || break
+done
 put_back eu
 lacks eu us "no longer has what this region lacks: it was told"
 for r in us ap; do lacks $r eu "has gone back in time"; done
