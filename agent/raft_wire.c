@@ -34,9 +34,12 @@ static const size_t fixed[] = {
  * no deployment reaches in its life is refused: 2^40 is an election every millisecond for 34
  * years.
  */
-static int check_numbers(struct mrd_buf b)
+static int check_numbers(uint8_t type, struct mrd_buf b)
 {
-    for (unsigned i = 0; i < 3; i++) {
+    /* The third word of a vote's answer holds flags, and beside them whatever was in memory. */
+    unsigned count = type == REQUEST_VOTE_RESULT ? 2 : 3;
+
+    for (unsigned i = 0; i < count; i++) {
         if (mrd_buf_get_u64(&b) >> 40 != 0) {
             return MRD_EFORMAT;
         }
@@ -130,7 +133,7 @@ static int check_header(struct raft_wire *w)
 {
     struct mrd_buf b = mrd_buf_reader(w->head + PREAMBLE, w->len - PREAMBLE);
     uint64_t payload = 0;
-    int rv = check_numbers(b);
+    int rv = check_numbers(w->head[0], b);
     if (rv == 0 && w->head[0] == APPEND_ENTRIES) {
         rv = check_entries(&b, &payload);
     } else if (rv == 0 && w->head[0] == INSTALL_SNAPSHOT) {
