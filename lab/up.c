@@ -87,7 +87,7 @@ static void print_logs(json_t *region)
         while (len > 0 && (lines += text[len - 1] == '\n') <= 8) {
             len--;
         }
-        fprintf(stderr, "--- the end of %s\n%s", path, text + len + (len > 0));
+        fprintf(stderr, "--- the end of %s\n%s", path, text + len);
         free(text);
     }
 }
