@@ -159,18 +159,22 @@ static void observe_config(struct agent *a, const struct mrd_entry *e)
 
     a->node.config_known = true;
     a->node.config_revision = e->revision;
-    a->node.config_stored_version = 0;
+    /* What we cannot read may be newer than we are: never to be written over. */
+    a->node.config_stored_version = UINT64_MAX;
     if (stored != NULL && errors != NULL &&
         mrd_config_parse((const char *)e->value, e->len, stored, errors) == 0) {
         a->node.config_stored_version = stored->version;
+    } else {
+        log_event("event=config.unreadable revision=%" PRIu64 " reason=\"%s\"", e->revision,
+                  errors != NULL && errors->count > 0 ? errors->errors[0].text : "no memory");
     }
     free(stored);
     free(errors);
     if (differs != a->config_differs) {
         a->config_differs = differs;
-        log_event("event=config.%s own_version=%" PRIu64 " stored_version=%" PRIu64,
+        log_event("event=config.%s own_version=%" PRIu64 " stored_version=%" PRId64,
                   differs ? "differs" : "agrees", a->config->version,
-                  a->node.config_stored_version);
+                  (int64_t)a->node.config_stored_version);
     }
 }
 
@@ -481,7 +485,10 @@ size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap)
         snprintf(out[n++], 256, "the disk under the store is full: no lease is renewed");
     }
     if (a->config_differs && n < cap) {
-        snprintf(out[n++], 256, "this region's configuration file is not the deployment's");
+        snprintf(out[n++], 256,
+                 a->node.config_stored_version == UINT64_MAX
+                     ? "the deployment's configuration cannot be read by this version"
+                     : "this region's configuration file is not the deployment's");
     }
     if (raft_node_leader(a->raft) == MRD_REGION_NONE && n < cap) {
         snprintf(out[n++], 256, "no region leads the store: nothing can be decided");

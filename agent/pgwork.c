@@ -551,6 +551,8 @@ void pgwork_duties(struct pgwork *w)
 
 /* ---- receipts, for the view meridian.receipts ---- */
 
+/* Only people read them, so they wait with what people ask, and no promotion behind them. */
+
 static void on_receipts(void *ctx, PGresult *res, const char *error)
 {
     struct pgwork *w = ctx;
@@ -571,7 +573,7 @@ static void send_receipts(struct pgwork *w)
     const char *param = text;
     w->receipts_next_ns = 0; /* a change from here on sets it again */
     w->receipts_busy =
-        text != NULL && pglink_query(w->work, "SELECT meridian.record_receipts($1::jsonb)", 1,
+        text != NULL && pglink_query(w->people, "SELECT meridian.record_receipts($1::jsonb)", 1,
                                      &param, FIT_MS, on_receipts, w) == 0;
     free(text);
     json_decref(all);
@@ -611,7 +613,7 @@ void pgwork_tick(struct pgwork *w, mrd_boot_ns now_ns)
         ask_status(w, now_ns);
     }
     if (w->make_receipts != NULL && !w->receipts_busy && now_ns >= w->receipts_next_ns &&
-        pglink_ready(w->work)) {
+        pglink_ready(w->people)) {
         send_receipts(w);
     }
 }

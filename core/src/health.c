@@ -208,33 +208,62 @@ static uint64_t total_rtt_us(const struct mrdi_view *v, unsigned t)
     return sum;
 }
 
-int mrd_coordinator_preferred_leader(const struct mrd_config *config,
-                                     const struct mrd_store *store)
+static bool moves_now(const struct mrdi_view *v)
 {
-    struct mrdi_view v;
-    unsigned homes[MRD_REGIONS_MAX] = {0};
-    unsigned count = mrd_partition_count(config);
-    int best = -1;
+    unsigned count = mrd_partition_count(v->config);
 
-    mrdi_view_load(&v, config, store);
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(config, i);
+        struct mrdi_partition p = mrdi_partition(v->config, i);
+        struct mrd_move_record m;
+        bool ok;
+        mrdi_move(v->store, &p, &m, &ok);
+        if (ok && mrdi_move_active(&m)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void count_homes(const struct mrdi_view *v, unsigned ret[MRD_REGIONS_MAX])
+{
+    unsigned count = mrd_partition_count(v->config);
+
+    for (unsigned i = 0; i < count; i++) {
+        struct mrdi_partition p = mrdi_partition(v->config, i);
         struct mrd_authority_record a;
         bool ok;
         int h;
-        mrdi_authority(store, &p, &a, &ok);
-        h = ok ? mrd_config_region(config, a.region) : -1;
+        mrdi_authority(v->store, &p, &a, &ok);
+        h = ok ? mrd_config_region(v->config, a.region) : -1;
         if (h >= 0) {
-            homes[h]++;
+            ret[h]++;
         }
     }
+}
+
+int mrd_coordinator_preferred_leader(const struct mrd_config *config,
+                                     const struct mrd_store *store, mrd_region present)
+{
+    struct mrdi_view v;
+    unsigned homes[MRD_REGIONS_MAX] = {0};
+    int best = -1;
+
+    mrdi_view_load(&v, config, store);
+    if (moves_now(&v)) {
+        return present;
+    }
+    count_homes(&v, homes);
+    if (mrdi_live(&v, present) && !mrdi_fencing(&v, present)) {
+        best = present;
+    }
     for (unsigned i = 0; i < config->region_count; i++) {
-        if (!mrdi_live(&v, i) || mrdi_fencing(&v, i)) {
+        if (i == present || !mrdi_live(&v, i) || mrdi_fencing(&v, i)) {
             continue;
         }
+        /* By a quarter, or measurements that swing would pass the lead to and fro. */
         if (best < 0 || homes[i] < homes[best] ||
             (homes[i] == homes[best] &&
-             total_rtt_us(&v, i) < total_rtt_us(&v, (unsigned)best))) {
+             4 * total_rtt_us(&v, i) < 3 * total_rtt_us(&v, (unsigned)best))) {
             best = (int)i;
         }
     }

@@ -315,15 +315,35 @@ static bool sees_agent(const struct mrd_node *n, int region)
     return p != NULL && (p->reachable & MRD_SEES_AGENT) != 0;
 }
 
+/* A leader that is known, and is not the one before. The first that a process hears of is no
+ * change: a world that boots need not wait. */
+static void note_leader(struct mrd_node *n)
+{
+    if (n->now.leader == MRD_REGION_NONE || n->now.leader == n->last_leader) {
+        return;
+    }
+    n->leader_until_ns =
+        n->now.boot_ns + (n->last_leader == MRD_REGION_NONE ? HANDOVER_FIRST_NS : HANDOVER_NS);
+    n->last_leader = n->now.leader;
+}
+
+/* Every change of the leader makes all wait a moment, so it stays a while, unless its disk is
+ * full. */
+static bool may_hand_over(const struct mrd_node *n)
+{
+    return n->now.leads && n->now.boot_ns >= n->handover_next_ns &&
+           (n->now.store_full || n->now.boot_ns >= n->leader_until_ns);
+}
+
 /* Lead from where the fewest writes are, and never from a full disk. */
 static bool hand_over(struct mrd_node *n, struct mrd_node_act *ret)
 {
     int self = n->region.self, to;
 
-    if (!n->now.leads || n->now.boot_ns < n->handover_next_ns) {
+    if (!may_hand_over(n)) {
         return false;
     }
-    to = mrd_coordinator_preferred_leader(n->config, n->store);
+    to = mrd_coordinator_preferred_leader(n->config, n->store, n->region.self);
     for (int i = 0; n->now.store_full && (to < 0 || to == self) && i < n->config->region_count;
          i++) {
         to = i != self && sees_agent(n, i) ? i : to;
@@ -350,7 +370,7 @@ void mrd_node_init(struct mrd_node *n, const struct mrd_config *config,
     n->region.self = self;
     n->dirty = true;
     n->stage = OVER;
-    n->now.leader = MRD_REGION_NONE;
+    n->now.leader = n->last_leader = MRD_REGION_NONE;
 }
 
 /* It names what we would name, in the same order. */
@@ -417,6 +437,7 @@ void mrd_node_begin(struct mrd_node *n, const struct mrd_node_now *now)
     n->changed = n->dirty;
     n->dirty = false;
     n->stage = COMPLAIN;
+    note_leader(n);
     if (n->caught_up && now->leader != MRD_REGION_NONE) {
         n->current_ns = now->boot_ns;
     }

@@ -246,6 +246,62 @@ static void a_full_disk_renews_nothing_and_leads_nothing(void **state)
     end(t);
 }
 
+/* eu renews: it is live, and homes nothing. */
+static void eu_renews(struct at *t)
+{
+    static uint64_t seq;
+    struct mrd_txn *txn = calloc(1, sizeof(*txn));
+    struct mrd_session_record r = {.session = 1, .seq = ++seq};
+    uint8_t bytes[1024];
+    struct mrd_buf b = mrd_buf_writer(bytes, sizeof(bytes));
+
+    assert_int_equal(mrd_session_record_encode(&r, &b), 0);
+    txn->put_count = 1;
+    snprintf(txn->puts[0].key, MRD_KEY_MAX, "session/eu");
+    txn->puts[0].value = bytes;
+    txn->puts[0].len = b.pos;
+    assert_int_equal(mrd_store_apply(t->store, txn, NULL), 0);
+    free(txn);
+}
+
+static bool hands_over(struct at *t, uint64_t after_ms)
+{
+    char told[16];
+
+    pass(t, after_ms);
+    eu_renews(t);
+    (void)run(t, told);
+    return strchr(told, 'H') != NULL;
+}
+
+/* us homes everything, so eu should lead, but not two leaders in half a minute. */
+static void the_lead_changes_at_most_every_half_minute(void **state)
+{
+    struct at *t = begin(0);
+    char told[16];
+    uint64_t flight;
+
+    (void)state;
+    catch_up(t);
+    flight = run(t, told);
+    assert_string_equal(told, "PDC");
+    commit(t, MRD_FLIGHT_COORDINATOR, flight);
+    assert_false(hands_over(t, 4000));
+    assert_true(hands_over(t, 2000)); /* the first one need not wait */
+    t->now.leader = 1;
+    t->now.leads = false;
+    mrd_node_lead(&t->node, false, t->now.boot_ns);
+    (void)run(t, told);
+    pass(t, 1000);
+    t->now.leader = 0;
+    t->now.leads = true;
+    mrd_node_lead(&t->node, true, t->now.boot_ns);
+    assert_false(hands_over(t, 0));
+    assert_false(hands_over(t, 29000));
+    assert_true(hands_over(t, 1500));
+    end(t);
+}
+
 static void refusals_count_when_asked_after_the_order_was_published(void **state)
 {
     struct at *t = begin(0);
@@ -395,6 +451,7 @@ int main(void)
         cmocka_unit_test(a_lost_answer_is_given_up_and_a_late_one_ignored),
         cmocka_unit_test(a_new_leader_ends_what_went_to_the_old_one),
         cmocka_unit_test(a_full_disk_renews_nothing_and_leads_nothing),
+        cmocka_unit_test(the_lead_changes_at_most_every_half_minute),
         cmocka_unit_test(refusals_count_when_asked_after_the_order_was_published),
         cmocka_unit_test(a_restart_leaves_the_running_promise_alone),
         cmocka_unit_test(a_restart_without_a_quorum_keeps_what_was_known),

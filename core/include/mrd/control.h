@@ -107,9 +107,13 @@ void mrd_coordinator_step(struct mrd_coordinator *c, const struct mrd_config *co
 void mrd_partition_why(const struct mrd_config *config, const struct mrd_store *store,
                        unsigned index, char ret[128]);
 
-/** Region that should lead the store: live, and home of the fewest partitions; or -1. */
+/**
+ * Region that should lead the store instead of @present: live, and home of fewer partitions, or
+ * of as many and clearly nearer to the others. @present itself when none is better; -1 when
+ * nobody is live. While a planned move is under way, @present: a change would delay it.
+ */
 int mrd_coordinator_preferred_leader(const struct mrd_config *config,
-                                     const struct mrd_store *store);
+                                     const struct mrd_store *store, mrd_region present);
 
 /** Health of every region, for the snapshot and `meridian regions`. */
 void mrd_health_of(const struct mrd_config *config, const struct mrd_store *store,

@@ -112,6 +112,8 @@ struct mrd_node {
     struct mrd_flight flights[MRD_FLIGHTS];
     uint64_t last_flight;
     mrd_boot_ns handover_next_ns, decided_ns;
+    mrd_region last_leader; /* that we heard of; it stays for some time at least: */
+    mrd_boot_ns leader_until_ns;
     struct mrd_node_now now; /* of the present round, */
     unsigned stage;          /* and how far it got */
     bool changed;
