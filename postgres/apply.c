@@ -1737,22 +1737,15 @@ take_origin(const char *name)
 }
 
 /*
- * Our position, the slot's, and the end of the origin's WAL must be in order.
- * They are not when either side's data directory has been put back to an
- * earlier state; then the stream would leave out what lies between.
+ * An origin whose WAL ends before our position has had its data directory put
+ * back to an earlier state.  Its stream would leave out all that it writes until
+ * it gets there again; and which of the two copies is right, a person must say.
  */
 static void
-check_positions(XLogRecPtr confirmed, XLogRecPtr end)
+check_position_there(XLogRecPtr end)
 {
 	XLogRecPtr	applied = own->durable_lsn;
 
-	if (confirmed > applied)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("region \"%s\" no longer has what this region lacks: it was told %X/%X and only %X/%X is here",
-						meridian_apply.origin, LSN_FORMAT_ARGS(confirmed), LSN_FORMAT_ARGS(applied)),
-				 errdetail("This region's data directory is older than what it has confirmed."),
-				 errhint("Copy it anew with: SELECT meridian.copy_again('%s').", meridian_apply.origin)));
 	if (end < applied)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -1776,6 +1769,7 @@ find_origin(const char *slot)
 	if (id == InvalidRepOriginId)
 	{
 		joining = true;
+		part_count = 0;
 		meridian_join(&meridian_apply, conninfo, slot);
 		StartTransactionCommand();
 		id = take_origin(name);
@@ -1798,18 +1792,18 @@ set_lost(bool lost)
 }
 
 /*
- * We were away for longer than the region keeps WAL for us.  Its data directory
- * is the same, so its positions go on: forget ours, and join again.
+ * The region has removed what we lack.  Its data directory is the same, so its
+ * positions go on: forget ours, and join again.
  */
 static void
-copy_anew(const char *slot)
+copy_anew(const char *slot, const char *why)
 {
 	char		name[NAMEDATALEN];
 
 	ereport(LOG,
 			(errmsg("region \"%s\" has removed WAL that this region lacks: its rows are copied anew",
 					meridian_apply.origin),
-			 errdetail("Slot \"%s\" there held more than max_slot_wal_keep_size.", slot)));
+			 errdetail("%s", why)));
 	set_lost(true);
 	meridian_stream_name(meridian_apply.origin, name, sizeof(name));
 	replorigin_session_reset();
@@ -1843,17 +1837,19 @@ connect_stream(const char *slot)
 	forget_positions();
 	found = find_slot(slot, &discard_lsn, &end);
 	if (found == SLOT_LOST)
-	{
-		copy_anew(slot);
+		copy_anew(slot, "We were away, and our slot there held more than max_slot_wal_keep_size.");
+	else if (found == SLOT_FOUND && discard_lsn > own->durable_lsn)
+		copy_anew(slot, psprintf("We have confirmed %X/%X there and only %X/%X is here: this region's data directory was put back to an earlier state.",
+								 LSN_FORMAT_ARGS(discard_lsn), LSN_FORMAT_ARGS(own->durable_lsn)));
+	if (meridian_apply.stream->lost)
 		found = find_slot(slot, &discard_lsn, &end);
-	}
 	if (found != SLOT_FOUND)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("region \"%s\" no longer has what this region lacks: slot \"%s\" is gone",
 						meridian_apply.origin, slot),
 				 errhint("Copy it anew with: SELECT meridian.copy_again('%s').", meridian_apply.origin)));
-	check_positions(discard_lsn, end);
+	check_position_there(end);
 	if (meridian_apply.stream->lost)
 		set_lost(false);
 }
