@@ -103,3 +103,10 @@ expect "repaired" "$(q eu "SELECT label FROM shop.events WHERE id = 5")" "early"
 ORDER[ap/us]=run ORDER[ap/eu]=run; snap ap
 wait_for "ap says that it must be copied anew" ap "SELECT x->>'error' LIKE '%older than is remembered%' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'eu'"
 expect "ap files nothing that may count" "$(q ap "SELECT count(*) FROM meridian.reconcile WHERE status = 'open'")" 0
+
+# --- what a region says of a partition without its home's stamp is not taken
+q us "SELECT pg_logical_emit_message(true, 'meridian.entry', decode('01' || '0600' || encode('events', 'hex') || '0300' || encode('all', 'hex')
+    || '0200' || encode('eu', 'hex') || repeat('00', 8) || '07000000' || '0100000000000000' || repeat('00', 8) || '0600' || encode('shop.x', 'hex')
+    || '0600' || encode('insert', 'hex') || '0400' || encode('open', 'hex') || '0000' || repeat('00', 8) || '0000', 'hex'))" >/dev/null
+wait_for "eu refuses it" eu "SELECT x->>'error' LIKE '%sent an entry of events, of which it was not home%' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
+expect "nothing is filed" "$(q eu "SELECT count(*) FROM meridian.reconcile WHERE relation = 'shop.x'")" 0
