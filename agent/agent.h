@@ -56,7 +56,8 @@ struct agent {
     uv_check_t check;
     uv_signal_t sigterm, sigint;
     bool stopping, store_full, lease_held;
-    bool config_differs; /* the store's is not ours */
+    bool config_differs;  /* the store's is not ours */
+    bool config_rejected; /* the file is not good; ours is the last that was */
     int exit_status;
     mrd_boot_ns disk_next_ns;
 };
