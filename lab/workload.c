@@ -21,6 +21,7 @@
 
 #include <client.h> /* of cli/ */
 #include <compare.h>
+#include <table.h>
 
 #include "client.h"
 #include "daemon.h"
@@ -182,28 +183,22 @@ static json_t *tracks_json(const struct lab_load *l)
 
 static void print_tracks(json_t *tracks)
 {
-    json_t *t;
+    static const char *const titles[] = {"CLASS/PARTITION", "ACCEPTED",          "P50", "P99",
+                                         "LONGEST GAP",     "BEFORE > AFTER IT", NULL};
+    struct cli_table *t = cli_table_new(titles);
+    json_t *row;
     size_t i;
 
-    if (json_array_size(tracks) == 0) {
-        return;
-    }
-    printf("%-26s %9s %10s %10s %12s  %s\n", "class/partition", "accepted", "p50", "p99",
-           "longest gap", "accepted before and after it by");
-    json_array_foreach(tracks, i, t)
+    json_array_foreach(tracks, i, row)
     {
-        char name[2 * MRD_NAME_MAX];
-
-        snprintf(name, sizeof(name), "%s/%s", json_string_value(json_object_get(t, "class")),
-                 json_string_value(json_object_get(t, "partition")));
-        printf("%-26s %9lld %7.1f ms %7.1f ms %9.0f ms  %s, %s\n", name,
-               (long long)json_integer_value(json_object_get(t, "accepted")),
-               json_real_value(json_object_get(t, "latency_ms_p50")),
-               json_real_value(json_object_get(t, "latency_ms_p99")),
-               json_real_value(json_object_get(t, "longest_gap_ms")),
-               json_string_value(json_object_get(t, "gap_before")),
-               json_string_value(json_object_get(t, "gap_after")));
+        cli_cell(t, "%s/%s", cli_text(row, "class"), cli_text(row, "partition"));
+        cli_cell(t, "%lld", cli_int(row, "accepted"));
+        cli_cell(t, "%.1f ms", json_real_value(json_object_get(row, "latency_ms_p50")));
+        cli_cell(t, "%.1f ms", json_real_value(json_object_get(row, "latency_ms_p99")));
+        cli_cell(t, "%lld ms", cli_int(row, "longest_gap_ms"));
+        cli_cell(t, "%s > %s", cli_text(row, "gap_before"), cli_text(row, "gap_after"));
     }
+    cli_table_print(t, NULL);
 }
 
 static void print_names(const char *title, json_t *names)
