@@ -15,7 +15,7 @@
 #include <mrd/buf.h>
 
 #include "log.h"
-#include "patience.h"
+#include <mrd/patience.h>
 #include "pglink.h"
 
 #define REFRESH 60
@@ -29,7 +29,7 @@ enum kind { AGENT, SQL, EDGE, KINDS };
 static const char *const kind_names[KINDS] = {"agent", "sql", "edge"};
 
 struct probe {
-    struct patience seen;
+    struct mrd_patience seen;
     bool wanted;
     unsigned count;
     uint64_t next_ns;
@@ -62,18 +62,18 @@ struct observe {
 
 /* ---- hysteresis ---- */
 
-static struct patience_limits limits_of(const struct target *t)
+static struct mrd_patience_limits limits_of(const struct target *t)
 {
     const struct mrd_config *c = t->o->config;
-    return (struct patience_limits){.interval_ns = c->probe_interval_ms * UINT64_C(1000000),
-                                    .trip_ns = t->rtt_us * UINT64_C(1000),
-                                    .timeout_ns = c->probe_timeout_ms * UINT64_C(1000000),
-                                    .threshold = c->probe_threshold};
+    return (struct mrd_patience_limits){.interval_ns = c->probe_interval_ms * UINT64_C(1000000),
+                                        .trip_ns = t->rtt_us * UINT64_C(1000),
+                                        .timeout_ns = c->probe_timeout_ms * UINT64_C(1000000),
+                                        .threshold = c->probe_threshold};
 }
 
 static void log_turn(const struct target *t, enum kind k)
 {
-    const struct patience *seen = &t->probes[k].seen;
+    const struct mrd_patience *seen = &t->probes[k].seen;
     const char *name = t->o->config->regions[t->region].name;
 
     if (seen->up) {
@@ -86,9 +86,9 @@ static void log_turn(const struct target *t, enum kind k)
 
 static void conclude(struct target *t, enum kind k, bool success)
 {
-    struct patience_limits limits = limits_of(t);
+    struct mrd_patience_limits limits = limits_of(t);
 
-    if (patience_answer(&t->probes[k].seen, success, clock_boot_ns(), &limits)) {
+    if (mrd_patience_answer(&t->probes[k].seen, success, clock_boot_ns(), &limits)) {
         log_turn(t, k);
     }
 }
@@ -116,7 +116,7 @@ static void on_pong(void *ctx, int code, const uint8_t *payload, size_t len)
 static void probe_agent(struct target *t)
 {
     uint8_t flags = 0;
-    patience_ask(&t->probes[AGENT].seen, clock_boot_ns());
+    mrd_patience_ask(&t->probes[AGENT].seen, clock_boot_ns());
     if (rpc_call(t->o->rpc, t->region, RPC_PING, &flags, sizeof(flags),
                  t->o->config->probe_timeout_ms, on_pong, t) != 0) {
         conclude(t, AGENT, false);
@@ -150,7 +150,7 @@ static void probe_sql(struct target *t, uint64_t now_ns)
         return;
     }
     t->sql_patience_ns = 0;
-    patience_ask(&p->seen, now_ns);
+    mrd_patience_ask(&p->seen, now_ns);
     if (pglink_query(t->sql, "SELECT 1", 0, NULL, t->o->config->probe_timeout_ms, on_select,
                      t) != 0) {
         conclude(t, SQL, false);
@@ -257,7 +257,7 @@ static void probe_edge(struct target *t, uint64_t now_ns)
         tls_close(t->http, "refreshed");
         return; /* this round only ends the connection */
     }
-    patience_ask(&p->seen, now_ns);
+    mrd_patience_ask(&p->seen, now_ns);
     if (t->http == NULL) {
         t->http = tls_connect(t->o->tls, t->region, TLS_HTTP, r->edge_host, r->edge_port,
                               t->o->config->probe_timeout_ms, &http_events, t);
@@ -294,7 +294,7 @@ static void start_probe(struct target *t, enum kind k, mrd_boot_ns now_ns)
 static void tick_probe(struct target *t, enum kind k, mrd_boot_ns now_ns, bool listened)
 {
     struct probe *p = &t->probes[k];
-    struct patience_limits limits = limits_of(t);
+    struct mrd_patience_limits limits = limits_of(t);
 
     /* PING and SELECT end by their own timeouts; HTTP is watched here. */
     if (k == EDGE && p->seen.pending && now_ns - p->seen.asked_ns > limits.timeout_ns) {
@@ -303,7 +303,7 @@ static void tick_probe(struct target *t, enum kind k, mrd_boot_ns now_ns, bool l
             tls_close(t->http, "no answer in time");
         }
     }
-    if (listened && patience_wait(&p->seen, now_ns, &limits)) {
+    if (listened && mrd_patience_wait(&p->seen, now_ns, &limits)) {
         log_turn(t, k);
     }
     if (!p->seen.pending && now_ns >= p->next_ns) {

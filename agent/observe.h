@@ -4,7 +4,7 @@
  * Every probe interval each other region is asked three things: does its agent answer a PING,
  * does its PostgreSQL answer SELECT 1, does its edge answer GET /meridian/health. An interval
  * without an answer is a miss; the threshold of misses in a row clears a bit, one success sets
- * it (patience.h). A bit that was never probed is set: an agent that has just started has
+ * it (mrd/patience.h). A bit that was never probed is set: an agent that has just started has
  * nothing to say against anybody.
  */
 #pragma once

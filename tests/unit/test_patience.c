@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include <patience.h>
+#include <mrd/patience.h>
 
 #define MS UINT64_C(1000000)
 
@@ -56,8 +56,8 @@ static const struct {
 
 static uint64_t went_down(size_t i)
 {
-    const struct patience_limits limits = {500 * MS, rows[i].trip_ms * MS, 1000 * MS, 3};
-    struct patience p = {.up = true};
+    const struct mrd_patience_limits limits = {500 * MS, rows[i].trip_ms * MS, 1000 * MS, 3};
+    struct mrd_patience p = {.up = true};
     uint64_t base = 7000, down_ms = 0;
     size_t step = 0;
 
@@ -65,13 +65,13 @@ static uint64_t went_down(size_t i)
         while (rows[i].script[step].what != END && rows[i].script[step].at_ms == t) {
             enum what what = rows[i].script[step++].what;
             if (what == ASK) {
-                patience_ask(&p, (base + t) * MS);
+                mrd_patience_ask(&p, (base + t) * MS);
             } else {
-                patience_answer(&p, what == GOOD, (base + t) * MS, &limits);
+                mrd_patience_answer(&p, what == GOOD, (base + t) * MS, &limits);
             }
         }
         if (t % 50 == 0) {
-            patience_wait(&p, (base + t) * MS, &limits);
+            mrd_patience_wait(&p, (base + t) * MS, &limits);
         }
         if (!p.up && down_ms == 0) {
             down_ms = t;
@@ -94,21 +94,21 @@ static void test_scripts(void **state)
 
 static void test_one_answer_sets_it_again(void **state)
 {
-    const struct patience_limits limits = {500 * MS, 200 * MS, 1000 * MS, 3};
-    struct patience p = {.up = true};
+    const struct mrd_patience_limits limits = {500 * MS, 200 * MS, 1000 * MS, 3};
+    struct mrd_patience p = {.up = true};
 
     (void)state;
     for (uint64_t t = 1000; t < 5000; t += 500) {
-        patience_ask(&p, t * MS);
-        patience_answer(&p, false, t * MS, &limits);
+        mrd_patience_ask(&p, t * MS);
+        mrd_patience_answer(&p, false, t * MS, &limits);
     }
     assert_false(p.up);
     assert_int_equal(p.misses, 3);
-    patience_ask(&p, 5000 * MS);
-    assert_true(patience_answer(&p, true, 5200 * MS, &limits));
+    mrd_patience_ask(&p, 5000 * MS);
+    assert_true(mrd_patience_answer(&p, true, 5200 * MS, &limits));
     assert_true(p.up);
     assert_int_equal(p.misses, 0);
-    assert_false(patience_answer(&p, true, 5200 * MS, &limits));
+    assert_false(mrd_patience_answer(&p, true, 5200 * MS, &limits));
 }
 
 int main(void)

@@ -1,16 +1,17 @@
 /*
- * Misses of a region that is asked at an interval (patience.h).
+ * Misses of a region that is asked at an interval (mrd/patience.h).
  */
-#include "patience.h"
+#include <mrd/patience.h>
 
-void patience_ask(struct patience *p, uint64_t now_ns)
+void mrd_patience_ask(struct mrd_patience *p, uint64_t now_ns)
 {
     p->pending = true;
     p->asked_ns = now_ns;
 }
 
 /* A silence that was counted just now is not counted again because its question ended too. */
-static bool miss(struct patience *p, uint64_t now_ns, const struct patience_limits *limits)
+static bool miss(struct mrd_patience *p, uint64_t now_ns,
+                 const struct mrd_patience_limits *limits)
 {
     if ((p->missed_ns != 0 && now_ns - p->missed_ns < limits->interval_ns / 2) ||
         p->misses >= limits->threshold) {
@@ -25,8 +26,8 @@ static bool miss(struct patience *p, uint64_t now_ns, const struct patience_limi
     return true;
 }
 
-bool patience_answer(struct patience *p, bool good, uint64_t now_ns,
-                     const struct patience_limits *limits)
+bool mrd_patience_answer(struct mrd_patience *p, bool good, uint64_t now_ns,
+                         const struct mrd_patience_limits *limits)
 {
     bool was_up = p->up;
 
@@ -40,7 +41,8 @@ bool patience_answer(struct patience *p, bool good, uint64_t now_ns,
     return !was_up;
 }
 
-bool patience_wait(struct patience *p, uint64_t now_ns, const struct patience_limits *limits)
+bool mrd_patience_wait(struct mrd_patience *p, uint64_t now_ns,
+                       const struct mrd_patience_limits *limits)
 {
     uint64_t wait_ns = limits->trip_ns == 0 ? limits->timeout_ns : 2 * limits->trip_ns;
     uint64_t since_ns = p->missed_ns > p->asked_ns ? p->missed_ns : p->asked_ns;

@@ -13,26 +13,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct patience {
+struct mrd_patience {
     bool up; /* the verdict: the threshold of misses in a row clears it, one answer sets it */
     bool pending; /* a question is on its way */
     unsigned misses;
     uint64_t asked_ns, missed_ns;
 };
 
-struct patience_limits {
+struct mrd_patience_limits {
     uint64_t interval_ns; /* between questions; also the time an answer may take ... */
     uint64_t trip_ns;     /* ... or two round trips if that is longer; 0: not known yet */
     uint64_t timeout_ns;  /* of a question; allowed while the round trip is not known */
     unsigned threshold;
 };
 
-void patience_ask(struct patience *p, uint64_t now_ns);
+void mrd_patience_ask(struct mrd_patience *p, uint64_t now_ns);
 
 /* Each of these returns true when it changed p->up. */
 
 /** The question was answered, or the answer was bad or will never come. */
-bool patience_answer(struct patience *p, bool good, uint64_t now_ns,
-                     const struct patience_limits *limits);
+bool mrd_patience_answer(struct mrd_patience *p, bool good, uint64_t now_ns,
+                         const struct mrd_patience_limits *limits);
 /** Still waiting; call often. Counts a miss for each interval that ends in silence. */
-bool patience_wait(struct patience *p, uint64_t now_ns, const struct patience_limits *limits);
+bool mrd_patience_wait(struct mrd_patience *p, uint64_t now_ns,
+                       const struct mrd_patience_limits *limits);
