@@ -13,9 +13,9 @@
 #include <string.h>
 
 #include <mrd/buf.h>
+#include <mrd/patience.h>
 
 #include "log.h"
-#include <mrd/patience.h>
 #include "pglink.h"
 
 #define REFRESH 60

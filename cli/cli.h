@@ -12,6 +12,7 @@ struct cli_command {
 
 int cli_agent(int argc, char **argv);    /* agent/main.c */
 int cli_lab(int argc, char **argv);      /* lab/lab.c */
+int cli_sim(int argc, char **argv);      /* sim/command.c */
 int cli_lab_init(int argc, char **argv); /* lab/init.c: pid 1 of a region, not for people */
 int cli_certs(int argc, char **argv);    /* agent/certs.c */
 int cli_config(int argc, char **argv);   /* cli/config.c */

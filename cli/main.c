@@ -25,6 +25,7 @@ static const struct cli_command commands[] = {
     {"verify", "do the regions hold the same rows?", cli_verify},
     {"route", "where a request would go, and why", cli_route},
     {"config", "check a configuration file; list its keys", cli_config},
+    {"sim", "thousands of simulated worlds, each from a seed", cli_sim},
     {"agent", "run a region: hold its lease, look after its servers", cli_agent},
     {"certs", "make the deployment's certificates", cli_certs},
     {"lab-init", NULL, cli_lab_init}, /* pid 1 of a region, not for people */

@@ -1,0 +1,351 @@
+/*
+ * `meridian sim`: one world's story, many worlds, or the least trouble that breaks one.
+ *
+ * Many worlds run in processes of their own (--jobs); each takes every J-th seed and says, in
+ * one line on a pipe, how a seed ended. The first broken one stops all of them.
+ */
+#include "sim.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define JOBS_MAX 64
+#define TRACE_LINES 60
+
+struct asked {
+    uint64_t seed, runs, minimize;
+    unsigned jobs;
+    bool has_seed, has_minimize, quiet;
+    struct sim_options options;
+};
+
+/* What a worker says of one seed. */
+struct word {
+    uint64_t seed;
+    bool held;
+    unsigned acked, failovers, moves, reads;
+    char broken[64], how[512];
+};
+
+static double now_s(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void usage(FILE *out)
+{
+    fprintf(out,
+            "usage: meridian sim [--seed N] [--runs N] [--jobs J] [--minimize SEED]\n"
+            "                    [--minutes M] [--regions R]\n\n"
+            "  --seed N         run world N and tell its story; with --runs, begin there\n"
+            "  --runs N         run N worlds, stop at the first that breaks a property\n"
+            "  --jobs J         in J processes (default: as many as there are processors)\n"
+            "  --minimize SEED  leave out faults of a broken world until each matters\n"
+            "  --minutes M      simulated minutes of each world (default 10)\n"
+            "  --regions R      3 to 5 regions (default: drawn)\n");
+}
+
+/* ---- one world ---- */
+
+static void print_end(const struct sim_options *o, const struct sim_report *r)
+{
+    printf("seed %llu: %s%s%s\n", (unsigned long long)o->seed,
+           r->broken != NULL ? "broken: " : "every property held",
+           r->broken != NULL ? r->broken : "", r->broken != NULL ? ", " : "");
+    if (r->broken != NULL) {
+        printf("  at %llu.%03llu s: %s\n", (unsigned long long)(r->at_ms / 1000),
+               (unsigned long long)(r->at_ms % 1000), r->how);
+    }
+    printf(
+        "  %u faults, %u failovers, %u moves asked for, %u writes acknowledged, %u in the lost "
+        "tail, %u reads; trace %016llx\n",
+        r->faults, r->failovers, r->moves, r->acked, r->reconciled, r->reads,
+        (unsigned long long)r->trace);
+}
+
+/* The end of a story: its last lines. */
+static const char *tail_of(const char *story, unsigned lines)
+{
+    const char *p = story + strlen(story);
+
+    while (p > story) {
+        if (p[-1] == '\n' && lines-- == 0) {
+            break;
+        }
+        p--;
+    }
+    return p;
+}
+
+static int tell_one(struct sim_options *o, unsigned lines)
+{
+    struct sim_report r;
+    bool held;
+
+    o->tell = true;
+    held = sim_run(o, &r);
+    if (r.story != NULL) {
+        fputs(lines != 0 ? tail_of(r.story, lines) : r.story, stdout);
+    }
+    print_end(o, &r);
+    free(r.story);
+    return held ? 0 : 1;
+}
+
+static int minimize(struct asked *a)
+{
+    struct sim_report r;
+    unsigned left;
+
+    a->options.seed = a->minimize;
+    a->options.tell = true;
+    left = sim_minimize(&a->options, &r);
+    if (r.broken == NULL) {
+        printf("seed %llu: every property held, there is nothing to minimize\n",
+               (unsigned long long)a->minimize);
+        free(r.story);
+        return 1;
+    }
+    fputs(r.story, stdout);
+    print_end(&a->options, &r);
+    printf("  %u of %u faults are needed\n", left, r.faults);
+    free(r.story);
+    return 0;
+}
+
+/* ---- many ---- */
+
+static void work(const struct asked *a, unsigned job, int out)
+{
+    struct sim_options o = a->options;
+
+    for (uint64_t k = job; k < a->runs; k += a->jobs) {
+        struct sim_report r;
+        struct word said = {.seed = a->seed + k};
+        o.seed = said.seed;
+        said.held = sim_run(&o, &r);
+        said.acked = r.acked;
+        said.failovers = r.failovers;
+        said.moves = r.moves;
+        said.reads = r.reads;
+        if (!said.held) {
+            snprintf(said.broken, sizeof(said.broken), "%s", r.broken);
+            snprintf(said.how, sizeof(said.how), "%s", r.how);
+        }
+        if (write(out, &said, sizeof(said)) != (ssize_t)sizeof(said) || !said.held) {
+            break;
+        }
+    }
+    _exit(0);
+}
+
+struct crew {
+    pid_t pids[JOBS_MAX];
+    struct pollfd fds[JOBS_MAX];
+    unsigned open;
+    uint64_t done, acked, failovers, reads;
+    struct word broken; /* the lowest seed that broke */
+    bool found;
+};
+
+static int hire(const struct asked *a, struct crew *c)
+{
+    for (unsigned j = 0; j < a->jobs; j++) {
+        int ends[2];
+        if (pipe(ends) != 0) {
+            return -1;
+        }
+        fflush(stdout);
+        c->pids[j] = fork();
+        if (c->pids[j] < 0) {
+            return -1;
+        }
+        if (c->pids[j] == 0) {
+            close(ends[0]);
+            work(a, j, ends[1]);
+        }
+        close(ends[1]);
+        c->fds[j] = (struct pollfd){.fd = ends[0], .events = POLLIN};
+        c->open++;
+    }
+    return 0;
+}
+
+static void progress(const struct asked *a, const struct crew *c, double since_s, bool last)
+{
+    double took_s = now_s() - since_s;
+
+    if (a->quiet && !last) {
+        return;
+    }
+    fprintf(stderr, "%s%llu of %llu worlds, %.0f a minute, %llu failovers, %llu writes%s",
+            isatty(2) ? "\r" : "", (unsigned long long)c->done, (unsigned long long)a->runs,
+            took_s > 0 ? (double)c->done * 60 / took_s : 0, (unsigned long long)c->failovers,
+            (unsigned long long)c->acked, last || !isatty(2) ? "\n" : "   ");
+}
+
+/* A whole word, or the end of that worker. */
+static void hear(struct crew *c, unsigned j)
+{
+    struct word said;
+    size_t have = 0;
+
+    while (have < sizeof(said)) {
+        ssize_t n = read(c->fds[j].fd, (char *)&said + have, sizeof(said) - have);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            close(c->fds[j].fd);
+            c->fds[j].fd = -1;
+            c->open--;
+            return;
+        }
+        have += (size_t)n;
+    }
+    c->done++;
+    c->acked += said.acked;
+    c->failovers += said.failovers;
+    c->reads += said.reads;
+    if (!said.held && (!c->found || said.seed < c->broken.seed)) {
+        c->broken = said;
+        c->found = true;
+    }
+}
+
+static bool dismiss(const struct asked *a, struct crew *c)
+{
+    bool died = false;
+
+    for (unsigned j = 0; j < a->jobs; j++) {
+        int status = 0;
+        if (c->found) {
+            kill(c->pids[j], SIGTERM);
+        }
+        waitpid(c->pids[j], &status, 0);
+        died = died || (!c->found && (!WIFEXITED(status) || WEXITSTATUS(status) != 0));
+    }
+    return !died;
+}
+
+static int many(struct asked *a)
+{
+    struct crew c = {0};
+    double began_s = now_s(), told_s = began_s;
+
+    if (a->jobs > a->runs) {
+        a->jobs = (unsigned)a->runs;
+    }
+    if (hire(a, &c) != 0) {
+        fprintf(stderr, "meridian sim: could not start workers: %s\n", strerror(errno));
+        return 1;
+    }
+    while (c.open > 0 && !c.found) {
+        poll(c.fds, a->jobs, 1000);
+        for (unsigned j = 0; j < a->jobs; j++) {
+            if (c.fds[j].fd >= 0 && c.fds[j].revents != 0) {
+                hear(&c, j);
+            }
+        }
+        if (now_s() - told_s > (isatty(2) ? 0.2 : 10)) {
+            told_s = now_s();
+            progress(a, &c, began_s, false);
+        }
+    }
+    if (!dismiss(a, &c)) {
+        fprintf(stderr, "meridian sim: a worker died: run fewer seeds to find the one\n");
+        return 1;
+    }
+    progress(a, &c, began_s, true);
+    if (!c.found) {
+        printf("%llu worlds from seed %llu: every property held, in %.0f s\n",
+               (unsigned long long)c.done, (unsigned long long)a->seed, now_s() - began_s);
+        return 0;
+    }
+    a->options.seed = c.broken.seed;
+    (void)tell_one(&a->options, TRACE_LINES);
+    printf("replay: meridian sim --seed %llu; shrink: meridian sim --minimize %llu\n",
+           (unsigned long long)c.broken.seed, (unsigned long long)c.broken.seed);
+    return 1;
+}
+
+/* ---- arguments ---- */
+
+static bool number(const char *text, uint64_t max, uint64_t *ret)
+{
+    char *end;
+
+    errno = 0;
+    *ret = strtoull(text, &end, 10);
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && *ret <= max;
+}
+
+static bool take(struct asked *a, const char *name, const char *value)
+{
+    uint64_t n;
+
+    if (value == NULL || !number(value, UINT64_MAX, &n)) {
+        return false;
+    }
+    if (strcmp(name, "--seed") == 0) {
+        a->seed = n;
+        a->has_seed = true;
+    } else if (strcmp(name, "--runs") == 0 && n > 0) {
+        a->runs = n;
+    } else if (strcmp(name, "--jobs") == 0 && n > 0 && n <= JOBS_MAX) {
+        a->jobs = (unsigned)n;
+    } else if (strcmp(name, "--minimize") == 0) {
+        a->minimize = n;
+        a->has_minimize = true;
+    } else if (strcmp(name, "--minutes") == 0 && n > 0 && n <= 1440) {
+        a->options.minutes = (unsigned)n;
+    } else if (strcmp(name, "--regions") == 0 && n >= 3 && n <= 5) {
+        a->options.regions = (unsigned)n;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+int cli_sim(int argc, char **argv)
+{
+    static struct asked a;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    a.jobs = processors > 0 && processors < JOBS_MAX ? (unsigned)processors : 1;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            usage(stdout);
+            return 0;
+        }
+        if (!take(&a, argv[i], i + 1 < argc ? argv[i + 1] : NULL)) {
+            fprintf(stderr, "meridian sim: not understood: %s%s%s\n", argv[i],
+                    i + 1 < argc ? " " : "", i + 1 < argc ? argv[i + 1] : "");
+            usage(stderr);
+            return 2;
+        }
+        i++;
+    }
+    if (a.has_minimize) {
+        return minimize(&a);
+    }
+    if (a.runs > 0) {
+        return many(&a);
+    }
+    if (!a.has_seed) {
+        usage(stderr);
+        return 2;
+    }
+    a.options.seed = a.seed;
+    return tell_one(&a.options, 0);
+}

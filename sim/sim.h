@@ -1,0 +1,49 @@
+/*
+ * Worlds under virtual time: N regions with the shipped decisions, the shipped store and the
+ * shipped Raft, one seed, no clock, no thread, no file.
+ *
+ * A world is made from its seed: how many regions there are, how they are configured, which
+ * faults exist and how hard, when each of them strikes, what clients and operators do. It runs
+ * in two halves. In the first anything may fail and nothing may be wrong. Then everything is
+ * healed, and the world must converge within a bound, or the report names what is stuck.
+ *
+ * The same seed gives the same world, event for event, with every compiler; sim_trace() is a
+ * digest of all that happened, to show it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SIM_FAULTS_MAX 96
+
+struct sim_options {
+    uint64_t seed;
+    unsigned minutes;          /* of faults; 0: ten */
+    unsigned regions;          /* 0: drawn */
+    bool tell;                 /* keep the story */
+    bool skip[SIM_FAULTS_MAX]; /* faults of the schedule that do not strike */
+};
+
+struct sim_report {
+    const char *broken; /* name of the property that does not hold, or NULL */
+    char how[512];      /* what was seen */
+    uint64_t at_ms;
+    uint64_t trace; /* digest of everything that happened */
+    unsigned faults;
+    unsigned acked, reconciled, failovers, moves, reads;
+    char *story; /* malloc'd when told, else NULL */
+};
+
+/** Run one world. Returns whether every property held. */
+bool sim_run(const struct sim_options *options, struct sim_report *ret);
+
+/**
+ * Which faults of a broken world matter? Leaves them out one after another as long as the same
+ * property breaks; @options->skip says the result. Returns how many are left.
+ */
+unsigned sim_minimize(struct sim_options *options, struct sim_report *ret);
+
+/** `meridian sim`. */
+int cli_sim(int argc, char **argv);

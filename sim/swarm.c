@@ -1,0 +1,449 @@
+/*
+ * What a seed means: the world's shape, and a schedule of faults.
+ *
+ * Swarm testing (Groce et al., 2012): each world first draws which kinds of faults exist in it
+ * and how hard they strike, and only then draws faults among those. A world where everything
+ * happens at once rarely shows what one thing repeated does.
+ *
+ * All protocol times are multiplied by a scale from 1 to 8: the protocol does not know seconds,
+ * and ten minutes of slower leases hold as many kinds of trouble in fewer events.
+ */
+#include "world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND (1000 * SIM_MS)
+
+static const char *const names[SIM_REGIONS_MAX] = {"us", "eu", "ap", "sa", "af"};
+
+static const char *const fault_names[SIM_FAULT_KINDS] = {
+    [SIM_KILL_MACHINE] = "machine killed",
+    [SIM_KILL_AGENT] = "agent killed",
+    [SIM_KILL_POSTGRES] = "PostgreSQL killed",
+    [SIM_PAUSE] = "paused",
+    [SIM_SUSPEND] = "suspended with its clock",
+    [SIM_ISOLATE] = "isolated",
+    [SIM_CUT] = "link cut",
+    [SIM_CUT_ONE_WAY] = "link cut one way",
+    [SIM_SPLIT] = "network split",
+    [SIM_SLOW_LINK] = "link slow",
+    [SIM_LOSSY_LINK] = "link loses messages",
+    [SIM_SLOW_DISK] = "disk slow",
+    [SIM_DISK_FULL] = "disk full",
+    [SIM_SLOW_POSTGRES] = "PostgreSQL slow",
+    [SIM_SLOW_COMMITS] = "commits held up after their check",
+    [SIM_WALL_STEP] = "wall clock stepped",
+    [SIM_CLOCK_RATE] = "clock off its rate",
+    [SIM_LEAD] = "operator hands the store over",
+    [SIM_MOVE] = "operator moves a home",
+};
+
+/* ---- configuration ---- */
+
+static struct mrd_conf_class *add_class(struct mrd_config *c, const char *name,
+                                        enum mrd_durability d, mrd_regions replicas)
+{
+    struct mrd_conf_class *k = &c->classes[c->class_count++];
+
+    snprintf(k->name, sizeof(k->name), "%s", name);
+    k->posture = MRD_ACTIVE_PASSIVE;
+    k->durability = d;
+    k->home = (mrd_region)__builtin_ctz(replicas);
+    k->replicas = k->allowed = replicas;
+    return k;
+}
+
+static void partition(struct mrd_config *c, struct mrd_conf_class *k)
+{
+    k->posture = MRD_PARTITIONED;
+    k->home = MRD_REGION_NONE;
+    for (unsigned i = 0; i < c->region_count; i++) {
+        if ((k->replicas >> i & 1u) != 0) {
+            snprintf(k->partitions[k->partition_count], MRD_NAME_MAX, "%s", c->regions[i].name);
+            k->partition_home[k->partition_count++] = (mrd_region)i;
+        }
+    }
+}
+
+static void add_classes(struct mrd_config *c, struct sim_random *r, mrd_regions data)
+{
+    struct mrd_conf_class *orders = add_class(c, "orders", MRD_QUORUM, data), *k;
+    mrd_regions some = data;
+
+    if (sim_chance(r, 400)) {
+        partition(c, orders);
+    } else if (sim_chance(r, 300)) { /* a standby that may be ahead, but never home */
+        orders->allowed &= (mrd_regions) ~(1u << sim_between(r, 1, c->region_count - 1u));
+    }
+    add_class(c, "events", MRD_ASYNC, data);
+    if (sim_chance(r, 500)) {
+        for (unsigned i = 0; i < c->region_count; i++) {
+            mrd_regions less = some & (mrd_regions) ~(1u << i);
+            if (__builtin_popcount(less) >= 2 && sim_chance(r, 400)) {
+                some = less;
+            }
+        }
+        k = add_class(c, "accounts", MRD_ASYNC, some);
+        if (sim_chance(r, 300)) {
+            k->allowed = (mrd_regions)(1u << k->home | (some & (some - 1u)));
+        }
+    }
+}
+
+static void set_times(struct mrd_config *c, unsigned scale)
+{
+    c->lease_ms = 4000 * scale;
+    c->lease_margin_ms = 500 * scale;
+    c->commit_margin_ms = 300 * scale;
+    c->renew_ms = 500 * scale;
+    c->election_ms = 1200 * scale;
+    c->heartbeat_ms = 150 * scale;
+    c->probe_interval_ms = 500 * scale;
+    c->probe_timeout_ms = 1000 * scale;
+    c->probe_threshold = 3;
+    c->lag_threshold_ms = 5000;
+    c->stale_after_ms = 5000 * scale;
+    c->dns_ttl_s = 30;
+    c->version = 1;
+}
+
+static void configure(struct sim *w, struct sim_random *r)
+{
+    struct mrd_config *c = w->config;
+    mrd_regions data;
+    unsigned n = (unsigned)sim_between(r, 3, SIM_REGIONS_MAX);
+
+    n = w->options->regions != 0 ? w->options->regions : n;
+    c->region_count = (uint8_t)n;
+    data = (mrd_regions)((1u << n) - 1);
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(c->regions[i].name, MRD_NAME_MAX, "%s", names[i]);
+        c->regions[i].latitude = c->regions[i].longitude = __builtin_nan("");
+        c->regions[i].weight = 100;
+    }
+    if (n > 3 && sim_chance(r, 200)) {
+        c->regions[n - 1].witness = true;
+        data &= (mrd_regions) ~(1u << (n - 1));
+    }
+    add_classes(c, r, data);
+    set_times(c, w->scale);
+}
+
+/* ---- links, clocks, habits ---- */
+
+static void set_links(struct sim *w, struct sim_random *r)
+{
+    for (unsigned i = 0; i < SIM_REGIONS_MAX; i++) {
+        for (unsigned j = 0; j < i; j++) {
+            sim_us delay_us = sim_between(r, 1, 120) * SIM_MS;
+            struct sim_link l = {.delay_us = delay_us, .jitter_us = 1 + delay_us / 20};
+            l.duplicate = w->reorders ? sim_below(r, 50) : 0;
+            l.reorder = w->reorders ? sim_below(r, 200) : 0;
+            w->links[i][j] = w->links[j][i] = l;
+        }
+    }
+}
+
+/* Half of the margin between a lease's two ends, as the two clocks may differ. */
+static int64_t drift_ppm(struct sim_random *r, bool hard)
+{
+    unsigned bound = hard ? 40000 : 200;
+
+    return (int64_t)sim_below(r, 2 * bound + 1) - (int64_t)bound;
+}
+
+static void set_habits(struct sim *w, struct sim_random *r)
+{
+    bool hard = sim_chance(r, 400);
+
+    w->client_us = sim_between(r, 300, 1500) * SIM_MS * w->scale;
+    w->status_us = 100 * SIM_MS * w->scale * (1 + sim_below(r, 3));
+    w->tick_us = sim_between(r, 100, 300) * SIM_MS * w->scale;
+    for (unsigned i = 0; i < SIM_REGIONS_MAX; i++) {
+        struct sim_region *p = &w->regions[i];
+        w->postgres_us[i] = sim_between(r, 1, 10) * SIM_MS;
+        w->disk_us[i] = sim_between(r, 200, 5000);
+        p->random.state = sim_random(r);
+        p->rate_ppm = drift_ppm(r, hard);
+    }
+}
+
+/* ---- the schedule ---- */
+
+static void draw_amount(struct sim *w, struct sim_random *r, struct sim_fault *f)
+{
+    switch (f->kind) {
+    case SIM_SLOW_LINK:
+        f->amount = sim_between(r, 50, 2000) * SIM_MS;
+        break;
+    case SIM_LOSSY_LINK:
+        f->amount = sim_between(r, 20, 600);
+        break;
+    case SIM_SLOW_DISK:
+        f->amount = sim_between(r, 10, 1500) * SIM_MS * w->scale;
+        break;
+    case SIM_SLOW_POSTGRES:
+        f->amount = sim_between(r, 50, 3000) * SIM_MS * w->scale;
+        break;
+    case SIM_SLOW_COMMITS:
+        f->amount = sim_between(r, 100, 12000) * SIM_MS * w->scale;
+        break;
+    case SIM_SPLIT:
+        f->amount = 1 + sim_below(r, (1u << w->config->region_count) - 2);
+        break;
+    case SIM_WALL_STEP:
+    case SIM_CLOCK_RATE:
+        f->amount = sim_random(r);
+        break;
+    default:
+        break;
+    }
+}
+
+static void draw_faults(struct sim *w, struct sim_random *r)
+{
+    unsigned n = w->config->region_count, weights[SIM_FAULT_KINDS] = {0}, total = 0;
+    bool bad_clocks = sim_chance(r, 250);
+    unsigned count = (unsigned)sim_between(r, 0, 60);
+
+    for (unsigned k = 0; k < SIM_FAULT_KINDS; k++) {
+        bool exists = sim_chance(r, k >= SIM_LEAD ? 700 : 350);
+        if ((k == SIM_SUSPEND || k == SIM_CLOCK_RATE) && !bad_clocks) {
+            exists = false;
+        }
+        weights[k] = exists ? 1 + sim_below(r, 8) : 0;
+        total += weights[k];
+    }
+    for (unsigned i = 0; i < count && total > 0; i++) {
+        struct sim_fault *f = &w->faults[w->fault_count++];
+        unsigned pick = sim_below(r, total), k = 0;
+        sim_us longest = (sim_chance(r, 600) ? 6 : 40) * SECOND * w->scale;
+        while (pick >= weights[k]) {
+            pick -= weights[k++];
+        }
+        f->kind = (enum sim_fault_kind)k;
+        f->region = (uint8_t)sim_below(r, n);
+        f->peer = (uint8_t)((f->region + 1 + sim_below(r, n - 1)) % n);
+        f->partition = (uint8_t)sim_below(r, mrd_partition_count(w->config));
+        f->at = sim_between(r, 10 * SECOND, w->heal_at - SECOND);
+        f->until = f->at + sim_between(r, 100 * SIM_MS, longest);
+        draw_amount(w, r, f);
+    }
+}
+
+static void plan(struct sim *w)
+{
+    for (unsigned k = 0; k < w->fault_count; k++) {
+        struct sim_event e = {.at = w->faults[k].at, .kind = SIM_FAULT, .a = k};
+        if (w->options->skip[k]) {
+            continue;
+        }
+        sim_push(w, &e);
+        e.at = w->faults[k].until;
+        e.b = 1;
+        if (e.at < w->heal_at) {
+            sim_push(w, &e);
+        }
+    }
+    for (unsigned i = 0; i < w->config->region_count; i++) {
+        struct sim_event e = {.at = 5 * SECOND, .kind = SIM_CLIENT, .region = (uint8_t)i};
+        if (!w->config->regions[i].witness) {
+            sim_push(w, &e);
+        }
+    }
+    sim_push(w, &(struct sim_event){.at = w->quiet_at, .kind = SIM_QUIET});
+}
+
+void sim_swarm(struct sim *w)
+{
+    struct sim_random r = {w->options->seed * 0x2545f4914f6cdd1dull + 0x9e3779b97f4a7c15ull};
+    sim_us all = (w->options->minutes != 0 ? w->options->minutes : 10) * 60 * (sim_us)SECOND;
+
+    w->scale = 1u << sim_below(&r, 4);
+    w->heal_at = all * 7 / 10;
+    w->quiet_at = all * 9 / 10;
+    w->end_at = all;
+    w->reorders = sim_chance(&r, 200);
+    w->net.state = sim_random(&r);
+    w->people.state = sim_random(&r);
+    configure(w, &r);
+    set_links(w, &r);
+    set_habits(w, &r);
+    draw_faults(w, &r);
+    plan(w);
+    sim_tell(w, "%u regions, %u partitions, %u faults, times x %u", w->config->region_count,
+             mrd_partition_count(w->config), w->fault_count, w->scale);
+}
+
+/* ---- striking ---- */
+
+static void cut(struct sim *w, unsigned a, unsigned b, bool both, bool is)
+{
+    w->links[a][b].cut = is;
+    w->links[b][a].cut = both ? is : w->links[b][a].cut;
+}
+
+static void split(struct sim *w, uint64_t side, bool is)
+{
+    for (unsigned i = 0; i < w->config->region_count; i++) {
+        for (unsigned j = 0; j < i; j++) {
+            if ((side >> i & 1u) != (side >> j & 1u)) {
+                cut(w, i, j, true, is);
+            }
+        }
+    }
+}
+
+static void slow_link(struct sim *w, const struct sim_fault *f, bool is)
+{
+    w->links[f->region][f->peer].extra_us = is ? f->amount : 0;
+    w->links[f->peer][f->region].extra_us = is ? f->amount : 0;
+}
+
+static void lossy_link(struct sim *w, const struct sim_fault *f, bool is)
+{
+    w->links[f->region][f->peer].loss = is ? (unsigned)f->amount : 0;
+    w->links[f->peer][f->region].loss = is ? (unsigned)f->amount : 0;
+}
+
+/* Up to an hour to either side. Nothing but what people read may change. */
+static void step_wall(struct sim *w, const struct sim_fault *f)
+{
+    w->regions[f->region].wall_offset_ms = (int64_t)(f->amount % 7200000) - 3600000;
+}
+
+/* A quarter faster or slower. */
+static void bend_clock(struct sim *w, const struct sim_fault *f, bool is)
+{
+    w->clocks_valid = false;
+    sim_clock_rate(w, f->region, is ? (int64_t)(f->amount % 500000) - 250000 : 0);
+}
+
+static void ask_move(struct sim *w, const struct sim_fault *f)
+{
+    struct sim_region *r = &w->regions[f->peer];
+    struct mrd_proposal *p;
+    const char *name;
+    const struct mrd_conf_class *k = mrd_partition_at(w->config, f->partition, &name);
+
+    if (!r->agent_up || r->paused) {
+        return;
+    }
+    p = calloc(1, sizeof(*p));
+    mrd_assert(p != NULL);
+    if (mrd_move_request(w->config, r->store, k->name, name, sim_name(w, f->region), "anna",
+                         sim_wall_ms(w, f->peer), p, NULL) == 0) {
+        w->report->moves++;
+        (void)sim_propose(w, f->peer, &p->txn, 15);
+    }
+    free(p);
+}
+
+static void strike(struct sim *w, const struct sim_fault *f, bool is)
+{
+    struct sim_region *r = &w->regions[f->region];
+
+    switch (f->kind) {
+    case SIM_KILL_MACHINE:
+        sim_machine(w, f->region, !is);
+        break;
+    case SIM_KILL_AGENT:
+        sim_agent(w, f->region, !is && r->machine_up);
+        break;
+    case SIM_KILL_POSTGRES:
+        sim_postgres(w, f->region, !is && r->machine_up);
+        break;
+    case SIM_PAUSE:
+        sim_pause(w, f->region, is, false);
+        break;
+    case SIM_SUSPEND:
+        w->clocks_valid = false;
+        sim_pause(w, f->region, is, true);
+        break;
+    case SIM_ISOLATE:
+        split(w, 1u << f->region, is);
+        break;
+    case SIM_CUT:
+    case SIM_CUT_ONE_WAY:
+        cut(w, f->region, f->peer, f->kind == SIM_CUT, is);
+        break;
+    case SIM_SPLIT:
+        split(w, f->amount, is);
+        break;
+    case SIM_SLOW_LINK:
+        slow_link(w, f, is);
+        break;
+    case SIM_LOSSY_LINK:
+        lossy_link(w, f, is);
+        break;
+    case SIM_SLOW_DISK:
+        w->disk_us[f->region] = is ? f->amount : 1000;
+        break;
+    case SIM_DISK_FULL:
+        r->disk_full = is;
+        break;
+    case SIM_SLOW_POSTGRES:
+        w->postgres_us[f->region] = is ? f->amount : 5 * SIM_MS;
+        break;
+    case SIM_SLOW_COMMITS:
+        w->slip_us[f->region] = is ? f->amount : 0;
+        break;
+    case SIM_WALL_STEP:
+        step_wall(w, f);
+        break;
+    case SIM_CLOCK_RATE:
+        bend_clock(w, f, is);
+        break;
+    case SIM_LEAD:
+        if (is && r->agent_up && !r->paused) {
+            sim_server_transfer(w, f->region, f->peer);
+        }
+        break;
+    case SIM_MOVE:
+        if (is) {
+            ask_move(w, f);
+        }
+        break;
+    case SIM_FAULT_KINDS:
+        break;
+    }
+}
+
+void sim_fault(struct sim *w, unsigned index, bool begins)
+{
+    const struct sim_fault *f = &w->faults[index];
+    bool pair = f->kind == SIM_CUT || f->kind == SIM_CUT_ONE_WAY || f->kind == SIM_SLOW_LINK ||
+                f->kind == SIM_LOSSY_LINK;
+
+    w->struck += begins;
+    if (f->kind < SIM_LEAD || begins) {
+        sim_tell(w, "fault %u %s: %s%s%s: %s", index, begins ? "begins" : "ends",
+                 sim_name(w, f->region), pair ? " to " : "", pair ? sim_name(w, f->peer) : "",
+                 fault_names[f->kind]);
+    }
+    strike(w, f, begins);
+}
+
+void sim_heal(struct sim *w)
+{
+    sim_tell(w, "everything is healed");
+    for (unsigned i = 0; i < w->config->region_count; i++) {
+        struct sim_region *r = &w->regions[i];
+        for (unsigned j = 0; j < w->config->region_count; j++) {
+            w->links[i][j].cut = false;
+            w->links[i][j].extra_us = 0;
+            w->links[i][j].loss = 0;
+        }
+        w->disk_us[i] = 1000;
+        w->postgres_us[i] = 5 * SIM_MS;
+        w->slip_us[i] = 0;
+        r->disk_full = false;
+        sim_pause(w, i, false, false);
+        sim_clock_rate(w, i, 0);
+        sim_machine(w, i, true);
+        sim_postgres(w, i, true);
+        sim_agent(w, i, true);
+    }
+}

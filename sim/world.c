@@ -1,0 +1,449 @@
+/*
+ * One world: clocks, links, machines, and the loop (sim.h, world.h).
+ */
+#include "world.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- telling ---- */
+
+void sim_mix(struct sim *w, uint64_t x)
+{
+    w->trace = (w->trace ^ x) * 0x9e3779b97f4a7c15ull;
+    w->trace ^= w->trace >> 29;
+}
+
+void sim_say(struct sim *w, const struct sim_fact *fact)
+{
+    sim_mix(w, w->now << 8 | fact->kind);
+    sim_mix(w, (uint64_t)fact->region << 48 ^ (uint64_t)fact->peer << 40 ^
+                   (uint64_t)fact->partition << 32 ^ fact->record ^ fact->number << 20);
+    for (const struct sim_property *p = sim_properties; p->name != NULL; p++) {
+        p->look(w, fact);
+    }
+}
+
+void sim_tell(struct sim *w, const char *fmt, ...)
+{
+    va_list ap;
+    int n;
+
+    if (!w->options->tell) {
+        return;
+    }
+    if (w->story_room - w->story_len < 1024) {
+        w->story_room = w->story_room == 0 ? 65536 : 2 * w->story_room;
+        w->story = realloc(w->story, w->story_room);
+        mrd_assert(w->story != NULL);
+    }
+    w->story_len += (size_t)snprintf(w->story + w->story_len, 32, "[%llu.%03llu] ",
+                                     (unsigned long long)(w->now / 1000000),
+                                     (unsigned long long)(w->now / 1000 % 1000));
+    va_start(ap, fmt);
+    n = vsnprintf(w->story + w->story_len, 900, fmt, ap);
+    va_end(ap);
+    w->story_len += n < 900 ? (size_t)n : 899;
+    w->story[w->story_len++] = '\n';
+    w->story[w->story_len] = '\0';
+}
+
+void sim_broken(struct sim *w, const char *name, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (w->report->broken != NULL) {
+        return;
+    }
+    w->report->broken = name;
+    w->report->at_ms = w->now / SIM_MS;
+    va_start(ap, fmt);
+    vsnprintf(w->report->how, sizeof(w->report->how), fmt, ap);
+    va_end(ap);
+    sim_tell(w, "BROKEN %s: %s", name, w->report->how);
+}
+
+/* ---- names and clocks ---- */
+
+const char *sim_name(const struct sim *w, unsigned region)
+{
+    return w->config->regions[region].name;
+}
+
+const struct mrd_conf_class *sim_class(const struct sim *w, unsigned partition)
+{
+    const char *name;
+
+    return mrd_partition_at(w->config, partition, &name);
+}
+
+uint64_t sim_boot_ns(const struct sim *w, unsigned region)
+{
+    const struct sim_region *r = &w->regions[region];
+    uint64_t us = w->now - r->clock_at;
+
+    if (r->paused && r->clock_stops) {
+        return r->clock_ns;
+    }
+    return r->clock_ns + us * SIM_NS_PER_US +
+           (uint64_t)((int64_t)us * r->rate_ppm / 1000); /* ppm of us, in ns */
+}
+
+uint64_t sim_wall_ms(const struct sim *w, unsigned region)
+{
+    return (uint64_t)(1700000000000ll + (int64_t)(w->now / SIM_MS) +
+                      w->regions[region].wall_offset_ms);
+}
+
+static void clock_sync(struct sim *w, unsigned region)
+{
+    w->regions[region].clock_ns = sim_boot_ns(w, region);
+    w->regions[region].clock_at = w->now;
+}
+
+void sim_clock_rate(struct sim *w, unsigned region, int64_t rate_ppm)
+{
+    clock_sync(w, region);
+    w->regions[region].rate_ppm = rate_ppm;
+}
+
+const struct mrd_snapshot *sim_snapshot(const struct sim *w, unsigned region)
+{
+    const struct sim_region *r = &w->regions[region];
+
+    return r->has_snapshot ? &r->node->snapshot : NULL;
+}
+
+/* ---- links ---- */
+
+bool sim_linked(const struct sim *w, unsigned a, unsigned b)
+{
+    return w->regions[a].machine_up && w->regions[b].machine_up && !w->regions[a].paused &&
+           !w->regions[b].paused && !w->links[a][b].cut && !w->links[b][a].cut;
+}
+
+bool sim_send(struct sim *w, unsigned from, unsigned to, sim_us *ret_at)
+{
+    struct sim_link *l = &w->links[from][to];
+    sim_us at = w->now + l->delay_us + l->extra_us;
+
+    if (from == to) {
+        *ret_at = w->now;
+        return true;
+    }
+    if (l->cut || !w->regions[to].machine_up ||
+        (l->loss != 0 && sim_chance(&w->net, l->loss))) {
+        return false;
+    }
+    if (l->jitter_us != 0) {
+        at += sim_random(&w->net) % l->jitter_us;
+    }
+    if (at < l->last_at && (l->reorder == 0 || !sim_chance(&w->net, l->reorder))) {
+        at = l->last_at;
+    }
+    l->last_at = at > l->last_at ? at : l->last_at;
+    *ret_at = at;
+    return true;
+}
+
+/* ---- processes ---- */
+
+/* A store on tmpfs, and the clock of this boot. */
+static void forget_boot(struct sim *w, unsigned i)
+{
+    struct sim_region *r = &w->regions[i];
+
+    r->has_snapshot = false;
+    r->clock_ns = 1000000000ull + sim_below(&w->net, 1000) * 1000000ull;
+    r->clock_at = w->now;
+}
+
+void sim_agent(struct sim *w, unsigned i, bool up)
+{
+    struct sim_region *r = &w->regions[i];
+
+    if (r->agent_up == up) {
+        return;
+    }
+    r->agent_up = up;
+    r->agent_life++;
+    if (up) {
+        sim_agent_start(w, i);
+    } else {
+        sim_agent_stop(w, i);
+    }
+}
+
+void sim_postgres(struct sim *w, unsigned i, bool up)
+{
+    struct sim_region *r = &w->regions[i];
+
+    if (r->postgres_up == up || w->config->regions[i].witness) {
+        return;
+    }
+    r->postgres_up = up;
+    r->postgres_life++;
+    if (!up) {
+        sim_postgres_stop(w, i);
+    }
+}
+
+void sim_machine(struct sim *w, unsigned i, bool up)
+{
+    struct sim_region *r = &w->regions[i];
+
+    if (r->machine_up == up) {
+        return;
+    }
+    if (!up) {
+        sim_agent(w, i, false);
+        sim_postgres(w, i, false);
+        r->edge_up = false;
+        r->machine_life++;
+        r->machine_up = false;
+        return;
+    }
+    r->machine_up = true;
+    forget_boot(w, i);
+    r->edge_up = !w->config->regions[i].witness;
+    sim_postgres(w, i, true);
+    sim_agent(w, i, true);
+}
+
+static void unpark(struct sim *w, unsigned i)
+{
+    struct sim_region *r = &w->regions[i];
+    size_t n = r->parked_count;
+
+    r->parked_count = 0;
+    for (size_t k = 0; k < n; k++) {
+        r->parked[k].at = w->now;
+        sim_push(w, &r->parked[k]);
+    }
+}
+
+void sim_pause(struct sim *w, unsigned i, bool paused, bool clock_stops)
+{
+    struct sim_region *r = &w->regions[i];
+
+    if (r->paused == paused) {
+        return;
+    }
+    clock_sync(w, i);
+    r->paused = paused;
+    r->clock_stops = clock_stops;
+    if (!paused) {
+        unpark(w, i);
+    }
+}
+
+/* ---- the loop ---- */
+
+static void park(struct sim *w, const struct sim_event *e)
+{
+    struct sim_region *r = &w->regions[e->region];
+
+    if (r->parked_count == r->parked_room) {
+        r->parked_room = r->parked_room == 0 ? 64 : 2 * r->parked_room;
+        r->parked = realloc(r->parked, r->parked_room * sizeof(*r->parked));
+        mrd_assert(r->parked != NULL);
+    }
+    r->parked[r->parked_count++] = *e;
+}
+
+static uint32_t life_of(const struct sim *w, const struct sim_event *e)
+{
+    const struct sim_region *r = &w->regions[e->region];
+
+    switch (e->kind) {
+    case SIM_RAFT_TIMER:
+    case SIM_RAFT_MESSAGE:
+    case SIM_RAFT_DISK:
+    case SIM_PROPOSE:
+    case SIM_RESULT:
+    case SIM_AGENT:
+    case SIM_CANARY:
+    case SIM_STATUS:
+    case SIM_PROMOTE:
+    case SIM_DRAIN:
+        return r->agent_up ? r->agent_life : UINT32_MAX;
+    case SIM_STREAM:
+    case SIM_ACK:
+    case SIM_BEGIN:
+    case SIM_PRECOMMIT:
+    case SIM_COMMIT:
+        return r->postgres_up ? r->postgres_life : UINT32_MAX;
+    default:
+        return e->life; /* people outlive machines */
+    }
+}
+
+static void discard(const struct sim_event *e)
+{
+    if (e->kind == SIM_RAFT_MESSAGE) {
+        sim_message_free(e->p);
+    }
+}
+
+static void check(struct sim *w)
+{
+    struct sim_event again = {.at = w->now + 500 * SIM_MS * w->scale, .kind = SIM_CHECK};
+
+    for (unsigned i = 0; i < w->config->region_count; i++) {
+        for (unsigned o = 0; o < w->config->region_count && w->regions[i].postgres_up; o++) {
+            sim_mix(w, w->regions[i].postgres.streams[o].taken);
+        }
+    }
+    sim_push(w, &again);
+}
+
+static void happen(struct sim *w, const struct sim_event *e)
+{
+    switch ((enum sim_event_kind)e->kind) {
+    case SIM_RAFT_TIMER:
+        sim_server_timer(w, e->region);
+        break;
+    case SIM_RAFT_MESSAGE:
+        sim_server_receive(w, e->region, e->p);
+        break;
+    case SIM_RAFT_DISK:
+        sim_server_written(w, e->region);
+        break;
+    case SIM_PROPOSE:
+    case SIM_RESULT:
+    case SIM_AGENT:
+    case SIM_CANARY:
+    case SIM_STATUS:
+    case SIM_PROMOTE:
+    case SIM_DRAIN:
+        sim_agent_event(w, e);
+        break;
+    case SIM_STREAM:
+    case SIM_ACK:
+    case SIM_BEGIN:
+    case SIM_PRECOMMIT:
+    case SIM_COMMIT:
+        sim_postgres_event(w, e);
+        break;
+    case SIM_CLIENT:
+        sim_client_event(w, e);
+        break;
+    case SIM_FAULT:
+        sim_fault(w, (unsigned)e->a, e->b == 0);
+        break;
+    case SIM_QUIET:
+        w->quiet = true;
+        break;
+    case SIM_CHECK:
+        check(w);
+        break;
+    }
+}
+
+/* Of the world itself, not of a machine in it. */
+static bool is_fate(const struct sim_event *e)
+{
+    return e->kind == SIM_FAULT || e->kind == SIM_QUIET || e->kind == SIM_CHECK;
+}
+
+static void run_until(struct sim *w, sim_us until)
+{
+    struct sim_event e;
+
+    while (w->report->broken == NULL && w->heap_count > 0 && w->heap[0].at <= until) {
+        (void)sim_pop(w, &e);
+        w->now = e.at;
+        if (is_fate(&e)) {
+            happen(w, &e);
+        } else if (e.life != life_of(w, &e)) {
+            discard(&e);
+        } else if (w->regions[e.region].paused) {
+            park(w, &e);
+        } else {
+            happen(w, &e);
+        }
+    }
+    w->now = until > w->now && w->report->broken == NULL ? until : w->now;
+}
+
+/* ---- a world from its seed to its end ---- */
+
+static void build(struct sim *w)
+{
+    w->config = calloc(1, sizeof(*w->config));
+    w->scratch = malloc(MRD_TXN_MAX);
+    w->txn = calloc(1, sizeof(*w->txn));
+    mrd_assert(w->config != NULL && w->scratch != NULL && w->txn != NULL);
+    w->payload_count = 1;
+    sim_swarm(w);
+    for (unsigned i = 0; i < w->config->region_count; i++) {
+        struct sim_region *r = &w->regions[i];
+        r->node = calloc(1, sizeof(*r->node));
+        mrd_assert(r->node != NULL);
+        sim_machine(w, i, true);
+    }
+}
+
+static void finish(struct sim *w)
+{
+    struct sim_event e;
+
+    while (sim_pop(w, &e)) {
+        discard(&e);
+    }
+    for (unsigned i = 0; i < w->config->region_count; i++) {
+        struct sim_region *r = &w->regions[i];
+        for (size_t k = 0; k < r->parked_count; k++) {
+            discard(&r->parked[k]);
+        }
+        if (r->agent_up) {
+            sim_agent_stop(w, i);
+        }
+        sim_server_free(&r->server);
+        free(r->parked);
+        free(r->node);
+        free(r->postgres.wal);
+    }
+    for (size_t k = 1; k < w->payload_count; k++) {
+        free(w->payloads[k].bytes);
+    }
+    free(w->payloads);
+    free(w->committed);
+    free(w->heap);
+    free(w->config);
+    free(w->scratch);
+    free(w->txn);
+}
+
+bool sim_run(const struct sim_options *options, struct sim_report *ret)
+{
+    struct sim *w = calloc(1, sizeof(*w));
+    struct sim_event check_first = {.at = SIM_MS, .kind = SIM_CHECK};
+    bool held;
+
+    mrd_assert(w != NULL);
+    *ret = (struct sim_report){0};
+    w->options = options;
+    w->report = ret;
+    w->clocks_valid = true;
+    build(w);
+    sim_push(w, &check_first);
+    run_until(w, w->heal_at);
+    if (ret->broken == NULL) {
+        sim_heal(w);
+        run_until(w, w->end_at);
+    }
+    if (ret->broken == NULL) {
+        sim_say(w, &(struct sim_fact){.kind = SIM_SAYS_END});
+    }
+    sim_mix(w, w->now);
+    ret->trace = w->trace;
+    ret->faults = w->fault_count;
+    ret->story = w->story;
+    held = ret->broken == NULL;
+    finish(w);
+    free(w);
+    return held;
+}
