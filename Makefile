@@ -1,7 +1,7 @@
 # Verbs only; Meson knows the rest. Every verb installs what is missing first.
 BUILD ?= build
 
-.PHONY: all setup lab check check-unit check-asan fuzz lint format bench install clean
+.PHONY: all setup lab check check-unit check-asan sim fuzz lint format bench install clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -23,6 +23,10 @@ check-unit: all
 
 check-asan: setup
 	tools/check-asan
+
+# One world: make sim SEED=7. Without a seed, a bounded batch.
+sim: all
+	$(BUILD)/meridian sim $(if $(SEED),--seed $(SEED),--seed 1 --runs $(or $(RUNS),2000))
 
 fuzz:
 	tools/fuzz $(NAME) $(SECONDS)

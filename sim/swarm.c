@@ -258,10 +258,11 @@ static void plan(struct sim *w)
 
 void sim_swarm(struct sim *w)
 {
+    static const uint8_t scales[] = {1, 2, 2, 4, 4, 4, 8, 8, 8, 8};
     struct sim_random r = {w->options->seed * 0x2545f4914f6cdd1dull + 0x9e3779b97f4a7c15ull};
     sim_us all = (w->options->minutes != 0 ? w->options->minutes : 10) * 60 * (sim_us)SECOND;
 
-    w->scale = 1u << sim_below(&r, 4);
+    w->scale = scales[sim_below(&r, sizeof(scales) / sizeof(scales[0]))];
     w->heal_at = all * 7 / 10;
     w->quiet_at = all * 9 / 10;
     w->end_at = all;

@@ -27,13 +27,27 @@ bool mrdi_holds(const struct mrdi_view *v, unsigned by, unsigned origin, mrd_lsn
     return mrdi_live(v, by) && mrdi_applied(v, by, origin) >= lsn;
 }
 
-bool mrdi_obtainable(const struct mrdi_view *v, unsigned origin, mrd_lsn lsn)
+bool mrdi_hands_on(const struct mrdi_view *v, unsigned by, unsigned to, unsigned origin)
+{
+    if (by == to || by == origin || v->config->regions[by].witness) {
+        return false;
+    }
+    for (unsigned i = 0; i < v->config->class_count; i++) {
+        mrd_regions replicas = v->config->classes[i].replicas;
+        if ((replicas >> to & replicas >> origin & 1u) != 0 && (replicas >> by & 1u) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool mrdi_obtainable(const struct mrdi_view *v, unsigned to, unsigned origin, mrd_lsn lsn)
 {
     if (mrdi_returned(v, origin) && !mrdi_fencing(v, origin)) {
         return true;
     }
     for (unsigned i = 0; i < v->config->region_count; i++) {
-        if (i != origin && mrdi_holds(v, i, origin, lsn)) {
+        if (mrdi_hands_on(v, i, to, origin) && mrdi_holds(v, i, origin, lsn)) {
             return true;
         }
     }
@@ -56,7 +70,7 @@ enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
             continue;
         }
         *ret_origin = c->region;
-        if (origin < 0 || !mrdi_obtainable(v, (unsigned)origin, c->cut)) {
+        if (origin < 0 || !mrdi_obtainable(v, self, (unsigned)origin, c->cut)) {
             return MRDI_COPY_STUCK;
         }
         copy = MRDI_COPY_LATE;

@@ -185,12 +185,12 @@ static int rescuer(const struct mrdi_view *v, unsigned self, unsigned origin, mr
     mrd_lsn most = have;
     int best = -1;
 
-    if (home >= 0 && (unsigned)home != self && (unsigned)home != origin &&
+    if (home >= 0 && mrdi_hands_on(v, (unsigned)home, self, origin) &&
         mrdi_holds(v, (unsigned)home, origin, cut)) {
         return home;
     }
     for (unsigned i = 0; i < v->config->region_count; i++) {
-        if (i == self || i == origin || v->config->regions[i].witness) {
+        if (!mrdi_hands_on(v, i, self, origin)) {
             continue;
         }
         if (mrdi_holds(v, i, origin, cut)) {
@@ -386,7 +386,10 @@ void mrd_region_snapshot(const struct mrd_region_state *r, const struct mrd_conf
     struct mrdi_view v;
 
     mrdi_view_load(&v, config, store);
-    memset(ret, 0, sizeof(*ret));
+    /* What lies behind the used partitions is nobody's. */
+    memset(ret, 0,
+           offsetof(struct mrd_snapshot, partitions) +
+               mrd_partition_count(config) * sizeof(ret->partitions[0]));
     ret->published_ns = now_ns;
     ret->published_ms = wall_ms;
     ret->config_version = config->version;

@@ -20,12 +20,14 @@
 #define TXN_VERSION 1u
 #define DUMP_MAGIC 0x5344524du /* "MRDS" */
 #define DUMP_VERSION 1u
+#define HINTS 256u
 
 struct item {
     char *key;
     uint8_t *value;
     size_t len;
     uint64_t revision;
+    void *decoded; /* what mrd_store_decoded() made of the value, or NULL */
 };
 
 struct mrd_store {
@@ -35,20 +37,31 @@ struct mrd_store {
     uint64_t revision;
     mrd_watch_fn watch;
     void *watch_ctx;
-    bool watching; /* inside the watcher: it must not change the store */
+    bool watching;   /* inside the watcher: it must not change the store */
+    uint32_t *hints; /* HINTS of them: where a key was found last */
 };
 
 static const uint8_t empty_value[1];
 
 struct mrd_store *mrd_store_new(void)
 {
-    return calloc(1, sizeof(struct mrd_store));
+    struct mrd_store *s = calloc(1, sizeof(*s));
+
+    if (s != NULL) {
+        s->hints = calloc(HINTS, sizeof(*s->hints));
+        if (s->hints == NULL) {
+            free(s);
+            s = NULL;
+        }
+    }
+    return s;
 }
 
 static void item_fini(struct item *it)
 {
     free(it->key);
     free(it->value);
+    free(it->decoded);
     *it = (struct item){0};
 }
 
@@ -64,6 +77,7 @@ void mrd_store_free(struct mrd_store *s)
 {
     if (s != NULL) {
         items_free(s->items, s->count);
+        free(s->hints);
         free(s);
     }
 }
@@ -96,6 +110,32 @@ static size_t find(const struct item *items, size_t count, const char *key, bool
     return low;
 }
 
+/* Is @at where @key is, or would be? */
+static bool here(const struct mrd_store *s, size_t at, const char *key, bool *found)
+{
+    int order = at < s->count ? strcmp(s->items[at].key, key) : 1;
+
+    *found = order == 0;
+    return order == 0 || (order > 0 && (at == 0 || strcmp(s->items[at - 1].key, key) < 0));
+}
+
+/* The decisions ask for the same few keys again and again: try where it was last. */
+static struct item *look_up(const struct mrd_store *s, const char *key)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    bool found;
+
+    for (const char *p = key; *p != '\0'; p++) {
+        hash = (hash ^ (uint8_t)*p) * 16777619u;
+    }
+    uint32_t *hint = &s->hints[hash % HINTS];
+    if (*hint <= s->count && here(s, *hint, key, &found)) {
+        return found ? &s->items[*hint] : NULL;
+    }
+    *hint = (uint32_t)find(s->items, s->count, key, &found);
+    return found ? &s->items[*hint] : NULL;
+}
+
 static void to_entry(const struct item *it, struct mrd_entry *ret)
 {
     *ret = (struct mrd_entry){it->key, it->value, it->len, it->revision};
@@ -103,14 +143,31 @@ static void to_entry(const struct item *it, struct mrd_entry *ret)
 
 int mrd_store_get(const struct mrd_store *s, const char *key, struct mrd_entry *ret)
 {
-    bool found;
-    size_t i = find(s->items, s->count, key, &found);
+    const struct item *it = look_up(s, key);
 
-    if (!found) {
+    if (it == NULL) {
         return MRD_ENOTFOUND;
     }
-    to_entry(&s->items[i], ret);
+    to_entry(it, ret);
     return 0;
+}
+
+const void *mrd_store_decoded(const struct mrd_store *s, const char *key, mrd_decode_fn decode,
+                              size_t size, uint64_t *ret_revision)
+{
+    struct item *it = look_up(s, key);
+
+    *ret_revision = it != NULL ? it->revision : 0;
+    if (it != NULL && it->decoded == NULL) {
+        struct mrd_buf in = mrd_buf_reader(it->value, it->len);
+        void *fresh = malloc(size);
+        if (fresh != NULL && decode(&in, fresh) == 0) {
+            it->decoded = fresh;
+        } else {
+            free(fresh);
+        }
+    }
+    return it != NULL ? it->decoded : NULL;
 }
 
 int mrd_store_scan(const struct mrd_store *s, const char *prefix,
@@ -223,7 +280,7 @@ static int check_room(const struct mrd_store *s, const struct mrd_txn *txn)
 static int item_make(const char *key, const uint8_t *value, size_t len, uint64_t revision,
                      struct item *ret)
 {
-    struct item it = {strdup(key), malloc(len + 1), len, revision};
+    struct item it = {strdup(key), malloc(len + 1), len, revision, NULL};
 
     if (it.key == NULL || it.value == NULL) {
         item_fini(&it);

@@ -6,33 +6,56 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint64_t lookup(const struct mrd_store *s, const char *key, struct mrd_buf *ret)
+/* "KIND/NAME" or "KIND/CLASS/PARTITION" (@b empty: the former). Names fit by their limits. */
+static const char *key_of(char out[MRD_KEY_MAX], const char *kind, const char *a, const char *b)
 {
-    struct mrd_entry e;
+    char *at = stpcpy(out, kind);
 
-    if (mrd_store_get(s, key, &e) != 0) {
-        *ret = mrd_buf_reader("", 0);
-        return 0;
+    *at++ = '/';
+    at = stpcpy(at, a);
+    if (b[0] != '\0') {
+        *at++ = '/';
+        stpcpy(at, b);
     }
-    *ret = mrd_buf_reader(e.value, e.len);
-    return e.revision;
+    return out;
 }
+
+/* A record, decoded once for as long as its key does not change. */
+#define READER(noun)                                                                           \
+    static int decode_##noun(struct mrd_buf *in, void *ret)                                    \
+    {                                                                                          \
+        return mrd_##noun##_record_decode(in, ret);                                            \
+    }                                                                                          \
+    static uint64_t read_##noun(const struct mrd_store *s, const char *key,                    \
+                                struct mrd_##noun##_record *ret, bool *ok)                     \
+    {                                                                                          \
+        uint64_t revision;                                                                     \
+        const struct mrd_##noun##_record *r =                                                  \
+            mrd_store_decoded(s, key, decode_##noun, sizeof(*ret), &revision);                 \
+        *ok = r != NULL;                                                                       \
+        if (r != NULL) {                                                                       \
+            *ret = *r;                                                                         \
+        }                                                                                      \
+        return revision;                                                                       \
+    }
+READER(session)
+READER(failover)
+READER(authority)
+READER(move)
+READER(fence)
+READER(receipt)
+READER(approval)
+#undef READER
 
 static void load_region(struct mrdi_view *v, unsigned i)
 {
     struct mrdi_region_view *r = &v->regions[i];
     char key[MRD_KEY_MAX];
-    struct mrd_buf b;
 
-    snprintf(key, sizeof(key), "session/%s", mrdi_name(v, i));
-    r->session_revision = lookup(v->store, key, &b);
-    r->has_session =
-        r->session_revision != 0 && mrd_session_record_decode(&b, &r->session) == 0;
-
-    snprintf(key, sizeof(key), "failover/%s", mrdi_name(v, i));
-    r->failover_revision = lookup(v->store, key, &b);
-    r->has_failover =
-        r->failover_revision != 0 && mrd_failover_record_decode(&b, &r->failover) == 0;
+    r->session_revision = read_session(v->store, key_of(key, "session", mrdi_name(v, i), ""),
+                                       &r->session, &r->has_session);
+    r->failover_revision = read_failover(v->store, key_of(key, "failover", mrdi_name(v, i), ""),
+                                         &r->failover, &r->has_failover);
 }
 
 void mrdi_view_load(struct mrdi_view *v, const struct mrd_config *config,
@@ -201,65 +224,41 @@ uint64_t mrdi_authority(const struct mrd_store *s, const struct mrdi_partition *
                         struct mrd_authority_record *ret, bool *ok)
 {
     char key[MRD_KEY_MAX];
-    struct mrd_buf b;
-    uint64_t revision;
 
-    snprintf(key, sizeof(key), "authority/%s/%s", p->class->name, p->name);
-    revision = lookup(s, key, &b);
-    *ok = revision != 0 && mrd_authority_record_decode(&b, ret) == 0;
-    return revision;
+    return read_authority(s, key_of(key, "authority", p->class->name, p->name), ret, ok);
 }
 
 uint64_t mrdi_move(const struct mrd_store *s, const struct mrdi_partition *p,
                    struct mrd_move_record *ret, bool *ok)
 {
     char key[MRD_KEY_MAX];
-    struct mrd_buf b;
-    uint64_t revision;
 
-    snprintf(key, sizeof(key), "move/%s/%s", p->class->name, p->name);
-    revision = lookup(s, key, &b);
-    *ok = revision != 0 && mrd_move_record_decode(&b, ret) == 0;
-    return revision;
+    return read_move(s, key_of(key, "move", p->class->name, p->name), ret, ok);
 }
 
 uint64_t mrdi_fence(const struct mrd_store *s, const char *region, const char *by,
                     struct mrd_fence_record *ret, bool *ok)
 {
     char key[MRD_KEY_MAX];
-    struct mrd_buf b;
-    uint64_t revision;
 
-    snprintf(key, sizeof(key), "fence/%s/%s", region, by);
-    revision = lookup(s, key, &b);
-    *ok = revision != 0 && mrd_fence_record_decode(&b, ret) == 0;
-    return revision;
+    return read_fence(s, key_of(key, "fence", region, by), ret, ok);
 }
 
 uint64_t mrdi_approval(const struct mrd_store *s, const char *region,
                        struct mrd_approval_record *ret, bool *ok)
 {
     char key[MRD_KEY_MAX];
-    struct mrd_buf b;
-    uint64_t revision;
 
-    snprintf(key, sizeof(key), "approval/%s", region);
-    revision = lookup(s, key, &b);
-    *ok = revision != 0 && mrd_approval_record_decode(&b, ret) == 0;
-    return revision;
+    return read_approval(s, key_of(key, "approval", region, ""), ret, ok);
 }
 
 uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt_record *ret,
                       bool *ok)
 {
     char key[MRD_KEY_MAX];
-    struct mrd_buf b;
-    uint64_t revision;
 
     snprintf(key, sizeof(key), "receipt/%016llx", (unsigned long long)id);
-    revision = lookup(s, key, &b);
-    *ok = revision != 0 && mrd_receipt_record_decode(&b, ret) == 0;
-    return revision;
+    return read_receipt(s, key, ret, ok);
 }
 
 bool mrdi_move_active(const struct mrd_move_record *m)

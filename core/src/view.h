@@ -93,8 +93,14 @@ bool mrdi_move_active(const struct mrd_move_record *m);
 mrd_lsn mrdi_applied(const struct mrdi_view *v, unsigned by, unsigned origin);
 /** @by is live and has applied @origin's WAL up to @lsn. */
 bool mrdi_holds(const struct mrdi_view *v, unsigned by, unsigned origin, mrd_lsn lsn);
-/** Somebody can hand over what @origin wrote up to @lsn: itself, or who holds it. */
-bool mrdi_obtainable(const struct mrdi_view *v, unsigned origin, mrd_lsn lsn);
+/**
+ * May @by hand on to @to what @origin wrote? Only if it carries every class that the two share:
+ * the receiver's position in @origin's WAL is one for all classes, and would pass over the
+ * changes of a class that @by does not have, so that nobody asked for them again.
+ */
+bool mrdi_hands_on(const struct mrdi_view *v, unsigned by, unsigned to, unsigned origin);
+/** Somebody can hand over to @to what @origin wrote up to @lsn: itself, or who holds it. */
+bool mrdi_obtainable(const struct mrdi_view *v, unsigned to, unsigned origin, mrd_lsn lsn);
 
 enum mrdi_copy {
     MRDI_COPY_WHOLE, /* every closed epoch is there up to its cut */

@@ -466,6 +466,44 @@ static void the_lead_goes_where_it_helps(void **state)
     }
 }
 
+/*
+ * ap lacks what us wrote up to the cut of orders. A position in us's WAL is one for all
+ * classes: a survivor that does not carry events, which us and ap share, cannot bring ap
+ * forward, or us's last events would be in nobody's reconcile queue when it returns.
+ */
+static void what_is_handed_on_has_no_gaps(void **state)
+{
+    static const struct {
+        const char *name;
+        mrd_regions events;
+        uint8_t stream, via;
+    } rows[] = {
+        {"the new home carries both", 0x1f, MRD_STREAM_FORWARD, EU},
+        {"another region carries both", 0x1d, MRD_STREAM_FORWARD, 3},
+        {"nobody else carries events", 0x05, MRD_STREAM_REFUSE, MRD_REGION_NONE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct desk *d = desk_new(5);
+        struct mrd_region_state ap = {.self = AP, .session = 1};
+        struct mrd_local *local = calloc(1, sizeof(*local));
+        struct mrd_snapshot *s = calloc(1, sizeof(*s));
+        ROW(rows[i].name);
+        d->config.classes[1].replicas = d->config.classes[1].allowed = rows[i].events;
+        after_first_failover(d, "orders", true);
+        report(d, AP, US)->applied_lsn = 0x180;
+        renew(d, AP);
+        local->report = d->sessions[AP];
+        mrd_region_snapshot(&ap, &d->config, d->store, local, 1, 1, s);
+        assert_int_equal(s->regions[US].stream, rows[i].stream);
+        assert_int_equal(s->regions[US].via, rows[i].via);
+        free(s);
+        free(local);
+        desk_free(d);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,6 +512,7 @@ int main(void)
         cmocka_unit_test(a_home_that_cannot_open_is_vacant_and_resumes),
         cmocka_unit_test(a_refuser_that_died_draws_no_cut_alone),
         cmocka_unit_test(the_lead_goes_where_it_helps),
+        cmocka_unit_test(what_is_handed_on_has_no_gaps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,6 +69,16 @@ int mrd_store_apply(struct mrd_store *s, const struct mrd_txn *txn, uint64_t *re
 /** Entry of @key, borrowed until the next apply; 0 or MRD_ENOTFOUND. */
 int mrd_store_get(const struct mrd_store *s, const char *key, struct mrd_entry *ret);
 
+/**
+ * The value of @key as @decode understands it, @size bytes: decoded at first use, then kept
+ * until the key changes. Borrowed until the next apply. NULL when there is no such key, or it
+ * does not decode. *ret_revision is the key's in any case, 0 when there is none. One key is
+ * always asked for with the same @decode.
+ */
+typedef int (*mrd_decode_fn)(struct mrd_buf *in, void *ret);
+const void *mrd_store_decoded(const struct mrd_store *s, const char *key, mrd_decode_fn decode,
+                              size_t size, uint64_t *ret_revision);
+
 /** Call @fn for each key with @prefix, in key order, until it returns non-zero; returns that.
  */
 int mrd_store_scan(const struct mrd_store *s, const char *prefix,
