@@ -109,6 +109,8 @@ static TimestampTz last_heard;
 
 static int	note_count;
 static MeridianNote notes[MERIDIAN_NOTES_MAX];
+static int	noted_count;
+static MeridianNote noted[MRD_REGIONS_MAX]; /* the furthest of each region in this stream */
 
 /*
  * One origin's part of the stream, with positions in its own WAL.  The first is
@@ -1127,6 +1129,43 @@ on_heartbeat(void)
 	LWLockRelease(meridian_streams->lock);
 }
 
+/* Everything of region up to lsn stands before this point of the stream. */
+static void
+remember_noted(const char *region, XLogRecPtr lsn)
+{
+	int			i = 0;
+
+	while (i < noted_count && strcmp(noted[i].region, region) != 0)
+		i++;
+	if (i == MRD_REGIONS_MAX)
+		return;
+	if (i == noted_count)
+	{
+		strlcpy(noted[i].region, region, MRD_NAME_MAX);
+		noted[i].lsn = InvalidXLogRecPtr;
+		noted_count++;
+	}
+	noted[i].lsn = Max(noted[i].lsn, lsn);
+}
+
+XLogRecPtr
+meridian_apply_noted(const char *region)
+{
+	for (int i = 0; i < noted_count; i++)
+	{
+		if (strcmp(noted[i].region, region) == 0)
+			return noted[i].lsn;
+	}
+	return InvalidXLogRecPtr;
+}
+
+const char *
+meridian_apply_origin(XLogRecPtr *lsn)
+{
+	*lsn = meridian_apply.xact.lsn;
+	return meridian_apply.xact.origin;
+}
+
 static void
 on_origin(void)
 {
@@ -1134,6 +1173,7 @@ on_origin(void)
 	const struct mrd_snapshot *s;
 	XLogRecPtr	lsn;
 
+	remember_noted(msg.region, msg.lsn);
 	if (f == NULL)
 	{
 		add_note(msg.region, msg.lsn, msg.local_lsn);
@@ -1711,7 +1751,7 @@ reset_stream(void)
 	memset(&reader, 0, sizeof(reader));
 	memset(&meridian_apply.xact, 0, sizeof(meridian_apply.xact));
 	meridian_apply.full_images = meridian_apply.stream->full_images;
-	note_count = 0;
+	note_count = noted_count = 0;
 	dirty_since = 0;
 	last_local = mark_local = InvalidXLogRecPtr;
 }

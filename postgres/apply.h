@@ -53,6 +53,7 @@ extern void meridian_apply_start(void); /* a local transaction, if none runs */
 extern void meridian_apply_heed(void);	/* does not return when the order has changed */
 extern void meridian_apply_put_aside(const char *why) pg_attribute_noreturn();
 extern bool meridian_apply_stay(void);	/* between steps of long work; false: leave it */
+extern XLogRecPtr meridian_apply_noted(const char *region); /* by this stream so far */
 extern void meridian_apply_count(const char *schema_name, const char *table_name,
 								 const char *kind);
 

@@ -463,7 +463,11 @@ attach_table(const char *schema, const char *table, const char *class_name,
 		create_triggers(name, class_name, partition_by);
 	}
 	if (record_attachment(relid, class_name, partition_by))
+	{
 		mark_present(relid, name, class_name, created);
+		run(psprintf("DELETE FROM meridian.dropped WHERE schema_name = %s AND table_name = %s",
+					 quote_literal_cstr(schema), quote_literal_cstr(table)));
+	}
 	return true;
 }
 

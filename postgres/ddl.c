@@ -585,9 +585,80 @@ meridian_on_ddl_end(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * What a class's table is dropped by must mean the same in every region.  Others
+ * need not have the extension, nor the role's other objects.
+ */
+static const char drops_attached[] =
+"SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger_dropped_objects() d "
+"JOIN meridian.attachment a ON a.relid = d.objid "
+"WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0)";
+
+static const char drops_others_too[] =
+"SELECT count(DISTINCT coalesce(d.schema_name, d.address_names[1])" IN_CLASS_SCHEMA ") > 1 "
+"FROM pg_catalog.pg_event_trigger_dropped_objects() d "
+"WHERE d.original AND NOT d.is_temporary";
+
+static void
+check_drop(void)
+{
+	Node	   *parsetree = outermost == NULL ? NULL : outermost->parsetree;
+	bool		is_drop = parsetree != NULL && IsA(parsetree, DropStmt);
+	Question	attached = {drops_attached, false};
+	Question	others = {drops_others_too, false};
+
+	if (!capturing())
+		return;
+	meridian_as_superuser(ask_question, &attached);
+	if (attached.answer &&
+		(!is_drop || (((DropStmt *) parsetree)->removeType != OBJECT_TABLE &&
+					  ((DropStmt *) parsetree)->removeType != OBJECT_SCHEMA)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("cannot drop a table of a data class with something else"),
+				 errdetail("Every region runs the statement itself, and may not have that."),
+				 errhint("Drop the table first, with DROP TABLE.")));
+	if (is_drop)
+		meridian_as_superuser(ask_question, &others);
+	if (others.answer)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot drop objects in schemas of data classes together with others"),
+				 errdetail("Every region runs the statement itself, and may not have the others."),
+				 errhint("Drop them in separate statements.")));
+}
+
+/* What other regions have written to the table until they hear of it still arrives. */
+static void
+remember_dropped(void)
+{
+	XLogRecPtr	lsn = InvalidXLogRecPtr;
+	const char *origin = meridian_applying ? meridian_apply_origin(&lsn) : meridian_region;
+
+	if (SPI_execute(psprintf("INSERT INTO meridian.dropped "
+							 "SELECT d.schema_name, d.object_name, %s, '%X/%X' "
+							 "FROM pg_catalog.pg_event_trigger_dropped_objects() d "
+							 "JOIN meridian.attachment a ON a.relid = d.objid "
+							 "WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0 "
+							 "ON CONFLICT (schema_name, table_name) "
+							 "DO UPDATE SET origin = excluded.origin, lsn = excluded.lsn",
+							 quote_literal_cstr(origin), LSN_FORMAT_ARGS(lsn)),
+					false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not write meridian.dropped");
+	if (SPI_execute("UPDATE meridian.table_config t SET problem = 'it was dropped', "
+					"hint = 'It is attached again when it is created; or remove it from the class.' "
+					"FROM pg_catalog.pg_event_trigger_dropped_objects() d "
+					"JOIN meridian.attachment a ON a.relid = d.objid "
+					"WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0 "
+					"AND t.schema_name = d.schema_name AND t.table_name = d.object_name",
+					false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not update meridian.table_config");
+}
+
 static void
 forget_dropped(void *arg)
 {
+	remember_dropped();
 	if (SPI_execute("DELETE FROM meridian.attachment a USING "
 					"pg_catalog.pg_event_trigger_dropped_objects() d "
 					"WHERE d.classid = 'pg_catalog.pg_class'::regclass "
@@ -609,7 +680,10 @@ meridian_on_drop(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	meridian_as_superuser(ask_question, &q);
 	if (q.answer)
+	{
+		check_drop();
 		capture();
+	}
 	meridian_as_superuser(forget_dropped, NULL);
 	return (Datum) 0;
 }

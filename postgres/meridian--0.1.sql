@@ -57,6 +57,15 @@ CREATE TABLE meridian.copied (
     PRIMARY KEY (relid, partition)
 );
 
+-- Attached tables that were dropped; what still arrives for them is left out (rows.c).
+CREATE TABLE meridian.dropped (
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    origin text NOT NULL,           -- the statement's own region ...
+    lsn pg_lsn NOT NULL,            -- ... and the end of its commit there; 0/0: this one
+    PRIMARY KEY (schema_name, table_name)
+);
+
 -- Which epochs this region was made fit to write under.
 CREATE TABLE meridian.promotion (
     class text NOT NULL,

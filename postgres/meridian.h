@@ -15,6 +15,7 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
 #include "lib/stringinfo.h"
 #include "utils/relcache.h"
 
@@ -49,6 +50,12 @@ extern mrd_boot_ns meridian_boot_ns(void);
  */
 extern void meridian_fault(const char *place);
 extern void meridian_fault_init(void);
+
+/*
+ * apply.c: where the transaction that is being applied was made, and the end of
+ * its commit there.
+ */
+extern const char *meridian_apply_origin(XLogRecPtr *lsn);
 
 /* guard.c */
 extern bool meridian_applying;	/* set by apply workers: guard and DDL capture let pass */

@@ -35,6 +35,7 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
+#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
@@ -45,6 +46,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/pg_lsn.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -1033,19 +1035,63 @@ apply_delete(MeridianApplyRel *r, const MeridianWireMsg *msg)
 }
 
 /*
- * The schema's home tells of each table before its rows, unless the table was
- * attached there with rows in it.  Then the whole of it is still to be copied,
- * and what changes until then is part of that (cover.c).
+ * Was the table dropped, by a statement that the sender had not heard of when it
+ * wrote this?  Before the first row of a table made anew under the name stands,
+ * in the sender's stream, the note that it has the statement which made it, and
+ * that is later than the one that dropped it.
  */
 static bool
-is_still_to_be_copied(MeridianApplyRel *r)
+is_of_dropped(MeridianApplyRel *r)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+	bool		isnull;
+	bool		ret = false;
+
+	values[0] = CStringGetTextDatum(r->def->schema_name);
+	values[1] = CStringGetTextDatum(r->def->table_name);
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT origin, lsn FROM meridian.dropped "
+							  "WHERE schema_name = $1 AND table_name = $2",
+							  2, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read meridian.dropped");
+	if (SPI_processed == 1)
+	{
+		HeapTuple	row = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		char	   *origin = SPI_getvalue(row, desc, 1);
+		XLogRecPtr	lsn = DatumGetLSN(SPI_getbinval(row, desc, 2, &isnull));
+
+		/* what was dropped here first is made anew here first */
+		ret = lsn == InvalidXLogRecPtr || meridian_apply_noted(origin) < lsn;
+	}
+	SPI_finish();
+	return ret;
+}
+
+/* Rows of a table that does not exist here, which need not wait for it */
+static bool
+is_left_out(MeridianApplyRel *r)
 {
 	Oid			nsp;
 
-	if (r->open || r->mapped || !meridian_is_schema_home(meridian_apply.xact.origin))
+	if (r->open || r->mapped)
 		return false;
 	nsp = get_namespace_oid(r->def->schema_name, true);
-	return !OidIsValid(nsp) || !OidIsValid(get_relname_relid(r->def->table_name, nsp));
+	if (OidIsValid(nsp) && OidIsValid(get_relname_relid(r->def->table_name, nsp)))
+		return false;
+
+	/*
+	 * The schema's home tells of each table before its rows, unless the table was
+	 * attached there with rows in it.  Then the whole of it is still to be
+	 * copied, and what changes until then is part of that (cover.c).
+	 */
+	if (meridian_is_schema_home(meridian_apply.xact.origin))
+		return true;
+	if (!is_of_dropped(r))
+		return false;
+	meridian_apply_count(r->def->schema_name, r->def->table_name, "table_dropped");
+	return true;
 }
 
 void
@@ -1053,12 +1099,15 @@ meridian_rows_change(const MeridianWireMsg *msg)
 {
 	MeridianApplyRel *r;
 
-	if (is_still_to_be_copied(meridian_rows_told(msg->rel)))
-		return;
 	/* before it is looked at what the table is here: the queue takes it whatever that is */
 	need_stamp(meridian_rows_told(msg->rel),
 			   msg->type == MERIDIAN_WIRE_DELETE ? &msg->old_tuple : &msg->new_tuple);
 	PushActiveSnapshot(GetLatestSnapshot());
+	if (is_left_out(meridian_rows_told(msg->rel)))
+	{
+		PopActiveSnapshot();
+		return;
+	}
 	r = meridian_rows_open(msg->rel);
 	r->estate->es_output_cid = GetCurrentCommandId(true);
 	if (r->has_triggers)
@@ -1121,9 +1170,9 @@ meridian_rows_truncate(const MeridianWireMsg *msg)
 	{
 		MeridianApplyRel *r;
 
-		if (is_still_to_be_copied(meridian_rows_told(msg->rels[i])))
-			continue;
 		need_stamp(meridian_rows_told(msg->rels[i]), NULL);
+		if (is_left_out(meridian_rows_told(msg->rels[i])))
+			continue;
 		r = meridian_rows_open(msg->rels[i]);
 		LockRelationOid(r->relid, AccessExclusiveLock);
 		if (list_member_oid(relids, r->relid))

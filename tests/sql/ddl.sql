@@ -140,6 +140,15 @@ ALTER TABLE shop.events ADD COLUMN at timestamptz;
 ALTER TABLE shop.events ALTER COLUMN at SET DEFAULT now();
 SELECT test.fails('ALTER TABLE shop.events ALTER COLUMN body TYPE text USING body || id || clock_timestamp()', '0A000', 'column "body"', 'UPDATE');
 ALTER TABLE shop.events ALTER COLUMN body TYPE varchar(100) USING upper(body);
+-- what another region could not repeat
+CREATE TABLE public.other (i int);
+SELECT test.fails('DROP TABLE shop.events, public.other', '0A000', 'together with others', 'separate statements');
+CREATE ROLE leaver;
+ALTER TABLE shop.events OWNER TO leaver;
+SELECT test.fails('DROP OWNED BY leaver', '2BP01', 'Drop the table first, with DROP TABLE.');
+ALTER TABLE shop.events OWNER TO postgres;
+DROP TABLE public.other;
+DROP ROLE leaver;
 TRUNCATE shop.events;
 ALTER TABLE shop.events ADD COLUMN u uuid DEFAULT gen_random_uuid();
 
