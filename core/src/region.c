@@ -512,8 +512,8 @@ static bool note_opened(const struct step *s, const struct mrdi_partition *p,
     return changed;
 }
 
-/* The home counts the lost tail in its reconcile queue. No region has its own tail there: of a
- * home that is the lost one come back, the first other live replica tells. */
+/* The home counts the lost tail in its reconcile queue. The region that lost it has only what
+ * it was told: of a home that is the lost one come back, the first other live replica tells. */
 static bool counts_tail(const struct step *s, const struct mrdi_partition *p,
                         const struct mrd_authority_record *a, const char *from)
 {
