@@ -616,6 +616,35 @@ static void successor_is_rescued_by_who_has_more(void **state)
     world_free(w);
 }
 
+/* eu has every position and not every row (a copy is still to be made): it is passed over, and
+ * a move to it waits until it has them. */
+static void who_lacks_rows_is_no_home(void **state)
+{
+    struct world *w = world_new(17);
+    unsigned eu = world_region(w, "eu");
+    unsigned orders;
+
+    (void)state;
+    begin(w, "ap");
+    orders = (unsigned)mrd_partition_index(w->config, "orders", "all");
+    mrd_set_lacks(&w->regions[eu].local.report, orders, true);
+    world_run(w, 1000);
+    assert_int_equal(world_move(w, "orders", "eu", NULL), 0);
+    world_run(w, 1000);
+    assert_string_equal(world_home(w, "ap", "orders"), "us");
+    mrd_set_lacks(&w->regions[eu].local.report, orders, false);
+    world_run(w, 3000);
+    assert_string_equal(world_home(w, "ap", "orders"), "eu");
+
+    mrd_set_lacks(&w->regions[world_region(w, "us")].local.report, orders, true);
+    world_run(w, 1000);
+    world_kill(w, "eu");
+    world_run(w, 9000);
+    assert_string_equal(world_home(w, "ap", "orders"), "ap");
+    assert_string_equal(world_home(w, "ap", "events"), "us");
+    world_free(w);
+}
+
 /* ---- requests that are refused ---- */
 
 static void move_requests_are_refused_with_reasons(void **state)
@@ -876,6 +905,7 @@ int main(void)
         cmocka_unit_test(residency_leaves_it_vacant),
         cmocka_unit_test(witness_votes),
         cmocka_unit_test(successor_is_rescued_by_who_has_more),
+        cmocka_unit_test(who_lacks_rows_is_no_home),
         cmocka_unit_test(move_requests_are_refused_with_reasons),
         cmocka_unit_test(lease_counts_from_before_the_renewal_was_sent),
         cmocka_unit_test(no_renewal_without_a_fresh_canary),
