@@ -273,7 +273,7 @@ static int load_schema(const struct up *u, json_t *region, struct mrd_err *err)
     return 0;
 }
 
-static bool all_have_tables(const struct up *u, json_t *regions)
+static bool all_have_tables(const struct up *u, json_t *regions, long expected)
 {
     json_t *region;
     size_t i;
@@ -286,7 +286,7 @@ static bool all_have_tables(const struct up *u, json_t *regions)
             long found = count_tables(u, c, &wanted);
 
             PQfinish(c);
-            if (found < wanted) {
+            if (found < expected) {
                 return false;
             }
         }
@@ -312,8 +312,10 @@ static int bring_schema(const struct up *u)
                lab_text_of(home, "name"));
         fflush(stdout);
         code = load_schema(u, home, &err);
+        found = wanted;
     }
-    while (code == 0 && !interrupted && !all_have_tables(u, regions)) {
+    /* a table that somebody dropped at the schema's home will not come */
+    while (code == 0 && !interrupted && !all_have_tables(u, regions, found)) {
         if (clock_ms(CLOCK_MONOTONIC) - start > u->wait_ms) {
             code = mrd_err_set(&err, MRD_ETIMEDOUT, "the schema has not reached every region");
             mrd_err_hint(&err, "See why with: meridian links.");
