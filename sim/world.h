@@ -315,6 +315,7 @@ struct sim {
     struct mrd_authority_record authority[SIM_PARTITIONS_MAX]; /* the newest anybody has */
     uint64_t authority_revision[SIM_PARTITIONS_MAX];
     mrd_epoch seen_epoch[SIM_REGIONS_MAX][SIM_PARTITIONS_MAX];
+    mrd_epoch applied_epoch[SIM_REGIONS_MAX][SIM_PARTITIONS_MAX];
     unsigned struck;        /* faults so far */
     uint64_t told_revision; /* audit events and records are facts when first applied */
     struct sim_random net, people;

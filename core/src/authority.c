@@ -11,6 +11,8 @@
 #include <mrd/err.h>
 #include <mrd/record.h>
 
+#include "mutant.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -42,7 +44,9 @@ enum mrd_accept mrd_authority_accepts(const struct mrd_authority *a, mrd_region 
     if (past == NULL) {
         return MRD_ACCEPT_GONE;
     }
-    return past->region == origin && lsn <= past->cut ? MRD_ACCEPT : MRD_ACCEPT_TAIL;
+    return past->region == origin && (lsn <= past->cut || MRDI_MUTANT(FORGET_CUT))
+               ? MRD_ACCEPT
+               : MRD_ACCEPT_TAIL;
 }
 
 bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_region origin,
@@ -54,8 +58,9 @@ bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_
     for (unsigned i = 0; i < a->history_count && i < MRD_HISTORY_MAX; i++) {
         const struct mrd_closed_epoch *c = &a->history[i];
 
-        if (c->epoch < epoch && c->region < MRD_REGIONS_MAX && c->region != self &&
-            c->region != origin && applied[c->region] != 0 && applied[c->region] < c->cut) {
+        if (!MRDI_MUTANT(OUT_OF_ORDER) && c->epoch < epoch && c->region < MRD_REGIONS_MAX &&
+            c->region != self && c->region != origin && applied[c->region] != 0 &&
+            applied[c->region] < c->cut) {
             return false;
         }
     }
@@ -77,7 +82,7 @@ void mrd_authority_grant(struct mrd_authority_record *a, const struct mrd_closed
     last->epoch = a->epoch;
     snprintf(last->region, sizeof(last->region), "%s",
              a->region[0] != '\0' ? a->region : a->last_region);
-    a->epoch++;
+    a->epoch += MRDI_MUTANT(SAME_EPOCH) ? 0 : 1;
     a->state = MRD_AUTH_OPEN;
     snprintf(a->region, sizeof(a->region), "%s", to);
     a->last_region[0] = '\0';

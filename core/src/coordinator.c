@@ -13,6 +13,7 @@
  * tidying.
  */
 #include "decide.h"
+#include "mutant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -31,7 +32,9 @@ mrd_boot_ns mrdi_age_ns(struct mrd_seen *seen, uint64_t revision, mrd_boot_ns no
 
 mrd_boot_ns mrdi_lease_over_ns(const struct mrd_config *config)
 {
-    return ((mrd_boot_ns)config->lease_ms + config->lease_margin_ms) * MRDI_MS;
+    mrd_boot_ns margin_ms = MRDI_MUTANT(SKIP_MARGIN) ? 0 : config->lease_margin_ms;
+
+    return (config->lease_ms + margin_ms) * MRDI_MS;
 }
 
 static const char *after(const char *key, const char *prefix)
@@ -151,7 +154,9 @@ static bool expire(struct mrdi_step *s)
         rec.expired = true;
         rec.expired_ms = s->wall_ms;
         /* The revision stands for the sequence: a renewal in between makes this fail. */
-        mrdi_compare(s->p, r->session_revision, "session/%s", mrdi_name(&s->v, i));
+        if (!MRDI_MUTANT(EXPIRE_BLINDLY)) {
+            mrdi_compare(s->p, r->session_revision, "session/%s", mrdi_name(&s->v, i));
+        }
         mrdi_put_session(s->p, mrdi_name(&s->v, i), &rec);
         mrd_proposal_event(
             s->p, s->store, s->wall_ms, "event=session.expired region=%s session=%llu seq=%llu",

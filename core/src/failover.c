@@ -19,6 +19,7 @@
  * successor) are not: a successor that dies in that moment is the next failover's business.
  */
 #include "decide.h"
+#include "mutant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -87,7 +88,7 @@ static unsigned refusals_needed(const struct mrd_conf_class *class)
 {
     unsigned others = (unsigned)__builtin_popcount(class->replicas) - 1;
 
-    return others - mrd_config_remote_acks(class) + 1;
+    return MRDI_MUTANT(ONE_REFUSAL) ? 1 : others - mrd_config_remote_acks(class) + 1;
 }
 
 /*
@@ -148,7 +149,7 @@ static void collect(const struct mrdi_view *v, const struct mrd_conf_class *clas
             continue;
         }
         j->fenced |= bit(b);
-        if (first || f.applied_lsn > j->cut.applied_lsn) {
+        if (first || (f.applied_lsn > j->cut.applied_lsn) != MRDI_MUTANT(LOWEST_CUT)) {
             j->cut = f;
         }
         j->fenced_ms = f.at_ms > j->fenced_ms ? f.at_ms : j->fenced_ms;
@@ -188,7 +189,8 @@ static bool fenced_enough(struct mrdi_step *s, const struct mrd_conf_class *clas
         return false;
     }
     j->home_expired = r->has_session && r->session.expired;
-    return j->home_expired || age_ns >= mrdi_lease_over_ns(s->config);
+    return j->home_expired || age_ns >= mrdi_lease_over_ns(s->config) ||
+           MRDI_MUTANT(NO_LEASE_FENCE);
 }
 
 /*
@@ -207,7 +209,8 @@ static int successor(const struct mrdi_view *v, const struct mrdi_partition *p, 
         enum mrdi_copy copy;
         const char *origin;
         uint64_t revision;
-        if (!has(fenced & p->class->allowed, b) || !mrdi_live(v, b) || mrdi_fencing(v, b) ||
+        mrd_regions allowed = MRDI_MUTANT(ANY_PLACE) ? p->class->replicas : p->class->allowed;
+        if (!has(fenced & allowed, b) || !mrdi_live(v, b) || mrdi_fencing(v, b) ||
             !fence_of(v, t, b, &f, &revision) || !has_copy(v, p->index, t, b)) {
             continue;
         }

@@ -7,6 +7,7 @@
  */
 #include <mrd/node.h>
 
+#include "mutant.h"
 #include "view.h"
 
 #include <stdio.h>
@@ -66,7 +67,7 @@ static void flight_check(struct mrd_node *n, struct mrd_flight *f)
         if (late || mrd_store_revision(n->store) >= f->revision) {
             flight_end(n, f, 0, n->now.boot_ns);
         }
-    } else if (n->now.boot_ns >= f->deadline_ns ||
+    } else if ((n->now.boot_ns >= f->deadline_ns && !MRDI_MUTANT(NO_RETRY)) ||
                (n->now.leader != f->to && n->now.leader != MRD_REGION_NONE)) {
         flight_end(n, f, MRD_ETIMEDOUT, n->now.boot_ns);
     }

@@ -11,6 +11,7 @@
  * Opening a session grants nothing. It compares our failover record as well, so that nobody
  * opens a session in ignorance that his partitions are being taken away.
  */
+#include "mutant.h"
 #include "view.h"
 
 #include <stdio.h>
@@ -62,7 +63,10 @@ void mrd_region_observe(struct mrd_region_state *r, const struct mrd_config *con
     struct mrd_session_record rec = {0};
     struct mrd_buf b;
 
-    (void)now_ns; /* nothing may count from when we learnt of it */
+    /* Nothing may count from when we learnt of it. */
+    if (MRDI_MUTANT(COUNT_FROM_REPLY)) {
+        r->pending_ns = now_ns;
+    }
     if (!is_own_session(r, config, e)) {
         return;
     }
@@ -246,7 +250,8 @@ static bool confirm_fence(struct step *s)
         struct mrd_fence_record f;
         uint64_t revision;
         bool ok;
-        if (t == s->r->self || !mrdi_fencing(&s->v, t) || mine == NULL || !mine->refused) {
+        if (t == s->r->self || !mrdi_fencing(&s->v, t) || mine == NULL ||
+            (!mine->refused && !MRDI_MUTANT(UNREFUSED))) {
             continue;
         }
         revision = mrdi_fence(s->v.store, mrdi_name(&s->v, t), s->name, &f, &ok);
@@ -283,7 +288,7 @@ bool mrdi_caught_up(const struct mrdi_view *v, const struct mrd_local *local, un
         if (applied == 0 && i + 1 < a->history_count) {
             continue;
         }
-        if (applied < c->cut) {
+        if (applied < c->cut && !MRDI_MUTANT(NO_TAIL)) {
             return false;
         }
     }
@@ -368,7 +373,8 @@ static void report_frozen(struct step *s, const struct mrdi_partition *p,
     uint64_t receipt = mrdi_receipt(s->v.store, m->id, &r, &ok);
 
     m->state = MRD_MOVE_FROZEN;
-    m->final_lsn = s->local->drained_lsn[p->index];
+    m->final_lsn =
+        MRDI_MUTANT(UNDRAINED) ? s->local->report.wal_lsn : s->local->drained_lsn[p->index];
     m->final_session = s->r->session;
     /* Everything this session acknowledged lies before the final position. */
     m->final_boot_ms = UINT64_MAX;
@@ -448,7 +454,8 @@ static bool advance_move(struct step *s, const struct mrdi_partition *p)
         return false;
     }
     if (m.state == MRD_MOVE_FREEZE && strcmp(m.from, s->name) == 0 && s->r->session != 0 &&
-        s->local->drained_move[p->index] == m.id && s->local->drained_lsn[p->index] > 0) {
+        ((s->local->drained_move[p->index] == m.id && s->local->drained_lsn[p->index] > 0) ||
+         MRDI_MUTANT(UNDRAINED))) {
         report_frozen(s, p, &m, revision);
         return true;
     }

@@ -12,6 +12,8 @@
  */
 #include <mrd/route.h>
 
+#include "mutant.h"
+
 #include <string.h>
 
 static bool has_region(mrd_regions set, mrd_region r)
@@ -227,7 +229,8 @@ static void only(struct mrd_route *ret, enum mrd_route_why why, mrd_region home)
 /* Has the mark (@session, @boot_ms) reached the token? */
 static bool reached(mrd_session session, uint64_t boot_ms, const struct mrd_token *t)
 {
-    return session > t->session || (session == t->session && boot_ms >= t->boot_ms);
+    return session > t->session ||
+           ((session == t->session || MRDI_MUTANT(TOKEN_CLOCK)) && boot_ms >= t->boot_ms);
 }
 
 /* Its epoch was closed and the region's mark at the cut had not reached it. */
@@ -237,7 +240,7 @@ static bool is_lost(const struct mrd_authority *a, mrd_region origin, const stru
         const struct mrd_closed_epoch *c = &a->history[i];
 
         if (c->epoch == t->epoch && c->region == origin) {
-            return !reached(c->cut_session, c->cut_boot_ms, t);
+            return !MRDI_MUTANT(TOKEN_LOST) && !reached(c->cut_session, c->cut_boot_ms, t);
         }
     }
     return false;

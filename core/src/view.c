@@ -1,6 +1,7 @@
 /*
  * The store read as records (view.h).
  */
+#include "mutant.h"
 #include "view.h"
 
 #include <stdio.h>
@@ -126,7 +127,8 @@ bool mrdi_returned(const struct mrdi_view *v, unsigned region)
 {
     uint64_t id = mrdi_failover_in_force(v, region);
 
-    return mrdi_live(v, region) && (id == 0 || v->regions[region].session.after_failover == id);
+    return mrdi_live(v, region) && (id == 0 || MRDI_MUTANT(RETURN_TOO_SOON) ||
+                                    v->regions[region].session.after_failover == id);
 }
 
 bool mrdi_shut_out(const struct mrdi_view *v, unsigned region)

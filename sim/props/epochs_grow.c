@@ -1,6 +1,6 @@
 /*
  * Epochs only grow, by one, and each belongs to one region; nobody who holds a lease is shown
- * an older one than before.
+ * an older one than before; and every replica applies them in their order.
  */
 #include "props.h"
 
@@ -39,11 +39,27 @@ static void check_snapshot(struct sim *w, unsigned i)
     }
 }
 
+/* A later epoch's values must not be overwritten by an earlier one's. */
+static void check_order(struct sim *w, const struct sim_fact *f)
+{
+    mrd_epoch epoch = w->regions[f->peer].postgres.wal[f->record].epoch;
+    mrd_epoch *seen = &w->applied_epoch[f->region][f->partition];
+
+    if (epoch < *seen) {
+        sim_broken(w, "epochs grow", "%s applies epoch %llu of %s after epoch %llu",
+                   sim_name(w, f->region), (unsigned long long)epoch,
+                   sim_class(w, f->partition)->name, (unsigned long long)*seen);
+    }
+    *seen = epoch > *seen ? epoch : *seen;
+}
+
 void sim_look_epochs_grow(struct sim *w, const struct sim_fact *f)
 {
     if (f->kind == SIM_SAYS_AUTHORITY) {
         check_record(w, f);
     } else if (f->kind == SIM_SAYS_PUBLISHED) {
         check_snapshot(w, f->region);
+    } else if (f->kind == SIM_SAYS_TAKEN && f->number == SIM_APPLIED) {
+        check_order(w, f);
     }
 }
