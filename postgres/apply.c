@@ -768,7 +768,7 @@ positions(const struct mrd_snapshot *s, mrd_lsn ret[MRD_REGIONS_MAX])
 	}
 }
 
-/* Is all here that the transaction's epochs begin from? */
+/* Is all here that the transaction's epochs begin from, and known how they end? */
 static bool
 past_is_here(const struct mrd_snapshot *s)
 {
@@ -781,6 +781,8 @@ past_is_here(const struct mrd_snapshot *s)
 	{
 		const struct mrd_authority *a = &s->partitions[partition_of(s, &all->entries[i])].authority;
 
+		if (!mrd_authority_settled(a, (mrd_region) origin, all->entries[i].epoch))
+			return false;
 		if (a->history_count == 0 && all->entries[i].epoch <= a->epoch)
 			continue;			/* the usual case, for nothing */
 		if (!known)
@@ -817,7 +819,7 @@ wait_for_past(void)
 		if (TimestampDifferenceExceeds(since, meridian_instant(), SAY_WHY_MS) &&
 			meridian_apply.stream->state != MERIDIAN_STREAM_WAITING)
 			meridian_stream_state(meridian_apply.stream, MERIDIAN_STREAM_WAITING,
-								  "changes that an earlier home made are not here yet");
+								  "what an earlier home wrote is not here, or not decided, yet");
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

@@ -105,7 +105,8 @@ static bool judge(struct sim *w, unsigned i, unsigned origin, const struct sim_r
     for (unsigned o = 0; o < w->config->region_count; o++) {
         applied[o] = sim_applied(w, i, o);
     }
-    if (!mrd_authority_complete(a, (mrd_region)i, (mrd_region)origin, rec->epoch, applied)) {
+    if (!mrd_authority_settled(a, (mrd_region)origin, rec->epoch) ||
+        !mrd_authority_complete(a, (mrd_region)i, (mrd_region)origin, rec->epoch, applied)) {
         return false;
     }
     *ret = mrd_authority_accepts(a, (mrd_region)origin, rec->epoch, rec->lsn);

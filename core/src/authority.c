@@ -67,6 +67,12 @@ bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_
     return true;
 }
 
+bool mrd_authority_settled(const struct mrd_authority *a, mrd_region origin, mrd_epoch epoch)
+{
+    return epoch != a->epoch || origin != a->region || a->state != MRD_AUTH_FENCING ||
+           MRDI_MUTANT(UNSETTLED);
+}
+
 void mrd_authority_grant(struct mrd_authority_record *a, const struct mrd_closed_record *closed,
                          const char *to)
 {

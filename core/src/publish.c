@@ -348,7 +348,7 @@ static void fill_authority(const struct mrdi_view *v, const struct mrd_local *lo
         return;
     }
     copy_authority(v, &a, ret);
-    if (ret->region == MRD_REGION_NONE || ret->state == MRD_AUTH_VACANT) {
+    if (ret->region == MRD_REGION_NONE) {
         ret->state = MRD_AUTH_VACANT;
     } else if (mrdi_fencing(v, ret->region) ||
                (ret->region == self && ret->state == MRD_AUTH_OPEN &&

@@ -70,6 +70,19 @@ static void test_accepts(void **state)
     }
 }
 
+/* While us is being replaced nobody knows yet where its epoch will end. */
+static void test_settled(void **state)
+{
+    struct mrd_authority fencing = {.region = US, .epoch = 3, .state = MRD_AUTH_FENCING};
+    struct mrd_authority open = {.region = US, .epoch = 3, .state = MRD_AUTH_OPEN};
+
+    (void)state;
+    assert_false(mrd_authority_settled(&fencing, US, 3));
+    assert_true(mrd_authority_settled(&fencing, US, 2));
+    assert_true(mrd_authority_settled(&fencing, EU, 3)); /* tail, whatever becomes of us */
+    assert_true(mrd_authority_settled(&open, US, 3));
+}
+
 static void test_complete(void **state)
 {
     static const struct {
@@ -169,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accepts),
+        cmocka_unit_test(test_settled),
         cmocka_unit_test(test_complete),
         cmocka_unit_test(test_grant_closes_the_present_epoch),
         cmocka_unit_test(test_a_vacant_epoch_is_closed_as_its_last_home_s),
