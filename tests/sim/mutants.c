@@ -18,10 +18,9 @@ enum mrd_mutant mrd_mutant;
 
 static const struct {
     const char *name, *text;
-} mutants[] = {
-    {"NONE", "nothing is wrong"},
+} mutants[] = {{"NONE", "nothing is wrong"},
 #define ROW(name, text) {#name, text},
-    MRD_MUTANT_MAP(ROW)
+               MRD_MUTANT_MAP(ROW)
 #undef ROW
 };
 

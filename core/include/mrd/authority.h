@@ -72,9 +72,10 @@ bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_
                             mrd_epoch epoch, const mrd_lsn applied[MRD_REGIONS_MAX]);
 
 /**
- * Is it settled how far the commits of @origin under @epoch count? Not while that region is being
- * replaced: the cut is drawn from what the survivors had when each refused its stream. What one
- * of them takes after its own refusal, from another that may be gone when the cut is drawn,
- * could lie past it; so such a commit waits until the partition is granted or left vacant.
+ * Is it settled how far the commits of @origin under @epoch count? Not while that region is
+ * being replaced: the cut is drawn from what the survivors had when each refused its stream.
+ * What one of them takes after its own refusal, from another that may be gone when the cut is
+ * drawn, could lie past it; so such a commit waits until the partition is granted or left
+ * vacant.
  */
 bool mrd_authority_settled(const struct mrd_authority *a, mrd_region origin, mrd_epoch epoch);
