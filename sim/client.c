@@ -101,7 +101,12 @@ static void read_one(struct sim *w, unsigned i)
     if (at == MRD_REGION_NONE || !w->regions[at].postgres_up) {
         return;
     }
-    if (at == i || sim_linked(w, i, at)) {
+    /* Forwarded: that region's edge decides again, and serves it itself or not at all. */
+    if (at != i &&
+        (!sim_linked(w, i, at) || route(w, at, t->partition, false, &t->token, &why) != at)) {
+        at = MRD_REGION_NONE;
+    }
+    if (at != MRD_REGION_NONE) {
         w->report->reads++;
         sim_say(w, &(struct sim_fact){.kind = SIM_SAYS_READ,
                                       .region = at,

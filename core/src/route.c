@@ -258,11 +258,23 @@ static bool is_here(const struct mrd_snapshot *s, int origin, const struct mrd_t
     return reached(o->applied_session, o->applied_boot_ms, t);
 }
 
+/*
+ * The home as reads may rely on it. A home that has not opened yet lacks what the one before it
+ * wrote last, and one that is being replaced lacks what the next one writes: neither may answer
+ * for the latest. Only the home itself knows; another region's answer is decided again there.
+ */
+static mrd_region latest(const struct mrd_snapshot *s, const struct subject *of)
+{
+    bool closed = of->authority != NULL && of->authority->state == MRD_AUTH_FENCING;
+
+    return closed && of->home == s->self && !MRDI_MUTANT(UNOPENED) ? MRD_REGION_NONE : of->home;
+}
+
 static void by_token(const struct mrd_snapshot *s, const struct mrd_request *r,
                      const struct subject *of, struct mrd_route *ret)
 {
     int origin = mrd_snapshot_region(s, r->token->home);
-    mrd_region home = of->home;
+    mrd_region home = latest(s, of);
 
     if (of->authority == NULL && origin >= 0) {
         home = (mrd_region)origin; /* across partitions: where the write went */
@@ -295,7 +307,7 @@ void mrd_route(const struct mrd_snapshot *s, const struct mrd_request *r, mrd_bo
         return;
     }
     if (of.class != NULL && (r->write || r->strong)) {
-        only(ret, MRD_ROUTE_HOME, of.home);
+        only(ret, MRD_ROUTE_HOME, r->write ? of.home : latest(s, &of));
     } else if (of.class != NULL && r->token != NULL) {
         by_token(s, r, &of, ret);
     } else {

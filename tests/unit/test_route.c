@@ -218,6 +218,7 @@ static void test_home(void **state)
          "home: us"},
         {"being replaced: the home refuses", CATALOG, P_CATALOG, MRD_AUTH_FENCING, 0,
          "home: us"},
+        {"being replaced, elsewhere", LEDGER, P_LEDGER, MRD_AUTH_FENCING, 0, "home: eu"},
         {"vacant", CATALOG, P_CATALOG, MRD_AUTH_VACANT, 0, "no_home:"},
         {"open but of nobody", CATALOG, P_CATALOG, MRD_AUTH_OPEN, MRD_REGION_NONE, "no_home:"},
     };
@@ -238,6 +239,10 @@ static void test_home(void **state)
         assert_string_equal(answer(&r), rows[i].want);
         r.write = false;
         r.strong = true;
+        if (p == P_CATALOG && rows[i].authority == MRD_AUTH_FENCING) {
+            assert_string_equal(answer(&r), "no_home:"); /* we know that it is not the latest */
+            continue;
+        }
         assert_string_equal(answer(&r), rows[i].want);
         world.regions[US].health = MRD_DOWN; /* the home is the home until it is replaced */
         assert_string_equal(answer(&r), rows[i].want);
@@ -312,6 +317,23 @@ static void test_token(void **state)
 }
 
 /* clang-format on */
+
+/* We were granted the class but lack what the home before us wrote last. */
+static void test_token_at_a_home_that_has_not_opened(void **state)
+{
+    struct mrd_token here = {"eu", 9, 5, 1999}, later = {"eu", 9, 5, 2001};
+    struct mrd_request r = {.class_index = CATALOG, .near = MRD_REGION_NONE, .token = &later};
+
+    (void)state;
+    make_world();
+    world.partitions[P_CATALOG].authority.state = MRD_AUTH_FENCING;
+    assert_string_equal(answer(&r), "no_home:");
+    r.token = &here;
+    assert_string_equal(answer(&r), "token_local: us");
+    world.partitions[P_CATALOG].authority.state = MRD_AUTH_OPEN;
+    r.token = &later;
+    assert_string_equal(answer(&r), "token_home: us");
+}
 
 /* ---- dial ---- */
 
@@ -523,11 +545,17 @@ static void test_near_country(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_data),        cmocka_unit_test(test_reads),
-        cmocka_unit_test(test_home),           cmocka_unit_test(test_token),
-        cmocka_unit_test(test_dial),           cmocka_unit_test(test_dial_is_drawn_per_region),
-        cmocka_unit_test(test_broken_ranking), cmocka_unit_test(test_most_regions),
-        cmocka_unit_test(test_near),           cmocka_unit_test(test_scope_is_honest),
+        cmocka_unit_test(test_no_data),
+        cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_home),
+        cmocka_unit_test(test_token),
+        cmocka_unit_test(test_token_at_a_home_that_has_not_opened),
+        cmocka_unit_test(test_dial),
+        cmocka_unit_test(test_dial_is_drawn_per_region),
+        cmocka_unit_test(test_broken_ranking),
+        cmocka_unit_test(test_most_regions),
+        cmocka_unit_test(test_near),
+        cmocka_unit_test(test_scope_is_honest),
         cmocka_unit_test(test_near_country),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

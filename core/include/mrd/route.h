@@ -31,8 +31,9 @@ enum mrd_route_why {
     MRD_ROUTE_TOKEN_LOST,  /* the token lies past the cut of a closed epoch: its write may be
                               in the lost tail; the caller must say so */
     MRD_ROUTE_FAIL_OPEN,   /* nothing is healthy: nearest anyway */
-    MRD_ROUTE_NO_HOME,     /* it must go home and there is none, or its partition is unknown:
-                              no region in the answer */
+    MRD_ROUTE_NO_HOME,     /* it must go home and there is none, or its partition is unknown, or
+                              it is a read and we are the home but have not opened yet: no
+                              region in the answer */
 };
 
 struct mrd_route {
