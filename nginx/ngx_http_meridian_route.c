@@ -24,7 +24,8 @@
 static ngx_uint_t ngx_http_meridian_is_write(ngx_http_request_t *r,
     ngx_http_meridian_loc_conf_t *mlcf);
 static int ngx_http_meridian_partition(ngx_http_request_t *r,
-    ngx_http_meridian_loc_conf_t *mlcf, struct mrd_snapshot *s, int class);
+    ngx_http_meridian_loc_conf_t *mlcf, struct mrd_snapshot *s, int class,
+    ngx_uint_t *unknown);
 static void ngx_http_meridian_route(ngx_http_request_t *r,
     ngx_http_meridian_ctx_t *ctx, struct mrd_snapshot *s,
     struct mrd_request *req);
@@ -89,6 +90,7 @@ void
 ngx_http_meridian_decide(ngx_http_request_t *r, ngx_http_meridian_ctx_t *ctx)
 {
     int                            class;
+    ngx_uint_t                     unknown;
     struct mrd_request             req;
     struct mrd_snapshot           *s;
     ngx_http_meridian_loc_conf_t  *mlcf;
@@ -141,7 +143,7 @@ ngx_http_meridian_decide(ngx_http_request_t *r, ngx_http_meridian_ctx_t *ctx)
     ngx_memzero(&req, sizeof(struct mrd_request));
 
     req.class_index = class;
-    req.partition = ngx_http_meridian_partition(r, mlcf, s, class);
+    req.partition = ngx_http_meridian_partition(r, mlcf, s, class, &unknown);
     req.write = ctx->write;
     req.strong = mlcf->strong;
     req.near = MRD_REGION_NONE;
@@ -154,6 +156,11 @@ ngx_http_meridian_decide(ngx_http_request_t *r, ngx_http_meridian_ctx_t *ctx)
 
     ngx_http_meridian_set_home(ctx, s, req.partition);
     ngx_http_meridian_route(r, ctx, s, &req);
+
+    if (unknown) {
+        /* answered as if no key had been given, but the reason is shown */
+        ngx_http_meridian_set_why(ctx, "unknown_key");
+    }
 }
 
 
@@ -363,12 +370,18 @@ ngx_http_meridian_is_write(ngx_http_request_t *r,
 }
 
 
+/* "unknown" is set when there is a key and it names no partition */
+
 static int
 ngx_http_meridian_partition(ngx_http_request_t *r,
-    ngx_http_meridian_loc_conf_t *mlcf, struct mrd_snapshot *s, int class)
+    ngx_http_meridian_loc_conf_t *mlcf, struct mrd_snapshot *s, int class,
+    ngx_uint_t *unknown)
 {
+    int        partition;
     char       name[MRD_NAME_MAX];
     ngx_str_t  key;
+
+    *unknown = 0;
 
     if (class < 0) {
         return -1;
@@ -380,8 +393,14 @@ ngx_http_meridian_partition(ngx_http_request_t *r,
 
     if (mlcf->key == NULL
         || ngx_http_complex_value(r, mlcf->key, &key) != NGX_OK
-        || key.len == 0 || key.len >= sizeof(name))
+        || key.len == 0)
     {
+        return -1;
+    }
+
+    *unknown = 1;
+
+    if (key.len >= sizeof(name)) {
         return -1;
     }
 
@@ -393,7 +412,10 @@ ngx_http_meridian_partition(ngx_http_request_t *r,
         return -1;
     }
 
-    return mrd_snapshot_partition(s, class, name);
+    partition = mrd_snapshot_partition(s, class, name);
+    *unknown = (partition < 0);
+
+    return partition;
 }
 
 

@@ -453,21 +453,49 @@ static bool path_matches(const struct shop_call *call, const char *const segment
     return true;
 }
 
+/* A number as "id" is no id: taking it for none would do a repeated write twice. */
+static bool names_are_texts(const struct shop_call *call, struct shop_reply *ret)
+{
+    static const char *const names[] = {"id", "account", "home_region"};
+    char message[64];
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const json_t *v = json_object_get(call->body, names[i]);
+
+        if (v != NULL && !json_is_null(v) && !json_is_string(v)) {
+            snprintf(message, sizeof(message), "\"%s\" must be a text", names[i]);
+            shop_fail(ret, 400, message);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void allow(struct shop_reply *ret, const char *method)
+{
+    size_t used = strlen(ret->allow);
+
+    snprintf(ret->allow + used, sizeof(ret->allow) - used, "%s%s", used > 0 ? ", " : "",
+             strcmp(method, "GET") == 0 ? "GET, HEAD" : method);
+}
+
 void shop_answer(const struct shop_call *call, struct shop_reply *ret)
 {
     const char *method = strcmp(call->method, "HEAD") == 0 ? "GET" : call->method;
-    bool known = false;
 
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         if (path_matches(call, routes[i].segments)) {
-            known = true;
             if (strcmp(method, routes[i].method) == 0) {
-                routes[i].handler(call, ret);
+                ret->allow[0] = '\0';
+                if (names_are_texts(call, ret)) {
+                    routes[i].handler(call, ret);
+                }
                 return;
             }
+            allow(ret, routes[i].method);
         }
     }
-    if (known) {
+    if (ret->allow[0] != '\0') {
         shop_fail(ret, 405, "no such method here");
     } else {
         shop_fail(ret, 404, "no such page");

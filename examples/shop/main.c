@@ -110,6 +110,9 @@ static enum MHD_Result send_reply(struct MHD_Connection *c, struct shop_reply *r
         snprintf(seconds, sizeof(seconds), "%u", reply->retry_after_s);
         MHD_add_response_header(r, "Retry-After", seconds);
     }
+    if (reply->allow[0] != '\0') {
+        MHD_add_response_header(r, "Allow", reply->allow);
+    }
     code = MHD_queue_response(c, reply->status, r);
     MHD_destroy_response(r);
     return code;

@@ -40,6 +40,7 @@ struct shop_reply {
     const char *type;       /* static text */
     char *body;             /* owned by the reply; free() it */
     unsigned retry_after_s; /* 0: no such header */
+    char allow[40];         /* with 405: the methods that there are; empty: no such header */
 };
 
 /** Answer one request; always fills @ret. */

@@ -35,6 +35,11 @@ location /search { meridian_class accounts; meridian_write off; proxy_pass https
 location /legacy { meridian_class accounts; meridian_write on; proxy_pass https://shop; }
 location /narrow { meridian_class accounts; meridian_write PUT; proxy_pass https://shop; }
 location /silent { meridian_class accounts; meridian_token off; proxy_pass https://shop; }
+location ~ ^/keyed/(?<keyed_by>[^/]+) {
+    meridian_class orders;
+    meridian_key   $keyed_by;
+    proxy_pass     https://shop;
+}
 location /nowhere { meridian_class nothing; proxy_pass https://shop; }
 location /stream {
     meridian_class accounts;
@@ -85,7 +90,7 @@ class Application:
                 if self.command != "HEAD":
                     self.wfile.write(answer)
 
-            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PURGE = serve
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PURGE = do_OPTIONS = serve
 
             def log_message(self, *args):
                 pass
@@ -237,6 +242,21 @@ class Region:
         if not connection:
             c.close()
         return r
+
+    def raw(self, data, then=b""):
+        """Send bytes as they are, and more once an interim answer has come; all that comes back."""
+        with socket.create_connection(("127.0.0.1", self.public), 15) as c:
+            c.settimeout(15)
+            c.sendall(data)
+            got = b""
+            while True:
+                more = c.recv(65536)
+                if not more:
+                    return got
+                got += more
+                if then and b" 100 " in got:
+                    c.sendall(then)
+                    then = b""
 
     def peer_request(self, as_region, method, path, headers=None):
         """As another region's edge would, or anybody (as_region None) without a certificate."""
