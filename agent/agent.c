@@ -502,6 +502,7 @@ size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap)
         snprintf(out[n++], 256, "this agent is still reading what was decided before it began");
     }
     n += waiting(a, out + n, cap - n);
+    n += document_lags(a, out + n, cap - n);
     n += supervise_problems(a->guests, out + n, cap - n);
     if (a->pg != NULL) {
         n += pgwork_problems(a->pg, out + n, cap - n);

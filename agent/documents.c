@@ -429,15 +429,36 @@ static json_t *stream_of(const struct agent *a, unsigned from)
 }
 
 /* How far @p's mark of @from lies behind @from's clock now, as far as can be known here. */
-static json_t *lag_of(const struct agent *a, unsigned from, const struct mrd_peer_report *p)
+static bool lag_of(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
+                   uint64_t *ret_ms)
 {
     struct mrd_session_record s;
     if (p == NULL || !read_session(a, from, &s) || p->applied_session != s.session ||
         p->applied_boot_ms == 0) {
-        return json_null();
+        return false;
     }
     uint64_t clock_ms = s.boot_ms + renewed_ms_ago(a, from);
-    return number(clock_ms > p->applied_boot_ms ? clock_ms - p->applied_boot_ms : 0);
+    *ret_ms = clock_ms > p->applied_boot_ms ? clock_ms - p->applied_boot_ms : 0;
+    return true;
+}
+
+size_t document_lags(const struct agent *a, char (*out)[256], size_t cap)
+{
+    const struct mrd_session_record *r = &a->node.local.report;
+    size_t n = 0;
+    for (unsigned i = 0; i < r->peer_count && n < cap; i++) {
+        int from = mrd_config_region(a->config, r->peers[i].region);
+        uint64_t lag_ms;
+        struct mrd_session_record s;
+        /* A region that is gone sends nothing; that is said elsewhere. */
+        if (from >= 0 && read_session(a, (unsigned)from, &s) && live(a, (unsigned)from, &s) &&
+            lag_of(a, (unsigned)from, &r->peers[i], &lag_ms) &&
+            lag_ms > a->config->lag_threshold_ms) {
+            snprintf(out[n++], 256, "changes of \"%.64s\" are %.1f s behind here",
+                     r->peers[i].region, (double)lag_ms / 1000);
+        }
+    }
+    return n;
 }
 
 static json_t *link_row(const struct agent *a, unsigned from, unsigned to)
@@ -449,6 +470,7 @@ static json_t *link_row(const struct agent *a, unsigned from, unsigned to)
         known ? peer_in(to == a->self ? &a->node.local.report : &s, c->regions[from].name)
               : NULL;
     json_t *o = json_object();
+    uint64_t lag_ms;
 
     set(o, "from", json_string(c->regions[from].name));
     set(o, "to", json_string(c->regions[to].name));
@@ -456,7 +478,9 @@ static json_t *link_row(const struct agent *a, unsigned from, unsigned to)
     set(o, "rtt_us", p != NULL && p->rtt_us != 0 ? number(p->rtt_us) : json_null());
     set(o, "applied_lsn", p != NULL ? lsn_text(p->applied_lsn) : json_null());
     set(o, "lag_bytes", p != NULL ? number(p->lag_bytes) : json_null());
-    set(o, "lag_ms", lag_of(a, from, p));
+    bool lag_known = lag_of(a, from, p, &lag_ms);
+    set(o, "lag_ms", lag_known ? number(lag_ms) : json_null());
+    set(o, "behind", json_boolean(lag_known && lag_ms > a->config->lag_threshold_ms));
     set(o, "refused", json_boolean(p != NULL && p->refused));
     set(o, "reported_ms_ago",
         p == NULL       ? json_null()

@@ -148,7 +148,8 @@ static void print_link(struct cli_table *t, const json_t *l)
     cli_cell(t, "%s > %s", cli_text(l, "from"), cli_text(l, "to"));
     cli_cell(t, "%s", joined(cli_list(l, "reachable"), text, sizeof(text)));
     cli_cell(t, "%s", rtt(l, span));
-    cli_cell(t, "%s", cli_known(l, "lag_ms") ? cli_span(cli_int(l, "lag_ms"), span) : "");
+    cli_cell(t, "%s%s", cli_known(l, "lag_ms") ? cli_span(cli_int(l, "lag_ms"), span) : "",
+             cli_true(l, "behind") ? ", behind" : "");
     cli_cell(t, "%s",
              cli_known(l, "applied_lsn") ? cli_bytes(cli_int(l, "lag_bytes"), span) : "");
     cli_cell(t, "%s", cli_text(l, "applied_lsn"));

@@ -840,6 +840,20 @@ static void test_strategy_note(void **state)
     }
 }
 
+/** Nor does a region's share of clients do anything; without the key nothing is said. */
+static void test_weight_note(void **state)
+{
+    unsigned found = 0;
+    (void)state;
+    assert_int_equal(0, parse(TOP "    - {name: us, primary: true, endpoint: us.example.com, "
+                                  "weight: 30}\n" EU "  failover: {mode: manual}\n"));
+    for (unsigned k = 0; k < config.note_count; k++) {
+        found +=
+            strstr(config.notes[k], "\"weight\" is recorded, but nothing acts on it") != NULL;
+    }
+    assert_int_equal(1, found);
+}
+
 static void test_shop(void **state)
 {
     (void)state;
@@ -1217,18 +1231,31 @@ static void test_no_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_yaml),           cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_values),         cmocka_unit_test(test_regions),
-        cmocka_unit_test(test_classes),        cmocka_unit_test(test_residency),
-        cmocka_unit_test(test_timing),         cmocka_unit_test(test_template),
-        cmocka_unit_test(test_template_notes), cmocka_unit_test(test_strategy_note),
-        cmocka_unit_test(test_shop),           cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_accepted),       cmocka_unit_test(test_partitions),
-        cmocka_unit_test(test_country),        cmocka_unit_test(test_durations),
-        cmocka_unit_test(test_host_port),      cmocka_unit_test(test_meant),
-        cmocka_unit_test(test_hostile),        cmocka_unit_test(test_nul),
-        cmocka_unit_test(test_many_errors),    cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_damaged),        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_yaml),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_regions),
+        cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_residency),
+        cmocka_unit_test(test_timing),
+        cmocka_unit_test(test_template),
+        cmocka_unit_test(test_template_notes),
+        cmocka_unit_test(test_strategy_note),
+        cmocka_unit_test(test_weight_note),
+        cmocka_unit_test(test_shop),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_partitions),
+        cmocka_unit_test(test_country),
+        cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_host_port),
+        cmocka_unit_test(test_meant),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_many_errors),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
