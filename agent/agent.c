@@ -28,6 +28,7 @@
 
 #include <load.h>
 
+#include "anew.h"
 #include "api.h"
 #include "documents.h"
 #include "log.h"
@@ -378,6 +379,7 @@ static void on_tick(uv_timer_t *t)
         return;
     }
     rpc_tick(a->rpc, now_ns);
+    anew_tick(a, now_ns);
     observe_tick(a->observe, now_ns);
     supervise_tick(a->guests, now_ns);
     if (a->pg != NULL) {
@@ -437,6 +439,11 @@ static void on_peer_proposal(void *ctx, mrd_region peer, const uint8_t *data, si
         free(f);
         rpc_result(a->rpc, token, rv, 0);
     }
+}
+
+static void on_peer_anew(void *ctx, mrd_region peer, uint64_t life, uint64_t token)
+{
+    anew_asked(ctx, peer, life, token);
 }
 
 static uint8_t ping_flags(void *ctx)
@@ -503,6 +510,7 @@ size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap)
     }
     n += waiting(a, out + n, cap - n);
     n += document_lags(a, out + n, cap - n);
+    n += anew_problems(a, out + n, cap - n);
     n += supervise_problems(a->guests, out + n, cap - n);
     if (a->pg != NULL) {
         n += pgwork_problems(a->pg, out + n, cap - n);
@@ -725,14 +733,17 @@ static int open_parts(struct agent *a, struct mrd_err *err)
     const struct agent_options *o = a->opt;
     const struct mrd_conf_region *self = &a->config->regions[a->self];
     const struct raft_node_events raft_events = {on_restored, on_leadership, on_broken, a};
-    const struct rpc_handlers handlers = {on_peer_proposal, ping_flags, a};
+    const struct rpc_handlers handlers = {on_peer_proposal, on_peer_anew, ping_flags, a};
     const struct pgwork_options pg = {.socket_dir = o->socket_dir,
                                       .certs_dir = o->certs_dir,
                                       .user = o->user,
                                       .create = (o->guests.manage & GUEST_PG) != 0};
+    struct supervise_options guests = o->guests;
     char path[1200];
     int rv;
 
+    guests.cluster = anew_cluster;
+    guests.cluster_ctx = a;
     if (getrandom(a->node.coordinator.seed, sizeof(a->node.coordinator.seed), 0) !=
         (ssize_t)sizeof(a->node.coordinator.seed)) {
         return mrd_err_set(err, MRD_EIO, "could not get random bytes: %s", strerror(errno));
@@ -746,7 +757,7 @@ static int open_parts(struct agent *a, struct mrd_err *err)
     snprintf(path, sizeof(path), "%s/raft", o->state_dir);
     if ((rv = raft_node_new(&a->loop, a->tls, a->config, a->self, path, a->store, &raft_events,
                             &a->raft, err)) != 0 ||
-        (rv = supervise_new(&a->loop, a->config, a->self, &o->guests, &a->guests, err)) != 0) {
+        (rv = supervise_new(&a->loop, a->config, a->self, &guests, &a->guests, err)) != 0) {
         return rv;
     }
     a->rpc = rpc_new(&a->loop, a->tls, a->config, a->self, &handlers);
@@ -762,7 +773,7 @@ static int open_parts(struct agent *a, struct mrd_err *err)
                          on_accept, a, err)) != 0) {
         return rv;
     }
-    return raft_node_start(a->raft, err);
+    return raft_node_start(a->raft, a->life != 0, err);
 }
 
 static void start_loop(struct agent *a)
@@ -802,7 +813,7 @@ int agent_run(const struct agent_options *options)
     a->encoded = malloc(MRD_TXN_MAX);
     if (a->store == NULL || a->encoded == NULL || load_config(a) != 0 ||
         make_dir(options->state_dir, 0700) != 0 || make_dir(options->run_dir, 0755) != 0 ||
-        lock_state(options->state_dir) != 0) {
+        lock_state(options->state_dir) != 0 || anew_load(a) != 0) {
         agent_free(a);
         return 1;
     }

@@ -58,6 +58,9 @@ struct agent {
     bool stopping, store_full, lease_held;
     bool config_differs;  /* the store's is not ours */
     bool config_rejected; /* the file is not good; ours is the last that was */
+    uint64_t life;        /* made anew, and not yet let in again (anew.h); 0: it is not so */
+    bool anew_writing;
+    mrd_boot_ns anew_next_ns;
     int exit_status;
     mrd_boot_ns disk_next_ns;
 };

@@ -768,6 +768,7 @@ static int add_receipt(void *ctx, const struct mrd_entry *e)
     set(o, "rpo_ms", number(r.rpo_ms));
     set(o, "tail_transactions", number(r.tail_transactions));
     set(o, "tail_rows", number(r.tail_rows));
+    set(o, "tail_gone", json_boolean(r.tail_gone));
     json_array_insert_new(ctx, 0, o); /* the store's order is oldest first */
     return 0;
 }

@@ -51,6 +51,14 @@ struct pgwork {
     char canary_error[160]; /* why it failed, empty after it succeeded */
     mrd_boot_ns status_next_ns, status_sent_ns;
     struct duty_call calls[MRD_PARTITIONS_MAX];
+    struct again_call {
+        struct pgwork *w;
+        mrd_region origin;
+        bool busy;
+        mrd_boot_ns next_ns;
+        mrd_lsn
+            forgotten; /* the position that a call ended; shown until another stands there */
+    } again[MRD_REGIONS_MAX]; /* streams that begin again */
     json_t *last;
     json_t *(*make_receipts)(void *ctx); /* NULL: PostgreSQL has them all */
     void *receipts_ctx;
@@ -534,8 +542,46 @@ static void start_duty(struct pgwork *w, struct duty_call *c)
     c->busy = pglink_query(w->work, sql, 3, params, FIT_MS, on_duty, c) == 0;
 }
 
+/* ---- regions made anew ---- */
+
+static void on_again(void *ctx, PGresult *res, const char *error)
+{
+    struct again_call *c = ctx;
+    (void)res;
+    c->busy = false;
+    if (error != NULL) {
+        log_failure(&c->w->duty_log, "copy_again", error);
+        c->forgotten = 0;
+    } else {
+        log_event("event=stream.copied_anew origin=%s reason=\"it was made anew\"",
+                  c->w->config->regions[c->origin].name);
+    }
+}
+
+static void follow_lives(struct pgwork *w)
+{
+    mrd_boot_ns now_ns = clock_boot_ns();
+    for (mrd_region i = 0; i < w->config->region_count; i++) {
+        struct again_call *c = &w->again[i];
+        const char *origin = w->config->regions[i].name;
+        const struct mrd_peer_report *mine = peer_of(w, i);
+        if (mine == NULL || c->busy || now_ns < c->next_ns || !w->fit ||
+            mine->applied_lsn == c->forgotten || !pglink_ready(w->people) ||
+            !mrd_anew_stream(w->config, w->node->store, w->local, i)) {
+            continue;
+        }
+        *c = (struct again_call){.w = w,
+                                 .origin = i,
+                                 .next_ns = now_ns + FIT_RETRY_NS,
+                                 .forgotten = mine->applied_lsn};
+        c->busy = pglink_query(w->people, "SELECT meridian.copy_again($1)", 1, &origin, FIT_MS,
+                               on_again, c) == 0;
+    }
+}
+
 void pgwork_duties(struct pgwork *w)
 {
+    follow_lives(w);
     unsigned count = mrd_partition_count(w->config);
     for (unsigned i = 0; i < count; i++) {
         struct duty_call *c = &w->calls[i];

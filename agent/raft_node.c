@@ -57,6 +57,9 @@ struct raft_node {
     struct raft raft;
     raft_uv_accept_cb accept;
     bool has_io, has_raft, started, stopping, led, broken;
+    bool shut; /* made anew, and not admitted yet */
+    struct raft_change change;
+    bool changing;
     unsigned pumps; /* alive */
     struct raft_transfer transfer;
     bool transferring;
@@ -342,8 +345,8 @@ static void transport_close(struct raft_uv_transport *t, raft_uv_transport_close
 
 void raft_node_accept(struct raft_node *n, struct tls_conn *c, mrd_region peer)
 {
-    if (n->accept == NULL) {
-        tls_close(c, "not started");
+    if (n->accept == NULL || n->shut) {
+        tls_close(c, n->shut ? "made anew, not admitted yet" : "not started");
         return;
     }
     /* The peer makes one connection: a new one means that it gave up the old one, even if
@@ -592,13 +595,14 @@ static int check_voters(const struct raft_node *n, struct mrd_err *err)
     return 0;
 }
 
-int raft_node_start(struct raft_node *n, struct mrd_err *err)
+int raft_node_start(struct raft_node *n, bool anew, struct mrd_err *err)
 {
     unsigned seed;
+    n->shut = anew;
     if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
         return mrd_err_set(err, MRD_EIO, "could not get random bytes: %s", strerror(errno));
     }
-    int rv = bootstrap(n, err);
+    int rv = anew ? 0 : bootstrap(n, err);
     if (rv != 0) {
         return rv;
     }
@@ -608,7 +612,76 @@ int raft_node_start(struct raft_node *n, struct mrd_err *err)
         return raft_problem(err, "load the raft directory", rv, raft_errmsg(&n->raft));
     }
     n->started = true;
-    return check_voters(n, err);
+    return anew ? 0 : check_voters(n, err);
+}
+
+void raft_node_admit(struct raft_node *n)
+{
+    n->shut = false;
+}
+
+/* ---- seats ---- */
+
+/*
+ * Why a region that lost its disk is taken out and let in again, when it could just be sent
+ * everything: what the majority that it was part of committed may be held by one voter fewer
+ * than a majority now, and with its empty log it would help to elect somebody who never had it.
+ * Taking it out is an entry that a majority of the others commits, and with it everything
+ * before. After that it may be asked again.
+ */
+
+static const struct raft_server *server_of(const struct raft_node *n, mrd_region region)
+{
+    for (unsigned i = 0; i < n->raft.configuration.n; i++) {
+        if (n->raft.configuration.servers[i].id == (raft_id)region + 1) {
+            return &n->raft.configuration.servers[i];
+        }
+    }
+    return NULL;
+}
+
+bool raft_node_seat(const struct raft_node *n, mrd_region region, enum raft_seat *ret)
+{
+    const struct raft_server *s;
+
+    if (!raft_node_leads(n) || n->changing || n->raft.configuration_uncommitted_index != 0) {
+        return false;
+    }
+    s = server_of(n, region);
+    *ret = s == NULL               ? RAFT_SEAT_NONE
+           : s->role == RAFT_VOTER ? RAFT_SEAT_VOTES
+                                   : RAFT_SEAT_LEARNS;
+    return true;
+}
+
+static void on_changed(struct raft_change *req, int status)
+{
+    struct raft_node *n = req->data;
+    n->changing = false;
+    if (status != 0 && !n->stopping) {
+        log_event("event=store.seat_unchanged reason=\"%s\"", raft_strerror(status));
+    }
+}
+
+void raft_node_reseat(struct raft_node *n, mrd_region region, bool out)
+{
+    enum raft_seat seat;
+    raft_id id = (raft_id)region + 1;
+    int rv;
+
+    if (!raft_node_seat(n, region, &seat) || region == n->self) {
+        return;
+    }
+    n->change.data = n;
+    if (out) {
+        rv = seat == RAFT_SEAT_NONE ? RAFT_BADID
+                                    : raft_remove(&n->raft, &n->change, id, on_changed);
+    } else if (seat == RAFT_SEAT_NONE) {
+        rv = raft_add(&n->raft, &n->change, id, n->config->regions[region].name, on_changed);
+    } else {
+        rv = raft_assign(&n->raft, &n->change, id, RAFT_VOTER, on_changed);
+    }
+    n->changing = rv == 0;
 }
 
 /* ---- use ---- */

@@ -1,9 +1,10 @@
 /*
  * The coordination store over embedded Raft: the one place that knows libraft (0.22.1).
  *
- * Every region is a voter with id = its index in the configuration + 1 and its name as address.
- * An entry is one encoded store transaction; a snapshot is the store's dump. libraft's bytes
- * travel over tls.h: it gets one end of a socketpair and the other is pumped.
+ * Every region is a voter (but see raft_node_reseat) with id = its index in the configuration +
+ * 1 and its name as address. An entry is one encoded store transaction; a snapshot is the
+ * store's dump. libraft's bytes travel over tls.h: it gets one end of a socketpair and the
+ * other is pumped.
  *
  * A node that libraft reports as unusable (its disk failed in a way that cannot be retried)
  * calls `broken` once: the owner gives up its lease and stops.
@@ -37,8 +38,33 @@ int raft_node_new(uv_loop_t *loop, struct tls *tls, const struct mrd_config *con
                   const struct raft_node_events *events, struct raft_node **ret,
                   struct mrd_err *err);
 
-/** Load what is on disk and take part. */
-int raft_node_start(struct raft_node *n, struct mrd_err *err);
+/**
+ * Load what is on disk and take part.
+ *
+ * @anew  the region lost its disk: it takes no part, and accepts nobody's messages, before
+ *        raft_node_admit(). A voter that forgot what it acknowledged must not vote again, nor
+ *        be counted, before the others hold all that without it
+ */
+int raft_node_start(struct raft_node *n, bool anew, struct mrd_err *err);
+
+/** The others no longer count on what we forgot: listen to them. */
+void raft_node_admit(struct raft_node *n);
+
+/* ---- the seat of a region that lost its disk, at the leader ---- */
+
+enum raft_seat {
+    RAFT_SEAT_NONE,
+    RAFT_SEAT_LEARNS, /* gets what is committed, and is not counted */
+    RAFT_SEAT_VOTES,
+};
+
+/** False while a change of seats is not committed, or we do not lead. */
+bool raft_node_seat(const struct raft_node *n, mrd_region region, enum raft_seat *ret);
+
+/** Begin to move @region from its seat to the next one: from VOTES or LEARNS, with @out, to
+ *  NONE; otherwise from NONE to LEARNS, from LEARNS to VOTES (once it has caught up). Call
+ * again until raft_node_seat() says that it is there. */
+void raft_node_reseat(struct raft_node *n, mrd_region region, bool out);
 
 /** Hand over an accepted connection of use TLS_RAFT. */
 void raft_node_accept(struct raft_node *n, struct tls_conn *c, mrd_region peer);

@@ -19,7 +19,7 @@
 #include "log.h"
 
 #define CALLS_MAX 256  /* of ours, over all peers */
-#define INBOUND_MAX 64 /* a peer's proposals not yet answered, over all peers */
+#define INBOUND_MAX 64 /* a peer's calls not yet answered, over all peers */
 #define CONNECT_MS 2000
 #define RETRY_NS (250 * UINT64_C(1000000))
 
@@ -265,14 +265,27 @@ void rpc_tick(struct rpc *r, mrd_boot_ns now_ns)
 
 /* ---- their calls ---- */
 
-static int take_proposal(struct rpc_inbound *in, const struct rpc_frame *f)
+static void hand_over(struct rpc_inbound *in, const struct rpc_frame *f, uint64_t token)
+{
+    const struct rpc_handlers *h = &in->r->handlers;
+
+    if (f->type == RPC_ANEW) {
+        struct mrd_buf b = mrd_buf_reader(f->payload, f->len);
+        h->anew(h->ctx, in->peer, mrd_buf_get_u64(&b), token);
+    } else {
+        h->propose(h->ctx, in->peer, f->payload, f->len, token);
+    }
+}
+
+/* What is answered by a RESULT, now or later */
+static int take_call(struct rpc_inbound *in, const struct rpc_frame *f)
 {
     struct rpc *r = in->r;
     for (size_t i = 0; i < INBOUND_MAX; i++) {
         struct pending *p = &r->pending[i];
         if (p->token == 0) {
             *p = (struct pending){++r->last_token, f->id, in};
-            r->handlers.propose(r->handlers.ctx, in->peer, f->payload, f->len, p->token);
+            hand_over(in, f, p->token);
             return 0;
         }
     }
@@ -287,8 +300,8 @@ static int take_proposal(struct rpc_inbound *in, const struct rpc_frame *f)
 static int on_request(void *who, const struct rpc_frame *f)
 {
     struct rpc_inbound *in = who;
-    if (f->type == RPC_PROPOSE) {
-        return take_proposal(in, f);
+    if (f->type == RPC_PROPOSE || (f->type == RPC_ANEW && f->len == 8)) {
+        return take_call(in, f);
     }
     if (f->type != RPC_PING || f->len != 1) {
         return MRD_EFORMAT;

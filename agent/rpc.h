@@ -5,6 +5,7 @@
  *
  *   PROPOSE  an encoded store transaction   ->  RESULT {i32 code, u64 revision}
  *   PING     {u8 flags}                     ->  PONG   {u64 boot_ms, u8 flags}
+ *   ANEW     {u64 life}                     ->  RESULT {i32 code, u64 stage}
  *
  * Each agent makes one connection to each other and sends its calls over it; the answers come
  * back over the same one. What is not a known frame within FRAME_MAX closes the connection.
@@ -32,6 +33,9 @@ struct rpc_handlers {
     /** A peer proposes. Answer now or later, once, with rpc_result(@token, ...). */
     void (*propose)(void *ctx, mrd_region peer, const uint8_t *data, size_t len,
                     uint64_t token);
+    /** A peer that lost its disk asks to be let in again. Answer with rpc_result(@token, 0, an
+     *  anew_stage), once. */
+    void (*anew)(void *ctx, mrd_region peer, uint64_t life, uint64_t token);
     /** The flags of our PONG. */
     uint8_t (*flags)(void *ctx);
     void *ctx;

@@ -20,7 +20,7 @@ int rpc_frame_read(const uint8_t *data, size_t len, struct rpc_frame *ret)
         return MRD_EFORMAT;
     }
     /* Refuse an unknown type before waiting for its payload. */
-    if (len > 4 && (data[4] < RPC_PROPOSE || data[4] > RPC_PONG)) {
+    if (len > 4 && (data[4] < RPC_PROPOSE || data[4] > RPC_ANEW)) {
         return MRD_EFORMAT;
     }
     if (len - 4 < length) {

@@ -14,6 +14,7 @@ enum rpc_type {
     RPC_RESULT = 2,
     RPC_PING = 3,
     RPC_PONG = 4,
+    RPC_ANEW = 5,
 };
 
 /** One whole frame inside a longer run of bytes. */

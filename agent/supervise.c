@@ -44,8 +44,9 @@ struct guest {
     unsigned long long start; /* of the process, in ticks since boot */
     uint64_t started_ns, try_ns;
     unsigned backoff_ms;
-    bool child;    /* started by this agent: its end comes as an event */
-    char why[256]; /* refused, or why it ended last */
+    bool initialised; /* pg.new is whole, and waits for its name */
+    bool child;       /* started by this agent: its end comes as an event */
+    char why[256];    /* refused, or why it ended last */
 };
 
 struct supervise {
@@ -284,13 +285,21 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 static void on_initdb_end(struct guest *g, int64_t status, int sig)
 {
+    g->state = ABSENT;
+    g->try_ns = 0;
+    g->initialised = status == 0 && sig == 0;
+    if (!g->initialised) {
+        refuse(g, "initdb failed; see %s/log/pg.log", g->s->opt.state_dir);
+    }
+}
+
+static void name_cluster(struct guest *g)
+{
     char made[PATH_LEN], data[PATH_LEN];
     snprintf(made, sizeof(made), "%s/pg.new", g->s->opt.state_dir);
     snprintf(data, sizeof(data), "%s/pg", g->s->opt.state_dir);
-    g->state = ABSENT;
-    if (status != 0 || sig != 0) {
-        refuse(g, "initdb failed; see %s/log/pg.log", g->s->opt.state_dir);
-    } else if (rename(made, data) != 0) {
+    g->initialised = false;
+    if (rename(made, data) != 0) {
         refuse(g, "could not rename \"%s\": %s", made, strerror(errno));
     } else {
         log_event("event=guest.created guest=pg data=%s", data);
@@ -298,9 +307,63 @@ static void on_initdb_end(struct guest *g, int64_t status, int sig)
     }
 }
 
+static void on_resetwal_end(struct guest *g, int64_t status, int sig)
+{
+    g->state = ABSENT;
+    if (status != 0 || sig != 0) {
+        g->initialised = false;
+        refuse(g, "pg_resetwal failed; see %s/log/pg.log", g->s->opt.state_dir);
+    } else {
+        name_cluster(g);
+    }
+}
+
+/* The first segment of the new WAL names where it begins; timeline 1, 16 MiB each. */
+static void set_beginning(struct guest *g, mrd_lsn begins)
+{
+    char program[PATH_LEN], dir[PATH_LEN], segment[32];
+    pid_t pid;
+    snprintf(program, sizeof(program), "%s/pg_resetwal", g->s->opt.pg_bin);
+    snprintf(dir, sizeof(dir), "%s/pg.new", g->s->opt.state_dir);
+    snprintf(segment, sizeof(segment), "00000001%08X%08X", (unsigned)(begins >> 32),
+             (unsigned)begins >> 24);
+    char *args[] = {program, (char *)"-l", segment, (char *)"-D", dir, NULL};
+    if (spawn(g, args, on_resetwal_end, &pid) == 0) {
+        g->state = PREPARING;
+    }
+}
+
+/* Which life of the region this is, the store knows: see core's anew.c. */
+static void finish_cluster(struct guest *g, uint64_t now_ns)
+{
+    mrd_lsn begins = 0;
+    switch (g->s->opt.cluster(g->s->opt.cluster_ctx, &begins)) {
+    case CLUSTER_WAIT:
+        snprintf(g->why, sizeof(g->why),
+                 "whether this region had a database before is not known yet");
+        g->try_ns = now_ns + LOOK_NS;
+        break;
+    case CLUSTER_LOST:
+        refuse(g, "its data directory is gone; put it back, or lose it for good with: "
+                  "meridian anew");
+        break;
+    case CLUSTER_MAKE:
+        if (begins == 0) {
+            name_cluster(g);
+        } else {
+            set_beginning(g, begins);
+        }
+        break;
+    }
+}
+
 /* Into pg.new, renamed when whole: half a cluster must not pass for one. */
 static void make_cluster(struct guest *g)
 {
+    if (g->initialised) {
+        finish_cluster(g, clock_boot_ns());
+        return;
+    }
     char initdb[PATH_LEN], dir[PATH_LEN];
     pid_t pid;
     snprintf(initdb, sizeof(initdb), "%s/initdb", g->s->opt.pg_bin);

@@ -11,12 +11,20 @@
 
 #include <uv.h>
 
+#include <mrd/authority.h>
 #include <mrd/config.h>
 #include <mrd/err.h>
 
 #define GUEST_PG 1u
 #define GUEST_NGINX 2u
 #define GUEST_KNOT 4u
+
+/** What to do about a PostgreSQL data directory that is not there. */
+enum guest_cluster {
+    CLUSTER_WAIT, /* nobody knows yet */
+    CLUSTER_MAKE, /* make one whose WAL begins at the given position (0: anywhere) */
+    CLUSTER_LOST, /* there was one: make none */
+};
 
 struct supervise_options {
     unsigned manage; /* GUEST_* */
@@ -25,6 +33,8 @@ struct supervise_options {
     const char *pg_hba;        /* file of lines put before ours in pg_hba.conf; may be absent */
     const char *nginx, *knotd; /* programs */
     const char *nginx_conf, *knot_conf;
+    enum guest_cluster (*cluster)(void *ctx, mrd_lsn *ret_begins);
+    void *cluster_ctx;
     const char *bind; /* address PostgreSQL listens on besides loopback */
 };
 

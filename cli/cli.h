@@ -15,6 +15,7 @@ int cli_lab(int argc, char **argv);      /* lab/lab.c */
 int cli_sim(int argc, char **argv);      /* sim/command.c */
 int cli_lab_init(int argc, char **argv); /* lab/init.c: pid 1 of a region, not for people */
 int cli_certs(int argc, char **argv);    /* agent/certs.c */
+int cli_anew(int argc, char **argv);     /* agent/anew.c */
 int cli_config(int argc, char **argv);   /* cli/config.c */
 int cli_status(int argc, char **argv);   /* cli/views.c */
 int cli_regions(int argc, char **argv);

@@ -27,6 +27,7 @@ static const struct cli_command commands[] = {
     {"config", "check a configuration file; list its keys", cli_config},
     {"sim", "thousands of simulated worlds, each from a seed", cli_sim},
     {"agent", "run a region: hold its lease, look after its servers", cli_agent},
+    {"anew", "begin again in a region whose disk is lost for good", cli_anew},
     {"certs", "make the deployment's certificates", cli_certs},
     {"lab-init", NULL, cli_lab_init}, /* pid 1 of a region, not for people */
     {NULL, NULL, NULL},

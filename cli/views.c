@@ -333,7 +333,8 @@ static void print_receipts(const json_t *answer)
                  cli_known(r, "first_write_wall_ms") || cli_int(r, "rto_ms") > 0
                      ? cli_span(cli_int(r, "rto_ms"), span)
                      : "");
-        cli_cell(t, "%lld rows", cli_int(r, "tail_rows"));
+        cli_cell(t, cli_true(r, "tail_gone") ? "%lld rows, the rest gone" : "%lld rows",
+                 cli_int(r, "tail_rows"));
         cli_cell(t, "%s", outcome(r));
     }
     cli_table_print(t, "no receipts: nothing has moved yet\n");
@@ -377,7 +378,8 @@ void cli_print_receipt(const json_t *r)
     moment("new home open", r, "opened_wall_ms", base);
     moment("first write", r, "first_write_wall_ms", base);
     if (!move) {
-        moment("old home's tail taken", r, "returned_wall_ms", "");
+        moment(cli_true(r, "tail_gone") ? "old home made anew" : "old home's tail taken", r,
+               "returned_wall_ms", "");
     }
     printf("  %-30s %s\n", move ? "pause" : "RTO",
            cli_known(r, "rto_ms") ? cli_span(cli_int(r, "rto_ms"), span)
@@ -386,7 +388,9 @@ void cli_print_receipt(const json_t *r)
     printf("  %-30s %lld transactions, %lld rows, %s%s\n", "RPO (lost tail)",
            cli_int(r, "tail_transactions"), cli_int(r, "tail_rows"),
            cli_span(cli_int(r, "rpo_ms"), rpo),
-           cli_true(r, "final") ? "" : "; not final until the old home returns");
+           cli_true(r, "tail_gone") ? "; what else there was is gone with the old home's disk"
+           : cli_true(r, "final")   ? ""
+                                    : "; not final until the old home returns");
     printf("  %-30s %s\n", "cut", cli_text(r, "cut_lsn"));
 }
 

@@ -315,6 +315,10 @@ static json_t *do_start(struct daemon *d, json_t *request, int r)
         return refuse("", "region \"%s\" is %s", region_name(d, (unsigned)r),
                       lab_state_name(d->regions[r].state));
     }
+    if (json_is_true(json_object_get(request, "anew")) &&
+        lab_region_lose_disk(d->world, (unsigned)r, &err) != 0) {
+        return refuse(err.hint, "%s", err.text);
+    }
     if (start_region(d, (unsigned)r, &err) != 0) {
         return refuse(err.hint, "%s", err.text);
     }

@@ -154,8 +154,9 @@ static const struct {
     {"kill", "lab kill REGION [--part P [--hold]]",
      "A power cut: its packets vanish, then every process of the region. With --part, SIGKILL\n"
      "to the processes of that part; the agent or init starts them again."},
-    {"start", "lab start REGION [--part agent|shop]",
-     "Start a killed region, or a part that is held down."},
+    {"start", "lab start REGION [--part agent|shop | --anew]",
+     "Start a killed region, or a part that is held down. With --anew on a new disk: nothing\n"
+     "of the region is left but its configuration and certificates."},
     {"pause", "lab pause REGION [--part P]", "SIGSTOP to every process of the region or part."},
     {"resume", "lab resume REGION [--part P]", "SIGCONT to what was paused."},
     {"isolate", "lab isolate REGION",
@@ -166,7 +167,7 @@ static int run_fault(const char *dir, int argc, char **argv)
 {
     const char *words[CLI_POSITIONAL_MAX], *part = NULL;
     int count = 0;
-    bool hold = false;
+    bool hold = false, anew = false;
     size_t f = 0;
 
     while (strcmp(argv[0], faults[f].name) != 0) {
@@ -175,6 +176,7 @@ static int run_fault(const char *dir, int argc, char **argv)
     const struct cli_option options[] = {
         {"--part", "P", &part, "only this: " PARTS},
         {"--hold", NULL, &hold, "for kill: keep the agent or the shop down until started"},
+        {"--anew", NULL, &anew, "for start: its disk is lost for good; begin from nothing"},
         {NULL, NULL, NULL, NULL},
     };
     bool whole = strcmp(argv[0], "isolate") == 0;
@@ -191,8 +193,11 @@ static int run_fault(const char *dir, int argc, char **argv)
     if (hold && part == NULL) {
         return cli_misuse(&usage, "--hold needs --part agent or --part shop");
     }
-    return order(dir, json_pack("{ss ss ss* sb}", "command", argv[0], "region", words[0],
-                                "part", part, "hold", hold));
+    if (anew && (strcmp(argv[0], "start") != 0 || part != NULL)) {
+        return cli_misuse(&usage, "--anew belongs to start, and to a whole region");
+    }
+    return order(dir, json_pack("{ss ss ss* sb sb}", "command", argv[0], "region", words[0],
+                                "part", part, "hold", hold, "anew", anew));
 }
 
 static int run_clock(const char *dir, int argc, char **argv)

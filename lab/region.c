@@ -28,6 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "files.h"
+
 #define START_MS 15000
 #define LOCK_TRIES 50 /* of 100 ms */
 #define STOP_ROUNDS 200
@@ -105,6 +107,22 @@ static void become_init(int ctl, int lock, int log, char *const argv[])
     close(lock);
     execv("/proc/self/exe", argv);
     _exit(127);
+}
+
+int lab_region_lose_disk(const struct lab_world *w, unsigned index, struct mrd_err *err)
+{
+    char state[LAB_PATH], path[LAB_PATH];
+    char *argv[] = {(char *)w->bin, (char *)"anew",   (char *)"--state",
+                    state,          (char *)"--wipe", NULL};
+
+    if (w->bare) {
+        return mrd_err_set(err, MRD_EINVAL, "a bare region has no disk to lose");
+    }
+    lab_world_path(w, index, "state", state);
+    /* A number from another pid namespace, which may be somebody's in ours. */
+    lab_world_path(w, index, "state/pg/postmaster.pid", path);
+    unlink(path);
+    return lab_run(argv, err);
 }
 
 static pid_t spawn(const struct lab_world *w, unsigned index, int ctl, int lock)

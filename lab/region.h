@@ -26,6 +26,12 @@ const char *lab_state_name(enum lab_state s);
 enum lab_part lab_part_parse(const char *name);
 
 /**
+ * A killed region's disk is lost: `meridian anew` removes its database and its store, and makes
+ * the next start the beginning of another life.
+ */
+int lab_region_lose_disk(const struct lab_world *w, unsigned index, struct mrd_err *err);
+
+/**
  * Boot the region, up to a running init; servers come up by themselves afterwards.
  *
  * @ret_tun    its network device; now the caller's

@@ -102,6 +102,15 @@ void mrdi_put_session(struct mrd_proposal *p, const char *region,
     value_end(p, key, &b, mrd_session_record_encode(r, &b));
 }
 
+void mrdi_put_anew(struct mrd_proposal *p, const char *region, const struct mrd_anew_record *r)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_buf b = value_begin(p);
+
+    snprintf(key, sizeof(key), "anew/%s", region);
+    value_end(p, key, &b, mrd_anew_record_encode(r, &b));
+}
+
 void mrdi_put_failover(struct mrd_proposal *p, const struct mrd_failover_record *r)
 {
     char key[MRD_KEY_MAX];

@@ -431,6 +431,7 @@ int mrd_receipt_record_encode(const struct mrd_receipt_record *r, struct mrd_buf
     mrd_buf_put_u64(out, r->tail_rows);
     mrd_buf_put_u64(out, r->rpo_ms);
     mrd_buf_put_u32(out, r->rto_ms);
+    mrd_buf_put_u8(out, r->tail_gone);
     return finish_write(out);
 }
 
@@ -464,6 +465,39 @@ int mrd_receipt_record_decode(struct mrd_buf *in, struct mrd_receipt_record *ret
     r.tail_rows = mrd_buf_get_u64(in);
     r.rpo_ms = mrd_buf_get_u64(in);
     r.rto_ms = mrd_buf_get_u32(in);
+    r.tail_gone = get_enum(in, 1) == 1;
+    rc = finish_read(in);
+    if (rc == 0) {
+        *ret = r;
+    }
+    return rc;
+}
+
+/* ---- anew ---- */
+
+int mrd_anew_record_encode(const struct mrd_anew_record *r, struct mrd_buf *out)
+{
+    mrd_buf_put_u8(out, RECORD_VERSION);
+    mrd_buf_put_u64(out, r->life);
+    mrd_buf_put_u64(out, r->session);
+    mrd_buf_put_u64(out, r->begins);
+    mrd_buf_put_u64(out, r->at_ms);
+    return finish_write(out);
+}
+
+int mrd_anew_record_decode(struct mrd_buf *in, struct mrd_anew_record *ret)
+{
+    struct mrd_anew_record r = {0};
+    int rc = begin_read(in);
+
+    if (rc != 0) {
+        return rc;
+    }
+    r.life = mrd_buf_get_u64(in);
+    r.session = mrd_buf_get_u64(in);
+    r.begins = mrd_buf_get_u64(in);
+    r.at_ms = mrd_buf_get_u64(in);
+    in->failed |= r.life == 0;
     rc = finish_read(in);
     if (rc == 0) {
         *ret = r;

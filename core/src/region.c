@@ -158,6 +158,9 @@ static bool open_session(struct step *s)
     if ((s->r->session != 0 && !lived_through_failover(s)) || !canary_fresh(s)) {
         return false;
     }
+    if (mrdi_unborn_why(&s->v, s->r->self, rec.wal_lsn) != NULL) {
+        return false;
+    }
     if (own->session_revision != 0 && !own->has_session) {
         return false; /* not ours to overwrite what we cannot read */
     }
@@ -554,6 +557,7 @@ static bool note_returned(const struct step *s, const struct mrdi_partition *p,
     r->tail_transactions = tail->transactions;
     r->tail_rows = tail->rows;
     r->rpo_ms = tail->rpo_ms;
+    r->tail_gone = mrdi_life_ended(&s->v, &a->history[i]);
     return true;
 }
 
@@ -582,10 +586,10 @@ static bool update_receipt(struct step *s, const struct mrdi_partition *p,
     if (returned) {
         mrd_proposal_event(s->p, s->v.store, s->wall_ms,
                            "event=receipt.final id=%016llx class=%s partition=%s from=%s to=%s "
-                           "tail_transactions=%llu tail_rows=%llu",
+                           "tail_transactions=%llu tail_rows=%llu%s",
                            (unsigned long long)r.id, r.class_name, r.partition, r.from, r.to,
                            (unsigned long long)r.tail_transactions,
-                           (unsigned long long)r.tail_rows);
+                           (unsigned long long)r.tail_rows, r.tail_gone ? " tail=gone" : "");
     }
     return true;
 }

@@ -46,6 +46,7 @@ READER(move)
 READER(fence)
 READER(receipt)
 READER(approval)
+READER(anew)
 #undef READER
 
 static void load_region(struct mrdi_view *v, unsigned i)
@@ -252,6 +253,14 @@ uint64_t mrdi_approval(const struct mrd_store *s, const char *region,
     char key[MRD_KEY_MAX];
 
     return read_approval(s, key_of(key, "approval", region, ""), ret, ok);
+}
+
+uint64_t mrdi_anew(const struct mrd_store *s, const char *region, struct mrd_anew_record *ret,
+                   bool *ok)
+{
+    char key[MRD_KEY_MAX];
+
+    return read_anew(s, key_of(key, "anew", region, ""), ret, ok);
 }
 
 uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt_record *ret,

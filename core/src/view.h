@@ -80,11 +80,22 @@ uint64_t mrdi_fence(const struct mrd_store *s, const char *region, const char *b
                     struct mrd_fence_record *ret, bool *ok);
 uint64_t mrdi_approval(const struct mrd_store *s, const char *region,
                        struct mrd_approval_record *ret, bool *ok);
+uint64_t mrdi_anew(const struct mrd_store *s, const char *region, struct mrd_anew_record *ret,
+                   bool *ok);
 uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt_record *ret,
                       bool *ok);
 
 /** A move is draining or waiting for its target. */
 bool mrdi_move_active(const struct mrd_move_record *m);
+
+/* ---- regions made anew (anew.c) ---- */
+
+/** Made anew, and no session of that life was opened yet. */
+bool mrdi_unborn(const struct mrdi_view *v, unsigned region);
+/** Why a region that was made anew may not open its first session yet; NULL: it may. */
+const char *mrdi_unborn_why(const struct mrdi_view *v, unsigned region, mrd_lsn wal_lsn);
+/** Was the closed epoch written by a life of its region that ended with its disk? */
+bool mrdi_life_ended(const struct mrdi_view *v, const struct mrd_closed_record *c);
 
 /* ---- copies (copies.c) ---- */
 
@@ -142,6 +153,7 @@ void mrdi_put_authority(struct mrd_proposal *p, const struct mrdi_partition *at,
                         const struct mrd_authority_record *r);
 void mrdi_put_move(struct mrd_proposal *p, const struct mrdi_partition *at,
                    const struct mrd_move_record *r);
+void mrdi_put_anew(struct mrd_proposal *p, const char *region, const struct mrd_anew_record *r);
 void mrdi_put_receipt(struct mrd_proposal *p, const struct mrd_receipt_record *r);
 /** Nothing more to add: the proposal is wanted if it changes something and all of it fitted. */
 void mrdi_end(struct mrd_proposal *p);

@@ -504,6 +504,170 @@ static void what_is_handed_on_has_no_gaps(void **state)
     }
 }
 
+/* ---- a region that begins again ---- */
+
+static void anew(struct desk *d, uint64_t life)
+{
+    mrd_anew_request(&d->config, d->store, US, life, d->now_ms, &d->proposal);
+    if (d->proposal.wanted) {
+        assert_int_equal(mrd_store_apply(d->store, &d->proposal.txn, NULL), 0);
+    }
+}
+
+/* us, with a database whose WAL ends at @wal_lsn, tries to open a session. */
+static bool us_opens(struct desk *d, mrd_lsn wal_lsn)
+{
+    struct mrd_region_state us = {.self = US};
+    struct mrd_local local = {.canary_ok = true, .canary_ns = d->now_ms * 1000000 - 1};
+
+    local.report = d->sessions[US];
+    local.report.wal_lsn = wal_lsn;
+    mrd_region_step(&us, &d->config, d->store, &local, d->now_ms * 1000000, 0, &d->proposal);
+    return d->proposal.wanted && us.opening != 0;
+}
+
+static const char *why(struct desk *d, mrd_lsn wal_lsn)
+{
+    return mrd_anew_why(&d->config, d->store, US, wal_lsn);
+}
+
+/* Its WAL begins beyond all that anybody remembers of it, whoever that is. */
+static void a_new_life_begins_beyond_the_old_one(void **state)
+{
+    static const struct {
+        const char *name;
+        mrd_lsn wal, applied, cut, begins;
+    } rows[] = {
+        {"its own word", 0x123456789abc, 0x200, 0x200, 0x140000000000},
+        {"a survivor's position", 0x100, 0x323456789abc, 0x200, 0x340000000000},
+        {"a cut", 0x100, 0x200, 0x523456789abc, 0x540000000000},
+    };
+    mrd_lsn begins;
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct desk *d = desk_new(3);
+        struct mrd_authority_record a = {.region = "eu", .epoch = 2, .state = MRD_AUTH_OPEN};
+        ROW(rows[i].name);
+        assert_int_equal(mrd_anew_data(&d->config, d->store, US, &begins), MRD_DATA_LOST);
+        d->sessions[US].wal_lsn = rows[i].wal;
+        renew(d, US);
+        report(d, AP, US)->applied_lsn = rows[i].applied;
+        renew(d, AP);
+        a.history_count = 1;
+        a.history[0] =
+            (struct mrd_closed_record){1, "us", rows[i].cut, 1, 1, "failover", 0x300, 0, 1};
+        put_authority(d, "orders", &a);
+        anew(d, 7);
+        assert_int_equal(mrd_anew_data(&d->config, d->store, US, &begins), MRD_DATA_ANEW);
+        assert_int_equal(begins, rows[i].begins);
+        assert_true(mrd_anew_known(&d->config, d->store, US, 7));
+        anew(d, 7);
+        assert_false(d->proposal.wanted); /* once for each life */
+        anew(d, 9);                       /* lost again before it opened a session */
+        assert_int_equal(mrd_anew_data(&d->config, d->store, US, &begins), MRD_DATA_ANEW);
+        assert_true(begins > rows[i].begins);
+        desk_free(d);
+    }
+}
+
+/* An empty database must not open as anybody's home, nor cut off who still hands on the old. */
+static void a_new_life_waits_until_nothing_names_it(void **state)
+{
+    struct desk *d = desk_new(3);
+    mrd_lsn begins;
+    const mrd_lsn beyond = (mrd_lsn)2 << 40 | 0x1000;
+
+    (void)state;
+    ONLY_EVENTS(d);
+    anew(d, 7);
+    expect(d, "region.anew region=us session=1 begins=200/0\n");
+    d->sessions[US].expired = true;
+    renew(d, US);
+    assert_false(us_opens(d, beyond));
+    assert_string_equal(why(d, beyond),
+                        "it is still named as home, and has nothing of what it was home of");
+    put_authority(d, "events",
+                  &(struct mrd_authority_record){
+                      .last_region = "us", .epoch = 1, .state = MRD_AUTH_VACANT, .why = "x"});
+    assert_false(us_opens(d, beyond));
+
+    after_first_failover(d, "events", false);
+    assert_false(us_opens(d, beyond));
+    assert_string_equal(why(d, beyond), "a home that took over from it is not open yet");
+
+    after_first_failover(d, "events", true);
+    assert_false(us_opens(d, 0x300)); /* made by hand, and not told where to begin */
+    assert_non_null(why(d, 0x300));
+    assert_null(why(d, beyond));
+    assert_true(us_opens(d, beyond));
+    assert_int_equal(mrd_store_apply(d->store, &d->proposal.txn, NULL), 0);
+    assert_int_equal(mrd_anew_data(&d->config, d->store, US, &begins), MRD_DATA_LOST);
+    desk_free(d);
+}
+
+/* What nobody else was ever to have is gone: the region does not wait for a successor. */
+static void a_new_life_does_not_wait_for_what_only_it_had(void **state)
+{
+    struct desk *d = desk_new(3);
+
+    (void)state;
+    ONLY_EVENTS(d);
+    d->config.classes[0].replicas = 1u << US;
+    anew(d, 7);
+    assert_true(us_opens(d, (mrd_lsn)2 << 40 | 0x1000));
+    desk_free(d);
+}
+
+/* The others begin its stream again once it takes part, and its receipts wait for nothing. */
+static void the_others_follow_a_new_life(void **state)
+{
+    struct desk *d = desk_new(3);
+    struct mrd_local local = {.canary_ok = false};
+    struct mrd_region_state eu = {.self = EU, .session = 1};
+    struct mrd_entry e;
+    struct mrd_receipt_record r;
+
+    (void)state;
+    ONLY_EVENTS(d);
+    after_first_failover(d, "events", true);
+    PUT(d, "receipt/0000000000000300", mrd_receipt_record_encode,
+        (&(struct mrd_receipt_record){.id = 0x300,
+                                      .kind = "failover",
+                                      .class_name = "events",
+                                      .partition = "all",
+                                      .from = "us",
+                                      .to = "eu",
+                                      .epoch = 2,
+                                      .opened_ms = 5,
+                                      .first_write_ms = 6}));
+    local.report = d->sessions[EU];
+    anew(d, 7);
+    assert_false(mrd_anew_stream(&d->config, d->store, &local, US));
+    assert_true(us_opens(d, (mrd_lsn)2 << 40 | 0x1000));
+    assert_int_equal(mrd_store_apply(d->store, &d->proposal.txn, NULL), 0);
+    assert_true(mrd_anew_stream(&d->config, d->store, &local, US));
+    assert_false(mrd_anew_stream(&d->config, d->store, &local, AP));
+
+    local.opened_epoch[0] = 2;
+    local.tail[0].epoch = 1;
+    mrd_region_step(&eu, &d->config, d->store, &local, d->now_ms * 1000000, 9, &d->proposal);
+    assert_false(d->proposal.wanted); /* its position is still of the old life */
+    local.report.peers[US].applied_lsn = (mrd_lsn)2 << 40 | 0x2000;
+    assert_false(mrd_anew_stream(&d->config, d->store, &local, US));
+    mrd_region_step(&eu, &d->config, d->store, &local, d->now_ms * 1000000, 9, &d->proposal);
+    assert_true(d->proposal.wanted);
+    d->said_len = 0;
+    assert_int_equal(mrd_store_apply(d->store, &d->proposal.txn, NULL), 0);
+    expect(d, "receipt.final id=0000000000000300 class=events partition=all from=us to=eu "
+              "tail_transactions=0 tail_rows=0 tail=gone\n");
+    assert_int_equal(mrd_store_get(d->store, "receipt/0000000000000300", &e), 0);
+    struct mrd_buf b = mrd_buf_reader(e.value, e.len);
+    assert_int_equal(mrd_receipt_record_decode(&b, &r), 0);
+    assert_true(r.tail_gone);
+    desk_free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -513,6 +677,10 @@ int main(void)
         cmocka_unit_test(a_refuser_that_died_draws_no_cut_alone),
         cmocka_unit_test(the_lead_goes_where_it_helps),
         cmocka_unit_test(what_is_handed_on_has_no_gaps),
+        cmocka_unit_test(a_new_life_begins_beyond_the_old_one),
+        cmocka_unit_test(a_new_life_waits_until_nothing_names_it),
+        cmocka_unit_test(a_new_life_does_not_wait_for_what_only_it_had),
+        cmocka_unit_test(the_others_follow_a_new_life),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

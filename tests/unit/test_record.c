@@ -17,6 +17,7 @@ union any {
     struct mrd_fence_record fence;
     struct mrd_move_record move;
     struct mrd_receipt_record receipt;
+    struct mrd_anew_record anew;
     struct mrd_approval_record approval;
 };
 
@@ -83,9 +84,14 @@ static void example_move(union any *r)
 static void example_receipt(union any *r)
 {
     r->receipt = (struct mrd_receipt_record){
-        0x1301, "failover", "orders", "all", "us", "eu", 5, "eu,ap", "granted", 1,  2,
-        3,      4,          5,        6,     7,    8,    9, 10,      11,        12, 13,
+        0x1301, "failover", "orders", "all", "us", "eu", 5,  "eu,ap", "granted", 1,  2,    3,
+        4,      5,          6,        7,     8,    9,    10, 11,      12,        13, true,
     };
+}
+
+static void example_anew(union any *r)
+{
+    r->anew = (struct mrd_anew_record){0xabcdef, 3, UINT64_C(2) << 40, 1000};
 }
 
 #define WRAP(noun)                                                                             \
@@ -104,6 +110,7 @@ WRAP(fence)
 WRAP(move)
 WRAP(receipt)
 WRAP(approval)
+WRAP(anew)
 
 static const struct {
     const char *name;
@@ -118,6 +125,7 @@ static const struct {
     {"move", encode_move, decode_move, example_move},
     {"receipt", encode_receipt, decode_receipt, example_receipt},
     {"approval", encode_approval, decode_approval, example_approval},
+    {"anew", encode_anew, decode_anew, example_anew},
 };
 
 static size_t encode(size_t i, const union any *r, uint8_t bytes[8192])

@@ -28,7 +28,8 @@ static const struct {
     {"longest: wait for it", "\0\0\x08\0\x01", 5, 0, 0, 0, 0},
     {"4 GiB", "\xff\xff\xff\xff", 4, MRD_ETOOBIG, 0, 0, 0},
     {"type 0, refused before its payload", "\x0a\0\0\0\0", 5, MRD_EFORMAT, 0, 0, 0},
-    {"type 5", "\x0a\0\0\0\x05", 5, MRD_EFORMAT, 0, 0, 0},
+    {"made anew", "\x11\0\0\0\x05\x07\0\0\0\0\0\0\0abcdefgh", 21, 1, RPC_ANEW, 7, 8},
+    {"type 6", "\x0a\0\0\0\x06", 5, MRD_EFORMAT, 0, 0, 0},
     {"HTTP", "GET / HTTP/1.1\r\n", 16, MRD_ETOOBIG, 0, 0, 0},
 };
 

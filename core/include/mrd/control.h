@@ -253,6 +253,45 @@ int mrd_approval_request(const struct mrd_config *config, const struct mrd_store
                          uint64_t id, bool approve, const char *who, mrd_wall_ms wall_ms,
                          struct mrd_proposal *ret, struct mrd_err *err);
 
+/* ---- a region made anew (anew.c) ---- */
+
+/**
+ * Write down that @region lost all it had and begins another life under its name. The caller
+ * made sure that the store commits this without anything that the life before acknowledged.
+ *
+ * @life  drawn when the new state directory was made, not 0
+ *
+ * Not wanted when this life is written down already, or a record is there that we cannot read.
+ */
+void mrd_anew_request(const struct mrd_config *config, const struct mrd_store *store,
+                      mrd_region region, uint64_t life, mrd_wall_ms wall_ms,
+                      struct mrd_proposal *ret);
+
+/** Is this life of @region written down? */
+bool mrd_anew_known(const struct mrd_config *config, const struct mrd_store *store,
+                    mrd_region region, uint64_t life);
+
+enum mrd_data {
+    MRD_DATA_FIRST, /* the region never had a database: one is made */
+    MRD_DATA_ANEW,  /* it was made anew: one is made whose WAL begins at @ret_begins */
+    MRD_DATA_LOST,  /* it had one: who makes another in its place must say so first */
+};
+
+/** What it means that @region has no database. */
+enum mrd_data mrd_anew_data(const struct mrd_config *config, const struct mrd_store *store,
+                            mrd_region region, mrd_lsn *ret_begins);
+
+/**
+ * Does our position in @origin's WAL belong to a life of it that ended, while the next one
+ * takes part already? Then the stream begins again: what we lack will never come.
+ */
+bool mrd_anew_stream(const struct mrd_config *config, const struct mrd_store *store,
+                     const struct mrd_local *local, mrd_region origin);
+
+/** Why a region that was made anew holds no lease yet, as a sentence; NULL: that is not why. */
+const char *mrd_anew_why(const struct mrd_config *config, const struct mrd_store *store,
+                         mrd_region region, mrd_lsn wal_lsn);
+
 /** Ask for a planned move. 0 or a refusal as error with hint: not a replica, not allowed,
  *  target not live, already there, another move or failover under way. */
 int mrd_move_request(const struct mrd_config *config, const struct mrd_store *store,

@@ -9,6 +9,7 @@
  *   failover/REGION                  mrd_failover_record   while REGION's partitions move away
  *   fence/REGION/BY                  mrd_fence_record      BY refuses REGION's stream
  *   approval/REGION                  mrd_approval_record   a promotion that operators decide
+ *   anew/REGION                      mrd_anew_record       the region's disk was lost for good
  *   move/CLASS/PARTITION             mrd_move_record       a planned move under way
  *   receipt/ID                       mrd_receipt_record    ID: 16 hex digits, growing
  *   event/ID                         text, oldest removed beyond MRD_EVENTS_MAX
@@ -209,6 +210,17 @@ struct mrd_receipt_record {
     uint64_t tail_transactions, tail_rows;
     uint64_t rpo_ms; /* span of the tail's commit times */
     uint32_t rto_ms; /* first write after fault (move: pause) */
+    bool tail_gone; /* the old home was made anew: what of its tail is not counted above is gone
+                       with its disk, and nobody knows how much that was */
+};
+
+/** The region lost all it had, and begins another life under its name (anew.c). */
+struct mrd_anew_record {
+    uint64_t life;       /* drawn when the new state directory was made; never 0 */
+    mrd_session session; /* the last of the life before */
+    mrd_lsn begins;      /* where the WAL of this life begins: beyond all that was ever known of
+                            the life before */
+    mrd_wall_ms at_ms;
 };
 
 int mrd_session_record_encode(const struct mrd_session_record *r, struct mrd_buf *out);
@@ -223,5 +235,7 @@ int mrd_approval_record_encode(const struct mrd_approval_record *r, struct mrd_b
 int mrd_approval_record_decode(struct mrd_buf *in, struct mrd_approval_record *ret);
 int mrd_move_record_encode(const struct mrd_move_record *r, struct mrd_buf *out);
 int mrd_move_record_decode(struct mrd_buf *in, struct mrd_move_record *ret);
+int mrd_anew_record_encode(const struct mrd_anew_record *r, struct mrd_buf *out);
+int mrd_anew_record_decode(struct mrd_buf *in, struct mrd_anew_record *ret);
 int mrd_receipt_record_encode(const struct mrd_receipt_record *r, struct mrd_buf *out);
 int mrd_receipt_record_decode(struct mrd_buf *in, struct mrd_receipt_record *ret);
