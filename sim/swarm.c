@@ -165,8 +165,8 @@ static void set_habits(struct sim *w, struct sim_random *r)
     bool hard = sim_chance(r, 400);
 
     w->client_us = sim_between(r, 300, 1500) * SIM_MS * w->scale;
-    w->status_us = 100 * SIM_MS * w->scale * (1 + sim_below(r, 3));
-    w->tick_us = sim_between(r, 100, 300) * SIM_MS * w->scale;
+    w->status_us = sim_between(r, 200, 700) * SIM_MS * w->scale;
+    w->tick_us = sim_between(r, 200, 600) * SIM_MS * w->scale;
     for (unsigned i = 0; i < SIM_REGIONS_MAX; i++) {
         struct sim_region *p = &w->regions[i];
         w->postgres_us[i] = sim_between(r, 1, 10) * SIM_MS;

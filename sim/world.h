@@ -316,7 +316,8 @@ struct sim {
     uint64_t authority_revision[SIM_PARTITIONS_MAX];
     mrd_epoch seen_epoch[SIM_REGIONS_MAX][SIM_PARTITIONS_MAX];
     mrd_epoch applied_epoch[SIM_REGIONS_MAX][SIM_PARTITIONS_MAX];
-    unsigned struck;        /* faults so far */
+    mrd_epoch begun_epoch[SIM_PARTITIONS_MAX]; /* written under */
+    unsigned struck;                           /* faults so far */
     uint64_t told_revision; /* audit events and records are facts when first applied */
     struct sim_random net, people;
     bool clocks_valid; /* so far: within the drift bound, and none stood still */

@@ -133,7 +133,7 @@ static bool bootstrap(struct mrdi_step *s)
         struct mrdi_partition p = mrdi_partition(s->config, i);
         struct mrd_authority_record a;
         bool ok;
-        if (mrdi_authority(s->store, &p, &a, &ok) == 0) {
+        if (mrdi_authority(&s->v, &p, &a, &ok) == 0) {
             first_authority(s, &p);
         }
     }

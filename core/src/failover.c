@@ -298,14 +298,15 @@ static void receipt_get(const struct mrdi_view *v, const struct mrd_failover_rec
 static bool concerns(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
                      struct mrd_authority_record *a, uint64_t *revision)
 {
+    const struct mrd_authority_record *r = v->authorities[p->index].record;
     bool ok;
 
-    *revision = mrdi_authority(v->store, p, a, &ok);
-    if (!ok) {
+    if (r == NULL || strcmp(r->state == MRD_AUTH_VACANT ? r->last_region : r->region,
+                            mrdi_name(v, t)) != 0) {
         return false;
     }
-    return strcmp(a->state == MRD_AUTH_VACANT ? a->last_region : a->region, mrdi_name(v, t)) ==
-           0;
+    *revision = mrdi_authority(v, p, a, &ok);
+    return ok;
 }
 
 /* ---- starting ---- */
@@ -755,7 +756,7 @@ void mrd_partition_why(const struct mrd_config *config, const struct mrd_store *
 
     ret[0] = '\0';
     mrdi_view_load(&v, config, store);
-    mrdi_authority(store, &p, &a, &ok);
+    mrdi_authority(&v, &p, &a, &ok);
     if (!ok || a.state == MRD_AUTH_VACANT) {
         snprintf(ret, 128, "%s", ok ? a.why : "no home was chosen yet");
         return;

@@ -133,15 +133,12 @@ static bool recovering(const struct mrdi_view *v, unsigned t)
     unsigned count = mrd_partition_count(v->config);
 
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(v->config, i);
-        struct mrd_authority_record a;
-        bool ok;
+        const struct mrd_authority_record *a = v->authorities[i].record;
         int h;
-        if ((p.class->replicas >> t & 1u) == 0) {
+        if ((mrdi_partition(v->config, i).class->replicas >> t & 1u) == 0) {
             continue;
         }
-        mrdi_authority(v->store, &p, &a, &ok);
-        h = ok ? mrd_config_region(v->config, a.region) : -1;
+        h = a != NULL ? mrd_config_region(v->config, a->region) : -1;
         if (h >= 0 && (unsigned)h != t && mrdi_live(v, (unsigned)h) &&
             (behind(v, t, (unsigned)h) || tail_waits(v, t, (unsigned)h))) {
             return true;
@@ -234,7 +231,7 @@ static void count_homes(const struct mrdi_view *v, unsigned ret[MRD_REGIONS_MAX]
         struct mrd_authority_record a;
         bool ok;
         int h;
-        mrdi_authority(v->store, &p, &a, &ok);
+        mrdi_authority(v, &p, &a, &ok);
         h = ok ? mrd_config_region(v->config, a.region) : -1;
         if (h >= 0) {
             ret[h]++;

@@ -102,7 +102,7 @@ static bool end_if_stuck(struct mrdi_step *s, const struct mrdi_partition *p)
         return false;
     }
     mrdi_move_abort(s->p, s->store, p, &m, revision, why, s->wall_ms);
-    authority_revision = mrdi_authority(s->store, p, &a, &known);
+    authority_revision = mrdi_authority(&s->v, p, &a, &known);
     if (known && a.state == MRD_AUTH_FROZEN && a.epoch == m.epoch) {
         a.state = MRD_AUTH_OPEN;
         mrdi_compare(s->p, authority_revision, "authority/%s/%s", p->class->name, p->name);
@@ -230,7 +230,7 @@ static int check_request(struct request *q, const char *class_name, const char *
     if (rc != 0) {
         return rc;
     }
-    q->authority_revision = mrdi_authority(q->v.store, &q->p, &q->authority, &ok);
+    q->authority_revision = mrdi_authority(&q->v, &q->p, &q->authority, &ok);
     if (!ok) {
         mrd_err_set(err, MRD_EUNAVAILABLE, "the coordinator has not made an authority yet");
         mrd_err_hint(err, "Retry in a few seconds.");

@@ -163,7 +163,7 @@ static mrd_lsn furthest_cut(const struct mrdi_view *v, unsigned self, unsigned o
         if ((p.class->replicas >> self & 1u) == 0) {
             continue;
         }
-        mrdi_authority(v->store, &p, &a, &ok);
+        mrdi_authority(v, &p, &a, &ok);
         for (unsigned k = 0; ok && k < a.history_count; k++) {
             if (strcmp(a.history[k].region, mrdi_name(v, origin)) == 0 &&
                 a.history[k].cut > cut) {
@@ -341,7 +341,7 @@ static void fill_authority(const struct mrdi_view *v, const struct mrd_local *lo
     struct mrd_authority_record a;
     bool ok;
 
-    mrdi_authority(v->store, p, &a, &ok);
+    mrdi_authority(v, p, &a, &ok);
     if (!ok) {
         ret->region = MRD_REGION_NONE;
         ret->state = MRD_AUTH_VACANT;

@@ -327,7 +327,7 @@ static void duty_of(const struct mrdi_view *v, const struct mrd_local *local, un
     bool ok, moving;
     int tail;
 
-    mrdi_authority(v->store, p, &a, &ok);
+    mrdi_authority(v, p, &a, &ok);
     if (!ok) {
         return;
     }
@@ -452,7 +452,7 @@ static bool advance_move(struct step *s, const struct mrdi_partition *p)
     if (!moving || !mrdi_move_active(&m)) {
         return false;
     }
-    authority_revision = mrdi_authority(s->v.store, p, &a, &ok);
+    authority_revision = mrdi_authority(&s->v, p, &a, &ok);
     if (!ok || a.state != MRD_AUTH_FROZEN || a.epoch != m.epoch) {
         return false;
     }
@@ -600,7 +600,7 @@ static bool write_receipts(struct step *s, const struct mrdi_partition *p)
     int last, due;
     bool ok;
 
-    mrdi_authority(s->v.store, p, &a, &ok);
+    mrdi_authority(&s->v, p, &a, &ok);
     if (!ok || a.history_count == 0) {
         return false;
     }

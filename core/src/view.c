@@ -41,7 +41,6 @@ static const char *key_of(char out[MRD_KEY_MAX], const char *kind, const char *a
     }
 READER(session)
 READER(failover)
-READER(authority)
 READER(move)
 READER(fence)
 READER(receipt)
@@ -60,13 +59,34 @@ static void load_region(struct mrdi_view *v, unsigned i)
                                          &r->failover, &r->has_failover);
 }
 
+static int decode_authority(struct mrd_buf *in, void *ret)
+{
+    return mrd_authority_record_decode(in, ret);
+}
+
+static void load_authority(struct mrdi_view *v, unsigned i)
+{
+    struct mrdi_partition p = mrdi_partition(v->config, i);
+    char key[MRD_KEY_MAX];
+
+    key_of(key, "authority", p.class->name, p.name);
+    v->authorities[i].record =
+        mrd_store_decoded(v->store, key, decode_authority, sizeof(*v->authorities[i].record),
+                          &v->authorities[i].revision);
+}
+
 void mrdi_view_load(struct mrdi_view *v, const struct mrd_config *config,
                     const struct mrd_store *store)
 {
+    unsigned count = mrd_partition_count(config);
+
     v->config = config;
     v->store = store;
     for (unsigned i = 0; i < config->region_count; i++) {
         load_region(v, i);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        load_authority(v, i);
     }
 }
 
@@ -223,12 +243,16 @@ mrd_region mrdi_configured_home(const struct mrdi_partition *p)
     return MRD_REGION_NONE;
 }
 
-uint64_t mrdi_authority(const struct mrd_store *s, const struct mrdi_partition *p,
+uint64_t mrdi_authority(const struct mrdi_view *v, const struct mrdi_partition *p,
                         struct mrd_authority_record *ret, bool *ok)
 {
-    char key[MRD_KEY_MAX];
+    const struct mrd_authority_record *r = v->authorities[p->index].record;
 
-    return read_authority(s, key_of(key, "authority", p->class->name, p->name), ret, ok);
+    *ok = r != NULL;
+    if (r != NULL) {
+        *ret = *r;
+    }
+    return v->authorities[p->index].revision;
 }
 
 uint64_t mrdi_move(const struct mrd_store *s, const struct mrdi_partition *p,

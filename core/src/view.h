@@ -24,6 +24,10 @@ struct mrdi_view {
     const struct mrd_config *config;
     const struct mrd_store *store;
     struct mrdi_region_view regions[MRD_REGIONS_MAX]; /* order as in the configuration */
+    struct {
+        const struct mrd_authority_record *record; /* NULL: not there, or not readable */
+        uint64_t revision;
+    } authorities[MRD_PARTITIONS_MAX]; /* by mrd_partition_index; borrowed from the store */
 };
 
 void mrdi_view_load(struct mrdi_view *v, const struct mrd_config *config,
@@ -72,7 +76,7 @@ struct mrdi_partition mrdi_partition(const struct mrd_config *config, unsigned i
 /** Home of the partition as configured. */
 mrd_region mrdi_configured_home(const struct mrdi_partition *p);
 
-uint64_t mrdi_authority(const struct mrd_store *s, const struct mrdi_partition *p,
+uint64_t mrdi_authority(const struct mrdi_view *v, const struct mrdi_partition *p,
                         struct mrd_authority_record *ret, bool *ok);
 uint64_t mrdi_move(const struct mrd_store *s, const struct mrdi_partition *p,
                    struct mrd_move_record *ret, bool *ok);
