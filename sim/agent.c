@@ -425,6 +425,27 @@ static sim_us sooner(sim_us a, sim_us b)
     return a < b ? a : b;
 }
 
+/* When a leader's decisions may change though nothing happens: what it waits for then. */
+static sim_us due_at_leader(struct sim *w, unsigned i, sim_us next)
+{
+    const struct mrd_coordinator *c = &w->regions[i].node->coordinator;
+    const uint64_t lease_ms = w->config->lease_ms,
+                   waits_ms[] = {w->config->probe_interval_ms * w->config->probe_threshold,
+                                 lease_ms, lease_ms + w->config->lease_margin_ms, 1000, 10000};
+    uint64_t now_ns = sim_boot_ns(w, i);
+
+    for (unsigned k = 0; c->since_ns != 0 && k < w->config->region_count; k++) {
+        for (unsigned j = 0; j < sizeof(waits_ms) / sizeof(waits_ms[0]); j++) {
+            uint64_t since_ns = j < 3 ? c->seen[k].applied_ns : c->failovers[k].applied_ns;
+            uint64_t due_ns = since_ns + waits_ms[j] * SIM_NS_PER_MS;
+            if (since_ns != 0 && due_ns >= now_ns) {
+                next = sooner(next, w->now + (due_ns - now_ns) / SIM_NS_PER_US + SIM_MS);
+            }
+        }
+    }
+    return next;
+}
+
 static void look(struct sim *w, unsigned i)
 {
     struct sim_region *r = &w->regions[i];
@@ -449,6 +470,7 @@ static void look(struct sim *w, unsigned i)
         next = sooner(next, r->status_at);
     }
     next = sooner(next, r->probe_at);
+    next = due_at_leader(w, i, next);
     if (r->node->dirty) {
         next = w->now + 1;
     }

@@ -28,6 +28,14 @@ mrd_lsn sim_wal_end(const struct sim *w, unsigned i)
     return pg->count > 0 ? pg->wal[pg->count - 1].lsn : 100;
 }
 
+/* From the origin's WAL into this region's. */
+static sim_us travel_us(const struct sim *w, unsigned i, unsigned origin)
+{
+    const struct sim_link *l = &w->links[origin][i];
+
+    return l->delay_us + l->extra_us + w->apply_us[i];
+}
+
 /* A region hears of what is new in an origin's WAL. */
 static void announce(struct sim *w, unsigned i, unsigned origin)
 {
@@ -37,7 +45,7 @@ static void announce(struct sim *w, unsigned i, unsigned origin)
     if (w->config->regions[i].witness || s->next_at > w->now || !sim_linked(w, i, origin)) {
         return;
     }
-    e.at = w->now + w->links[origin][i].delay_us + w->links[origin][i].extra_us;
+    e.at = w->now + travel_us(w, i, origin);
     e.life = w->regions[i].postgres_life;
     s->next_at = e.at;
     sim_push(w, &e);
@@ -178,7 +186,7 @@ static bool run_direct(struct sim *w, unsigned i, unsigned origin)
 {
     const struct sim_postgres *o = &w->regions[origin].postgres;
     struct sim_stream *s = &w->regions[i].postgres.streams[origin];
-    sim_us trip_us = w->links[origin][i].delay_us + w->links[origin][i].extra_us;
+    sim_us trip_us = travel_us(w, i, origin);
     size_t before = s->taken;
 
     if (!w->regions[origin].postgres_up || !sim_linked(w, i, origin)) {

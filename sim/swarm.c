@@ -33,6 +33,7 @@ static const char *const fault_names[SIM_FAULT_KINDS] = {
     [SIM_SLOW_DISK] = "disk slow",
     [SIM_DISK_FULL] = "disk full",
     [SIM_SLOW_POSTGRES] = "PostgreSQL slow",
+    [SIM_SLOW_APPLY] = "applies slowly",
     [SIM_SLOW_COMMITS] = "commits held up after their check",
     [SIM_WALL_STEP] = "wall clock stepped",
     [SIM_CLOCK_RATE] = "clock off its rate",
@@ -67,15 +68,26 @@ static void partition(struct mrd_config *c, struct mrd_conf_class *k)
     }
 }
 
+/* Standbys that may be ahead of all others, but never home. */
+static void forbid(struct mrd_conf_class *k, struct sim_random *r, unsigned permille)
+{
+    for (unsigned i = 0; i < SIM_REGIONS_MAX && sim_chance(r, permille); i++) {
+        mrd_regions less = k->allowed & (mrd_regions) ~(1u << sim_below(r, SIM_REGIONS_MAX));
+        if (__builtin_popcount(less) >= 2 && (less >> k->home & 1u) != 0) {
+            k->allowed = less;
+        }
+    }
+}
+
 static void add_classes(struct mrd_config *c, struct sim_random *r, mrd_regions data)
 {
-    struct mrd_conf_class *orders = add_class(c, "orders", MRD_QUORUM, data), *k;
+    struct mrd_conf_class *orders = add_class(c, "orders", MRD_QUORUM, data);
     mrd_regions some = data;
 
     if (sim_chance(r, 400)) {
         partition(c, orders);
-    } else if (sim_chance(r, 300)) { /* a standby that may be ahead, but never home */
-        orders->allowed &= (mrd_regions) ~(1u << sim_between(r, 1, c->region_count - 1u));
+    } else {
+        forbid(orders, r, 500);
     }
     add_class(c, "events", MRD_ASYNC, data);
     if (sim_chance(r, 500)) {
@@ -85,10 +97,7 @@ static void add_classes(struct mrd_config *c, struct sim_random *r, mrd_regions 
                 some = less;
             }
         }
-        k = add_class(c, "accounts", MRD_ASYNC, some);
-        if (sim_chance(r, 300)) {
-            k->allowed = (mrd_regions)(1u << k->home | (some & (some - 1u)));
-        }
+        forbid(add_class(c, "accounts", MRD_ASYNC, some), r, 400);
     }
 }
 
@@ -191,6 +200,9 @@ static void draw_amount(struct sim *w, struct sim_random *r, struct sim_fault *f
         f->amount = sim_between(r, 10, 1500) * SIM_MS * w->scale;
         break;
     case SIM_SLOW_POSTGRES:
+        f->amount = sim_between(r, 50, 3000) * SIM_MS * w->scale;
+        break;
+    case SIM_SLOW_APPLY:
         f->amount = sim_between(r, 50, 3000) * SIM_MS * w->scale;
         break;
     case SIM_SLOW_COMMITS:
@@ -394,6 +406,9 @@ static void strike(struct sim *w, const struct sim_fault *f, bool is)
     case SIM_SLOW_POSTGRES:
         w->postgres_us[f->region] = is ? f->amount : 5 * SIM_MS;
         break;
+    case SIM_SLOW_APPLY:
+        w->apply_us[f->region] = is ? f->amount : 0;
+        break;
     case SIM_SLOW_COMMITS:
         w->slip_us[f->region] = is ? f->amount : 0;
         break;
@@ -446,6 +461,7 @@ void sim_heal(struct sim *w)
         w->disk_us[i] = 1000;
         w->postgres_us[i] = 5 * SIM_MS;
         w->slip_us[i] = 0;
+        w->apply_us[i] = 0;
         r->disk_full = false;
         sim_pause(w, i, false, false);
         sim_clock_rate(w, i, 0);

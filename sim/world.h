@@ -239,6 +239,7 @@ enum sim_fault_kind {
     SIM_SLOW_DISK,
     SIM_DISK_FULL,
     SIM_SLOW_POSTGRES,
+    SIM_SLOW_APPLY,
     SIM_SLOW_COMMITS, /* long between the last check and the commit */
     SIM_WALL_STEP,
     SIM_CLOCK_RATE, /* beyond the drift bound: only in worlds that allow it */
@@ -324,7 +325,7 @@ struct sim {
     bool reorders;     /* links may duplicate and reorder */
     bool quiet;
     sim_us client_us, status_us, tick_us, slip_us[SIM_REGIONS_MAX];
-    sim_us postgres_us[SIM_REGIONS_MAX], disk_us[SIM_REGIONS_MAX];
+    sim_us postgres_us[SIM_REGIONS_MAX], disk_us[SIM_REGIONS_MAX], apply_us[SIM_REGIONS_MAX];
     uint8_t *scratch; /* MRD_TXN_MAX bytes */
     struct mrd_txn *txn;
     struct sim_report *report;

@@ -142,21 +142,29 @@ static bool bootstrap(struct mrdi_step *s)
 
 /* ---- expiry ---- */
 
+/* Since we applied the region's last renewal, by our own clock. */
+static mrd_boot_ns silence_ns(struct mrdi_step *s, unsigned i)
+{
+    const struct mrdi_region_view *r = &s->v.regions[i];
+
+    if (MRDI_MUTANT(WALL_CLOCK)) {
+        return (s->wall_ms - r->session.wall_ms) * MRDI_MS;
+    }
+    return mrdi_age_ns(&s->c->seen[i], r->session_revision, s->now_ns);
+}
+
 static bool expire(struct mrdi_step *s)
 {
     for (unsigned i = 0; i < s->config->region_count; i++) {
         struct mrdi_region_view *r = &s->v.regions[i];
         struct mrd_session_record rec = r->session;
-        if (!mrdi_live(&s->v, i) || mrdi_age_ns(&s->c->seen[i], r->session_revision,
-                                                s->now_ns) < mrdi_lease_over_ns(s->config)) {
+        if (!mrdi_live(&s->v, i) || silence_ns(s, i) < mrdi_lease_over_ns(s->config)) {
             continue;
         }
         rec.expired = true;
         rec.expired_ms = s->wall_ms;
         /* The revision stands for the sequence: a renewal in between makes this fail. */
-        if (!MRDI_MUTANT(EXPIRE_BLINDLY)) {
-            mrdi_compare(s->p, r->session_revision, "session/%s", mrdi_name(&s->v, i));
-        }
+        mrdi_compare(s->p, r->session_revision, "session/%s", mrdi_name(&s->v, i));
         mrdi_put_session(s->p, mrdi_name(&s->v, i), &rec);
         mrd_proposal_event(
             s->p, s->store, s->wall_ms, "event=session.expired region=%s session=%llu seq=%llu",

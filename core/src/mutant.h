@@ -13,7 +13,7 @@
 #define MRD_MUTANT_MAP(X)                                                                      \
     X(SKIP_MARGIN, "a lease is taken as over without the margin for clocks")                   \
     X(COUNT_FROM_REPLY, "a lease counts from when its renewal was learnt of")                  \
-    X(EXPIRE_BLINDLY, "a session is expired whatever it renewed meanwhile")                    \
+    X(WALL_CLOCK, "silence is counted by the wall clocks of two machines")                     \
     X(FORGET_CUT, "everything of a closed epoch counts")                                       \
     X(LOWEST_CUT, "the cut is the least that a survivor has")                                  \
     X(ONE_REFUSAL, "one refusal is enough to replace the home of a quorum class")              \
