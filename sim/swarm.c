@@ -171,7 +171,7 @@ static int64_t drift_ppm(struct sim_random *r, bool hard)
 
 static void set_habits(struct sim *w, struct sim_random *r)
 {
-    bool hard = sim_chance(r, 400);
+    bool hard = sim_chance(r, 550);
 
     w->client_us = sim_between(r, 300, 1500) * SIM_MS * w->scale;
     w->status_us = sim_between(r, 200, 700) * SIM_MS * w->scale;

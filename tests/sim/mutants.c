@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BOUND 400
+#define BOUND 1000
 
 enum mrd_mutant mrd_mutant;
 
