@@ -29,6 +29,7 @@ int cli_approve(int argc, char **argv); /* cli/approve.c */
 int cli_reject(int argc, char **argv);
 int cli_events(int argc, char **argv);    /* cli/events.c */
 int cli_move(int argc, char **argv);      /* cli/move.c */
+int cli_model(int argc, char **argv);     /* cli/model.c */
 int cli_reconcile(int argc, char **argv); /* cli/reconcile.c */
 int cli_route(int argc, char **argv);     /* cli/route.c */
 int cli_verify(int argc, char **argv);    /* cli/verify.c */
