@@ -227,7 +227,7 @@ const char *mrdi_unborn_why(const struct mrdi_view *v, unsigned region, mrd_lsn 
     for (unsigned i = 0; i < mrd_partition_count(v->config); i++) {
         struct mrdi_partition p = mrdi_partition(v->config, i);
         struct mrd_authority_record a;
-        mrdi_authority(v->store, &p, &a, &ok);
+        mrdi_authority(v, &p, &a, &ok);
         /* What nobody else was to have is gone: there is nothing to wait for. */
         if (!ok || (p.class->replicas & ~(1u << region)) == 0) {
             continue;
