@@ -214,9 +214,10 @@ static enum MHD_Result send_metrics(struct api_request *r)
 static bool known_path(const char *path)
 {
     static const char *const paths[] = {
-        "/v1/status",  "/v1/regions",  "/v1/classes", "/v1/links",     "/v1/leases",
-        "/v1/moves",   "/v1/receipts", "/v1/events",  "/v1/reconcile", "/v1/move",
-        "/v1/pending", "/v1/approve",  "/v1/reject",  "/metrics"};
+        "/v1/status",    "/v1/regions", "/v1/classes",  "/v1/links",
+        "/v1/leases",    "/v1/moves",   "/v1/receipts", "/v1/events",
+        "/v1/reconcile", "/v1/move",    "/v1/pending",  "/v1/approve",
+        "/v1/reject",    "/v1/drain",   "/v1/dial",     "/metrics"};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         if (strcmp(path, paths[i]) == 0) {
             return true;
@@ -245,10 +246,9 @@ static void route_post(struct api_request *r)
         const char *path;
         void (*act)(struct api_request *r, const json_t *body);
     } actions[] = {
-        {"/v1/move", api_move},
-        {"/v1/approve", api_decide},
-        {"/v1/reject", api_decide},
-        {"/v1/reconcile", api_reconcile_act},
+        {"/v1/move", api_move},     {"/v1/drain", api_drain},
+        {"/v1/dial", api_dial},     {"/v1/approve", api_decide},
+        {"/v1/reject", api_decide}, {"/v1/reconcile", api_reconcile_act},
     };
     size_t i = 0, count = sizeof(actions) / sizeof(actions[0]);
     json_error_t bad;

@@ -113,7 +113,7 @@ static void list_partitions(const struct mrd_conf_class *class, char *out, size_
     }
 }
 
-/* A name that is none is refused with those that there are. */
+/* A name that is none is refused with those that there are. @to NULL: the configured home. */
 static bool names_known(struct api_request *r, const char *class_name, const char *partition,
                         const char *to)
 {
@@ -124,7 +124,7 @@ static bool names_known(struct api_request *r, const char *class_name, const cha
     if (c < 0) {
         snprintf(text, sizeof(text), "there is no class \"%.64s\"", class_name);
         api_refuse(r, MHD_HTTP_NOT_FOUND, text, "List them with: meridian classes.");
-    } else if (mrd_config_region(config, to) < 0) {
+    } else if (to != NULL && mrd_config_region(config, to) < 0) {
         snprintf(text, sizeof(text), "there is no region \"%.64s\"", to);
         api_refuse(r, MHD_HTTP_NOT_FOUND, text, "List them with: meridian regions.");
     } else if (mrd_partition_index(config, class_name, partition) < 0) {
@@ -152,24 +152,78 @@ void api_move(struct api_request *r, const json_t *body)
     char to[MRD_NAME_MAX], who[64];
     struct mrd_err err = {0};
     const json_t *part = json_object_get(body, "partition");
+    bool home = json_is_null(json_object_get(body, "to"));
 
     if (!text_member(body, "class", class_name, sizeof(class_name)) ||
-        !text_member(body, "to", to, sizeof(to)) ||
+        (!home && !text_member(body, "to", to, sizeof(to))) ||
         (part != NULL && !json_is_null(part) &&
          !text_member(body, "partition", partition, sizeof(partition)))) {
         api_refuse(r, MHD_HTTP_BAD_REQUEST, "the body needs \"class\" and \"to\" as texts", "");
         return;
     }
-    if (!names_known(r, class_name, partition, to) || !current(r)) {
+    if (!names_known(r, class_name, partition, home ? NULL : to) || !current(r)) {
         return;
     }
     api_operator(r, who);
-    if (mrd_move_request(a->config, a->store, class_name, partition, to, who, clock_wall_ms(),
-                         &a->node.proposal, &err) != 0) {
+    if (mrd_move_request(a->config, a->store, class_name, partition, home ? NULL : to, who,
+                         clock_wall_ms(), &a->node.proposal, &err) != 0) {
         api_refuse(r, MHD_HTTP_CONFLICT, err.text, err.hint);
         return;
     }
     commit(r, "move", "moves", document_move_asked(&a->node.proposal, class_name, partition));
+}
+
+/* ---- drain, undrain, dial ---- */
+
+static void set_traffic(struct api_request *r, const char *region, int rc,
+                        const struct mrd_err *err)
+{
+    if (rc != 0) {
+        api_refuse(r, rc == MRD_ENOTFOUND ? MHD_HTTP_NOT_FOUND : MHD_HTTP_CONFLICT, err->text,
+                   err->hint);
+    } else {
+        commit(r, "traffic", "regions", document_dial_asked(&r->agent->node.proposal, region));
+    }
+}
+
+void api_drain(struct api_request *r, const json_t *body)
+{
+    struct agent *a = r->agent;
+    const json_t *drained = json_object_get(body, "drained");
+    char region[MRD_NAME_MAX], who[64];
+    struct mrd_err err = {0};
+
+    if (!text_member(body, "region", region, sizeof(region)) || !json_is_boolean(drained)) {
+        api_refuse(r, MHD_HTTP_BAD_REQUEST,
+                   "the body needs \"region\" as text and \"drained\" as true or false", "");
+    } else if (current(r)) {
+        api_operator(r, who);
+        set_traffic(r, region,
+                    mrd_drain_request(a->config, a->store, region, json_is_true(drained), who,
+                                      clock_wall_ms(), &a->node.proposal, &err),
+                    &err);
+    }
+}
+
+void api_dial(struct api_request *r, const json_t *body)
+{
+    struct agent *a = r->agent;
+    const json_t *percent = json_object_get(body, "percent");
+    char region[MRD_NAME_MAX], who[64];
+    struct mrd_err err = {0};
+
+    if (!text_member(body, "region", region, sizeof(region)) || !json_is_integer(percent) ||
+        json_integer_value(percent) < 0 || json_integer_value(percent) > 100) {
+        api_refuse(r, MHD_HTTP_BAD_REQUEST,
+                   "the body needs \"region\" as text and \"percent\" from 0 to 100", "");
+    } else if (current(r)) {
+        api_operator(r, who);
+        set_traffic(r, region,
+                    mrd_dial_request(a->config, a->store, region,
+                                     (unsigned)json_integer_value(percent), who,
+                                     clock_wall_ms(), &a->node.proposal, &err),
+                    &err);
+    }
 }
 
 /* ---- approve, reject ---- */

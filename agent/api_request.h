@@ -54,6 +54,8 @@ void api_refuse(struct api_request *r, unsigned status, const char *error, const
 
 /* api_actions.c; each answers or waits. @body is borrowed until the call returns. */
 void api_move(struct api_request *r, const json_t *body);
+void api_drain(struct api_request *r, const json_t *body);
+void api_dial(struct api_request *r, const json_t *body);
 /** approve or reject, by the request's path. */
 void api_decide(struct api_request *r, const json_t *body);
 void api_reconcile_list(struct api_request *r);

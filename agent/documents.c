@@ -203,6 +203,20 @@ static unsigned homes(const struct agent *a, unsigned region)
     return n;
 }
 
+/* What operators set; everything where there is no record. */
+static struct mrd_dial_record read_dial(const struct agent *a, const char *region)
+{
+    struct mrd_dial_record r = {.percent = 100};
+    struct mrd_entry e;
+    char key[MRD_KEY_MAX];
+    snprintf(key, sizeof(key), "dial/%s", region);
+    if (mrd_store_get(a->store, key, &e) == 0) {
+        struct mrd_buf b = mrd_buf_reader(e.value, e.len);
+        (void)mrd_dial_record_decode(&b, &r);
+    }
+    return r;
+}
+
 static json_t *region_row(const struct agent *a, unsigned i, enum mrd_health health)
 {
     const struct mrd_conf_region *r = &a->config->regions[i];
@@ -229,6 +243,7 @@ static json_t *region_row(const struct agent *a, unsigned i, enum mrd_health hea
         number(a->node.published_ns != 0 || inherited(a) != NULL
                    ? a->node.snapshot.regions[i].dial_percent
                    : 100));
+    set(o, "drained", json_boolean(read_dial(a, r->name).drained));
     set(o, "weight", number(r->weight));
     set(o, "homes", number(homes(a, i)));
     set(o, "country", text_or_null(r->country));
@@ -840,6 +855,24 @@ json_t *document_approval_asked(const struct agent *a, const struct mrd_proposal
         const struct mrd_put *put = &p->txn.puts[i];
         if (put->value != NULL && strncmp(put->key, "approval/", 9) == 0) {
             return approval_row(a, put->value, put->len);
+        }
+    }
+    return NULL;
+}
+
+json_t *document_dial_asked(const struct mrd_proposal *p, const char *region)
+{
+    for (size_t i = 0; i < p->txn.put_count; i++) {
+        const struct mrd_put *put = &p->txn.puts[i];
+        struct mrd_dial_record r;
+        struct mrd_buf b = mrd_buf_reader(put->value, put->len);
+        if (strncmp(put->key, "dial/", 5) == 0 && mrd_dial_record_decode(&b, &r) == 0) {
+            json_t *o = json_object();
+            set(o, "name", json_string(region));
+            set(o, "percent", number(r.percent));
+            set(o, "drained", json_boolean(r.drained));
+            set(o, "by", json_string(r.by));
+            return o;
         }
     }
     return NULL;

@@ -30,6 +30,9 @@ json_t *document_approval_asked(const struct agent *a, const struct mrd_proposal
  *  many of @cap. */
 size_t document_lags(const struct agent *a, char (*out)[256], size_t cap);
 
+/** What @p makes of a region's dial; NULL when it leaves it alone. */
+json_t *document_dial_asked(const struct mrd_proposal *p, const char *region);
+
 /** An answer's frame: who answered, and when. */
 json_t *document_new(const struct agent *a);
 

@@ -31,5 +31,9 @@ int cli_events(int argc, char **argv);    /* cli/events.c */
 int cli_move(int argc, char **argv);      /* cli/move.c */
 int cli_model(int argc, char **argv);     /* cli/model.c */
 int cli_reconcile(int argc, char **argv); /* cli/reconcile.c */
-int cli_route(int argc, char **argv);     /* cli/route.c */
-int cli_verify(int argc, char **argv);    /* cli/verify.c */
+int cli_failback(int argc, char **argv);
+int cli_drain(int argc, char **argv); /* cli/traffic.c */
+int cli_undrain(int argc, char **argv);
+int cli_dial(int argc, char **argv);
+int cli_route(int argc, char **argv);  /* cli/route.c */
+int cli_verify(int argc, char **argv); /* cli/verify.c */

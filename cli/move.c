@@ -1,6 +1,7 @@
 /*
  * `meridian move CLASS[/PARTITION] --to REGION`: ask for a planned move, and with --wait see it
- * through to its receipt.
+ * through to its receipt. `meridian failback CLASS[/PARTITION]`: the same, to the configured
+ * home.
  *
  * The move itself needs nobody to watch it: whoever stops waiting has not stopped the move.
  */
@@ -78,7 +79,7 @@ static int wait_for(const struct cli_place *place, const char *id, unsigned long
 static int start(const struct cli_place *place, const struct target *target, const char *to,
                  json_t **ret)
 {
-    json_t *body = json_pack("{s:s, s:s?, s:s}", "class", target->class_name, "partition",
+    json_t *body = json_pack("{s:s, s:s?, s:s?}", "class", target->class_name, "partition",
                              target->partition, "to", to);
     if (body == NULL) {
         return cli_fail(NULL, "could not encode the request; names must be UTF-8");
@@ -114,15 +115,34 @@ static int finish(const struct cli_place *place, json_t *answer, bool wait,
     return rc;
 }
 
+/* @to NULL: to the configured home. */
+static int run(const struct cli_usage *usage, const struct cli_place *place, const char *what,
+               const char *to, bool wait, const char *timeout)
+{
+    unsigned long long timeout_s = 60;
+    struct target target;
+    json_t *answer = NULL;
+
+    if (!parse_target(what, &target)) {
+        return cli_misuse(usage, "\"%s\" is not CLASS or CLASS/PARTITION", what);
+    }
+    if (timeout != NULL && (!cli_number(timeout, 86400, &timeout_s) || timeout_s == 0)) {
+        return cli_misuse(usage, "--timeout takes seconds, not \"%s\"", timeout);
+    }
+    int rc = start(place, &target, to, &answer);
+    if (rc == 0) {
+        rc = finish(place, answer, wait, timeout_s);
+        json_decref(answer);
+    }
+    return rc;
+}
+
 int cli_move(int argc, char **argv)
 {
     const char *words[CLI_POSITIONAL_MAX], *to = NULL, *timeout = NULL;
-    unsigned long long timeout_s = 60;
     int count = 0;
     bool wait = false;
     struct cli_place place = {0};
-    struct target target;
-    json_t *answer = NULL;
     const struct cli_option options[] = {
         {"--to", "REGION", &to, "the new home"},
         {"--wait", NULL, &wait, "until the new home is open; then print the receipt"},
@@ -140,19 +160,29 @@ int cli_move(int argc, char **argv)
     if (rc >= 0) {
         return rc;
     }
-    if (to == NULL) {
-        return cli_misuse(&usage, "--to is missing: where should it move?");
-    }
-    if (!parse_target(words[0], &target)) {
-        return cli_misuse(&usage, "\"%s\" is not CLASS or CLASS/PARTITION", words[0]);
-    }
-    if (timeout != NULL && (!cli_number(timeout, 86400, &timeout_s) || timeout_s == 0)) {
-        return cli_misuse(&usage, "--timeout takes seconds, not \"%s\"", timeout);
-    }
-    rc = start(&place, &target, to, &answer);
-    if (rc == 0) {
-        rc = finish(&place, answer, wait, timeout_s);
-        json_decref(answer);
-    }
-    return rc;
+    return to != NULL ? run(&usage, &place, words[0], to, wait, timeout)
+                      : cli_misuse(&usage, "--to is missing: where should it move?");
+}
+
+int cli_failback(int argc, char **argv)
+{
+    const char *words[CLI_POSITIONAL_MAX], *timeout = NULL;
+    int count = 0;
+    bool wait = false;
+    struct cli_place place = {0};
+    const struct cli_option options[] = {
+        {"--wait", NULL, &wait, "until the home is open again; then print the receipt"},
+        {"--timeout", "SECONDS", &timeout, "for --wait; default 60"},
+        CLI_PLACE_OPTIONS(&place),
+        {NULL, NULL, NULL, NULL},
+    };
+    const struct cli_usage usage = {
+        "failback CLASS[/PARTITION] [--wait] [--json]",
+        "Move a class or partition to the home that the configuration gives it, without "
+        "losing\n"
+        "a write: after a failover, or after a drained region was let in again.",
+        options, 1, 1};
+    int rc = cli_parse(&usage, argc, argv, words, &count);
+
+    return rc >= 0 ? rc : run(&usage, &place, words[0], NULL, wait, timeout);
 }

@@ -71,8 +71,8 @@ static const char *role(const json_t *r)
 
 static void print_regions(const json_t *answer)
 {
-    static const char *const titles[] = {"REGION", "HEALTH", "ROLE",    "LEASE", "HOMES",
-                                         "RTT",    "SERVES", "REACHED", NULL};
+    static const char *const titles[] = {"REGION", "HEALTH", "TRAFFIC", "ROLE",    "LEASE",
+                                         "HOMES",  "RTT",    "SERVES",  "REACHED", NULL};
     struct cli_table *t = cli_table_new(titles);
     char text[64], time[32];
     size_t i;
@@ -82,6 +82,13 @@ static void print_regions(const json_t *answer)
     {
         cli_cell(t, "%s", cli_text(r, "name"));
         cli_cell(t, "%s%s", was(r), cli_text(r, "health"));
+        if (cli_true(r, "witness")) {
+            cli_cell(t, "%s", "");
+        } else if (cli_true(r, "drained")) {
+            cli_cell(t, "%s", "drained");
+        } else {
+            cli_cell(t, "%lld%%", cli_int(r, "dial_percent"));
+        }
         cli_cell(t, "%s%s", role(r), cli_true(r, "leader") ? ", leads" : "");
         cli_cell(t, "%s%s", was(r), cli_true(r, "alive") ? "live" : "none");
         cli_cell(t, "%lld", cli_int(r, "homes"));

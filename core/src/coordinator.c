@@ -215,7 +215,7 @@ void mrd_coordinator_step(struct mrd_coordinator *c, const struct mrd_config *co
     }
     mrdi_view_load(&s.v, config, store);
     if (bootstrap(&s) || expire(&s) || mrdi_failover_step(&s) || mrdi_approval_step(&s) ||
-        mrdi_move_step(&s) || prune(&s, "event/", MRD_EVENTS_MAX) ||
+        mrdi_move_step(&s) || mrdi_drain_step(&s) || prune(&s, "event/", MRD_EVENTS_MAX) ||
         prune(&s, "receipt/", RECEIPTS_MAX)) {
         mrdi_end(ret);
     }

@@ -1,7 +1,8 @@
 /*
  * The coordinator's parts (mrd/control.h), one file each: coordinator.c keeps the order of
  * priorities, health.c gives verdicts, failover.c moves authority away from a lost region,
- * approval.c asks operators first where they want that, move.c looks after planned moves.
+ * approval.c asks operators first where they want that, move.c looks after planned moves,
+ * drain.c begins those of drained regions.
  * Private to core's control half.
  *
  * Each part fills the proposal and returns true, or leaves it unused and returns false.
@@ -44,6 +45,9 @@ void mrdi_approval_use(struct mrdi_step *s, const struct mrd_failover_record *f)
 bool mrdi_approval_step(struct mrdi_step *s);
 
 bool mrdi_move_step(struct mrdi_step *s);
+
+/** Begin to move one home away from a drained region (drain.c). */
+bool mrdi_drain_step(struct mrdi_step *s);
 
 /** Add "the move of this partition ended without a new home, because" to a proposal. */
 void mrdi_move_abort(struct mrd_proposal *p, const struct mrd_store *store,

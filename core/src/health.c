@@ -251,6 +251,9 @@ int mrd_coordinator_preferred_leader(const struct mrd_config *config,
         return present;
     }
     count_homes(&v, homes);
+    for (unsigned i = 0; i < config->region_count; i++) {
+        homes[i] += mrdi_drained(&v, i) ? MRD_PARTITIONS_MAX : 0; /* about to be switched off */
+    }
     if (mrdi_live(&v, present) && !mrdi_fencing(&v, present)) {
         best = present;
     }

@@ -183,6 +183,11 @@ static int check_target(struct request *q, const char *to, struct mrd_err *err)
         mrd_err_hint(err, "The class's placement in the configuration forbids it.");
         return MRD_EINVAL;
     }
+    if (mrdi_drained(&q->v, (unsigned)i)) {
+        mrd_err_set(err, MRD_EUNAVAILABLE, "region \"%s\" is drained", to);
+        mrd_err_hint(err, "Let it take homes again with: meridian undrain %s.", to);
+        return MRD_EUNAVAILABLE;
+    }
     if (!mrdi_live(&q->v, (unsigned)i) || mrdi_fencing(&q->v, (unsigned)i)) {
         mrd_err_set(err, MRD_EUNAVAILABLE, "region \"%s\" is not live", to);
         mrd_err_hint(err, "See its state with: meridian regions.");
@@ -226,6 +231,16 @@ static int check_request(struct request *q, const char *class_name, const char *
     bool ok;
     int rc = find_partition(q, class_name, partition, err);
 
+    if (rc == 0 && to == NULL) {
+        mrd_region home = mrdi_configured_home(&q->p);
+        if (home >= q->v.config->region_count) {
+            mrd_err_set(err, MRD_EINVAL, "%s/%s has no configured home", class_name, q->p.name);
+            mrd_err_hint(err, "Name the region: meridian move %s/%s --to REGION.", class_name,
+                         q->p.name);
+            return MRD_EINVAL;
+        }
+        to = mrdi_name(&q->v, home);
+    }
     rc = rc != 0 ? rc : check_target(q, to, err);
     if (rc != 0) {
         return rc;
@@ -250,7 +265,7 @@ static int check_request(struct request *q, const char *class_name, const char *
     return 0;
 }
 
-static void begin_move(struct request *q, const char *to, const char *who, mrd_wall_ms wall_ms,
+static void begin_move(struct request *q, const char *who, mrd_wall_ms wall_ms,
                        struct mrd_proposal *ret)
 {
     const struct mrd_store *store = q->v.store;
@@ -263,7 +278,7 @@ static void begin_move(struct request *q, const char *to, const char *who, mrd_w
     struct mrd_receipt_record r = {.id = m.id, .kind = "move", .detected_ms = wall_ms};
 
     snprintf(m.from, sizeof(m.from), "%s", q->authority.region);
-    snprintf(m.to, sizeof(m.to), "%s", to);
+    snprintf(m.to, sizeof(m.to), "%s", mrdi_name(&q->v, q->to));
     snprintf(r.class_name, sizeof(r.class_name), "%s", q->p.class->name);
     snprintf(r.partition, sizeof(r.partition), "%s", q->p.name);
     memcpy(r.from, m.from, sizeof(r.from));
@@ -294,7 +309,7 @@ int mrd_move_request(const struct mrd_config *config, const struct mrd_store *st
     mrdi_view_load(&q.v, config, store);
     rc = check_request(&q, class_name, partition, to, err);
     if (rc == 0) {
-        begin_move(&q, to, who, wall_ms, ret);
+        begin_move(&q, who, wall_ms, ret);
         mrdi_end(ret);
     }
     return rc;

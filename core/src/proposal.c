@@ -139,6 +139,15 @@ void mrdi_put_approval(struct mrd_proposal *p, const struct mrd_approval_record 
     value_end(p, key, &b, mrd_approval_record_encode(r, &b));
 }
 
+void mrdi_put_dial(struct mrd_proposal *p, const char *region, const struct mrd_dial_record *r)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_buf b = value_begin(p);
+
+    snprintf(key, sizeof(key), "dial/%s", region);
+    value_end(p, key, &b, mrd_dial_record_encode(r, &b));
+}
+
 void mrdi_put_authority(struct mrd_proposal *p, const struct mrdi_partition *at,
                         const struct mrd_authority_record *r)
 {

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define UNKNOWN_US UINT32_MAX
-
 /* ---- regions: static parts ---- */
 
 /* "10.77.1.1" as four bytes; anything else leaves zeroes. */
@@ -86,25 +84,14 @@ static double distance(const struct mrd_conf_region *a, const struct mrd_conf_re
     return dx * dx + dy * dy;
 }
 
-/* Measured from either end; UNKNOWN_US when nobody measured. */
-static uint32_t rtt_between(const struct mrdi_view *v, unsigned a, unsigned b)
-{
-    const struct mrd_peer_report *r = mrdi_report(v, a, b);
-
-    if (r == NULL || r->rtt_us == 0) {
-        r = mrdi_report(v, b, a);
-    }
-    return r != NULL && r->rtt_us != 0 ? r->rtt_us : UNKNOWN_US;
-}
-
 /* Is @a nearer to @from than @b? Measured beats known on the map beats configured order. */
 static bool nearer(const struct mrdi_view *v, unsigned from, unsigned a, unsigned b)
 {
     const struct mrd_conf_region *r = v->config->regions;
-    uint32_t rtt_a = rtt_between(v, from, a), rtt_b = rtt_between(v, from, b);
+    uint32_t rtt_a = mrdi_rtt_us(v, from, a), rtt_b = mrdi_rtt_us(v, from, b);
     double far_a, far_b;
 
-    if (rtt_a != UNKNOWN_US && rtt_b != UNKNOWN_US) {
+    if (rtt_a != UINT32_MAX && rtt_b != UINT32_MAX) {
         return rtt_a != rtt_b ? rtt_a < rtt_b : a < b;
     }
     far_a = distance(&r[from], &r[a]);
@@ -282,7 +269,10 @@ static void fill_regions(const struct mrdi_view *v, const struct mrd_local *loca
     for (unsigned i = 0; i < ret->region_count; i++) {
         fill_region(v, local, self, i, &ret->regions[i]);
         ret->regions[i].health = (uint8_t)health[i];
-        ret->regions[i].dial_percent = v->config->regions[i].witness || edge_lost[i] ? 0 : 100;
+        ret->regions[i].dial_percent =
+            v->config->regions[i].witness || edge_lost[i] || mrdi_drained(v, i)
+                ? 0
+                : v->regions[i].dial.percent;
     }
 }
 

@@ -361,6 +361,37 @@ int mrd_approval_record_decode(struct mrd_buf *in, struct mrd_approval_record *r
     return rc;
 }
 
+/* ---- dial ---- */
+
+int mrd_dial_record_encode(const struct mrd_dial_record *r, struct mrd_buf *out)
+{
+    mrd_buf_put_u8(out, RECORD_VERSION);
+    mrd_buf_put_u8(out, r->percent);
+    mrd_buf_put_u8(out, r->drained);
+    mrd_buf_put_str(out, r->by);
+    mrd_buf_put_u64(out, r->at_ms);
+    return finish_write(out);
+}
+
+int mrd_dial_record_decode(struct mrd_buf *in, struct mrd_dial_record *ret)
+{
+    struct mrd_dial_record r = {0};
+    int rc = begin_read(in);
+
+    if (rc != 0) {
+        return rc;
+    }
+    r.percent = get_enum(in, 100);
+    r.drained = get_bool(in);
+    get_name(in, r.by);
+    r.at_ms = mrd_buf_get_u64(in);
+    rc = finish_read(in);
+    if (rc == 0) {
+        *ret = r;
+    }
+    return rc;
+}
+
 /* ---- move ---- */
 
 int mrd_move_record_encode(const struct mrd_move_record *r, struct mrd_buf *out)

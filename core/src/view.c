@@ -46,17 +46,22 @@ READER(fence)
 READER(receipt)
 READER(approval)
 READER(anew)
+READER(dial)
 #undef READER
 
 static void load_region(struct mrdi_view *v, unsigned i)
 {
     struct mrdi_region_view *r = &v->regions[i];
     char key[MRD_KEY_MAX];
+    bool has_dial;
 
     r->session_revision = read_session(v->store, key_of(key, "session", mrdi_name(v, i), ""),
                                        &r->session, &r->has_session);
     r->failover_revision = read_failover(v->store, key_of(key, "failover", mrdi_name(v, i), ""),
                                          &r->failover, &r->has_failover);
+    r->dial = (struct mrd_dial_record){.percent = 100};
+    r->dial_revision =
+        read_dial(v->store, key_of(key, "dial", mrdi_name(v, i), ""), &r->dial, &has_dial);
 }
 
 static int decode_authority(struct mrd_buf *in, void *ret)
@@ -167,12 +172,27 @@ const struct mrd_peer_report *mrdi_peer(const struct mrd_session_record *s, cons
     return NULL;
 }
 
+bool mrdi_drained(const struct mrdi_view *v, unsigned region)
+{
+    return v->regions[region].dial.drained;
+}
+
 const struct mrd_peer_report *mrdi_report(const struct mrdi_view *v, unsigned by,
                                           unsigned about)
 {
     const struct mrdi_region_view *r = &v->regions[by];
 
     return r->has_session ? mrdi_peer(&r->session, mrdi_name(v, about)) : NULL;
+}
+
+uint32_t mrdi_rtt_us(const struct mrdi_view *v, unsigned a, unsigned b)
+{
+    const struct mrd_peer_report *r = mrdi_report(v, a, b);
+
+    if (r == NULL || r->rtt_us == 0) {
+        r = mrdi_report(v, b, a);
+    }
+    return r != NULL && r->rtt_us != 0 ? r->rtt_us : UINT32_MAX;
 }
 
 /* ---- partitions ---- */

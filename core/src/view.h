@@ -18,6 +18,8 @@ struct mrdi_region_view {
     bool has_session, has_failover;               /* there, and readable */
     struct mrd_session_record session;
     struct mrd_failover_record failover;
+    uint64_t dial_revision;
+    struct mrd_dial_record dial; /* all of its traffic where there is no record */
 };
 
 struct mrdi_view {
@@ -55,6 +57,10 @@ uint64_t mrdi_failover_in_force(const struct mrdi_view *v, unsigned region);
 bool mrdi_returned(const struct mrdi_view *v, unsigned region);
 /** A failover of it took place, and it has not returned since. */
 bool mrdi_shut_out(const struct mrdi_view *v, unsigned region);
+/** Operators want it to be nobody's home. */
+bool mrdi_drained(const struct mrdi_view *v, unsigned region);
+/** Measured from either end; UINT32_MAX when nobody measured. */
+uint32_t mrdi_rtt_us(const struct mrdi_view *v, unsigned a, unsigned b);
 /** What @by last reported about @about, or NULL. */
 const struct mrd_peer_report *mrdi_report(const struct mrdi_view *v, unsigned by,
                                           unsigned about);
@@ -155,6 +161,7 @@ void mrdi_put_fence(struct mrd_proposal *p, const char *region, const char *by,
 void mrdi_put_approval(struct mrd_proposal *p, const struct mrd_approval_record *r);
 void mrdi_put_authority(struct mrd_proposal *p, const struct mrdi_partition *at,
                         const struct mrd_authority_record *r);
+void mrdi_put_dial(struct mrd_proposal *p, const char *region, const struct mrd_dial_record *r);
 void mrdi_put_move(struct mrd_proposal *p, const struct mrdi_partition *at,
                    const struct mrd_move_record *r);
 void mrdi_put_anew(struct mrd_proposal *p, const char *region, const struct mrd_anew_record *r);

@@ -23,12 +23,13 @@ TRY(move)
 TRY(receipt)
 TRY(approval)
 TRY(anew)
+TRY(dial)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const tries[])(struct mrd_buf *, struct mrd_buf *) = {
-        try_session, try_authority, try_failover, try_fence,
-        try_move,    try_receipt,   try_approval, try_anew};
+        try_session, try_authority, try_failover, try_fence, try_move,
+        try_receipt, try_approval,  try_anew,     try_dial};
     static uint8_t again[16384];
     struct mrd_buf in, out = mrd_buf_writer(again, sizeof(again));
 

@@ -886,15 +886,36 @@ void world_lead(struct world *w, const char *region)
     mrd_memory_transfer(w->memory, world_region(w, region), w->now_ms * MS);
 }
 
+static unsigned first_up(const struct world *w)
+{
+    unsigned i = 0;
+
+    while (!w->regions[i].up) {
+        i++;
+    }
+    return i;
+}
+
+int world_drain(struct world *w, const char *region, bool drained, struct mrd_err *err)
+{
+    struct mrd_proposal *p = calloc(1, sizeof(*p));
+    unsigned asked = first_up(w);
+    int rc = mrd_drain_request(w->config, mrd_memory_store(w->memory, asked), region, drained,
+                               "anna", w->now_ms, p, err);
+
+    if (rc == 0) {
+        (void)mrd_memory_propose(w->memory, asked, &p->txn, w->now_ms * MS);
+    }
+    free(p);
+    return rc;
+}
+
 int world_move(struct world *w, const char *class_name, const char *to, struct mrd_err *err)
 {
     struct mrd_proposal *p = calloc(1, sizeof(*p));
-    unsigned asked = 0;
+    unsigned asked = first_up(w);
     int rc;
 
-    while (!w->regions[asked].up) {
-        asked++;
-    }
     rc = mrd_move_request(w->config, mrd_memory_store(w->memory, asked), class_name, NULL, to,
                           "anna", w->now_ms, p, err);
     if (rc == 0) {

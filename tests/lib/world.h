@@ -107,6 +107,9 @@ void world_lead(struct world *w, const char *region);
 /** @who says yes or no to the promotion that waits, as @region's store shows it. */
 int world_approve(struct world *w, const char *region, bool yes, const char *who,
                   struct mrd_err *err);
+/** Drain @region, or take that back; asked of the first region that runs, as world_move is. */
+int world_drain(struct world *w, const char *region, bool drained, struct mrd_err *err);
+/** @to NULL: the configured home. */
 int world_move(struct world *w, const char *class_name, const char *to, struct mrd_err *err);
 
 /** Home of the class's first partition as @region sees it, or "". */

@@ -333,6 +333,72 @@ static void planned_move(void **state)
     world_free(w);
 }
 
+static unsigned dial(struct world *w, const char *seen_by, const char *region)
+{
+    struct mrd_snapshot *s = w->regions[world_region(w, seen_by)].snapshot;
+
+    return s->regions[mrd_snapshot_region(s, region)].dial_percent;
+}
+
+/* Every home leaves for the nearest region, nothing comes back by itself, and failback brings
+ * one home when the region may have homes again. */
+static void a_drained_region_is_left(void **state)
+{
+    struct world *w = begin(world_new(18), "ap");
+    struct mrd_receipt_record r;
+    struct mrd_err err;
+
+    (void)state;
+    assert_int_equal(world_drain(w, "mars", true, NULL), MRD_ENOTFOUND);
+    assert_int_equal(world_drain(w, "us", false, NULL), MRD_ECONFLICT);
+    assert_int_equal(world_drain(w, "us", true, NULL), 0);
+    world_run(w, 6000);
+    assert_string_equal(world_home(w, "ap", "orders"), "eu");
+    assert_string_equal(world_home(w, "ap", "events"), "eu");
+    assert_int_equal(w->reconciled, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(dial(w, w->config->regions[i].name, "us"), 0);
+        assert_int_equal(dial(w, w->config->regions[i].name, "eu"), 100);
+    }
+    assert_true(world_receipt(w, "us", "orders", &r));
+    assert_string_equal(r.observers, "drain by anna");
+    assert_int_equal(world_move(w, "orders", "us", &err), MRD_EUNAVAILABLE);
+    assert_string_equal(err.text, "region \"us\" is drained");
+    assert_int_equal(world_drain(w, "us", false, NULL), 0);
+    world_run(w, 5000);
+    assert_int_equal(dial(w, "ap", "us"), 100);
+    assert_string_equal(world_home(w, "ap", "orders"), "eu");
+    assert_int_equal(world_move(w, "orders", NULL, NULL), 0);
+    world_run(w, 5000);
+    assert_string_equal(world_home(w, "ap", "orders"), "us");
+    world_expect_converged(w);
+    world_free(w);
+}
+
+/* What a failover brings to a drained region moves on, and the last region stays. */
+static void a_drained_region_gets_no_homes(void **state)
+{
+    struct world *w = begin(world_new(19), "ap");
+    struct mrd_err err;
+
+    (void)state;
+    assert_int_equal(world_drain(w, "eu", true, NULL), 0);
+    world_run(w, 1000);
+    assert_int_equal(world_drain(w, "ap", true, NULL), 0);
+    world_run(w, 1000);
+    assert_int_equal(world_drain(w, "us", true, &err), MRD_EUNAVAILABLE);
+    assert_string_equal(err.text, "no other region could serve instead of \"us\"");
+    world_kill(w, "us");
+    world_run(w, 15000);
+    assert_true(world_writable(w, world_home(w, "ap", "orders"), "orders"));
+    world_start(w, "us");
+    world_run(w, 15000);
+    assert_string_equal(world_home(w, "ap", "orders"), "us");
+    assert_string_equal(world_home(w, "ap", "events"), "us");
+    world_expect_converged(w);
+    world_free(w);
+}
+
 static void target_dies_during_a_move(void **state)
 {
     struct world *w = begin(world_new(11), "ap");
@@ -896,6 +962,8 @@ int main(void)
         cmocka_unit_test(two_of_three_are_lost),
         cmocka_unit_test(losing_another_region_disturbs_nobody),
         cmocka_unit_test(planned_move),
+        cmocka_unit_test(a_drained_region_is_left),
+        cmocka_unit_test(a_drained_region_gets_no_homes),
         cmocka_unit_test(target_dies_during_a_move),
         cmocka_unit_test(home_dies_during_a_move),
         cmocka_unit_test(manual_mode_asks),

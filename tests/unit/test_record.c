@@ -19,6 +19,7 @@ union any {
     struct mrd_receipt_record receipt;
     struct mrd_anew_record anew;
     struct mrd_approval_record approval;
+    struct mrd_dial_record dial;
 };
 
 typedef int (*encode_fn)(const union any *r, struct mrd_buf *out);
@@ -70,6 +71,11 @@ static void example_approval(union any *r)
         "unreachable", 6,    1000, 2000};
 }
 
+static void example_dial(union any *r)
+{
+    r->dial = (struct mrd_dial_record){25, true, "anna", 1000};
+}
+
 static void example_fence(union any *r)
 {
     r->fence = (struct mrd_fence_record){0x1200, 0xabcdef, 3, 4, 5};
@@ -111,6 +117,7 @@ WRAP(move)
 WRAP(receipt)
 WRAP(approval)
 WRAP(anew)
+WRAP(dial)
 
 static const struct {
     const char *name;
@@ -126,6 +133,7 @@ static const struct {
     {"receipt", encode_receipt, decode_receipt, example_receipt},
     {"approval", encode_approval, decode_approval, example_approval},
     {"anew", encode_anew, decode_anew, example_anew},
+    {"dial", encode_dial, decode_dial, example_dial},
 };
 
 static size_t encode(size_t i, const union any *r, uint8_t bytes[8192])

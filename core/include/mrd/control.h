@@ -292,8 +292,31 @@ bool mrd_anew_stream(const struct mrd_config *config, const struct mrd_store *st
 const char *mrd_anew_why(const struct mrd_config *config, const struct mrd_store *store,
                          mrd_region region, mrd_lsn wal_lsn);
 
-/** Ask for a planned move. 0 or a refusal as error with hint: not a replica, not allowed,
- *  target not live, already there, another move or failover under way. */
+/* ---- requests of operators ---- */
+
+/**
+ * Turn a region's share of traffic: to @percent of what it would get by distance and health.
+ * Writes and reads that need its data's home still go there. Refused, with hint: no such
+ * region, a witness, a drained region.
+ */
+int mrd_dial_request(const struct mrd_config *config, const struct mrd_store *store,
+                     const char *region, unsigned percent, const char *who, mrd_wall_ms wall_ms,
+                     struct mrd_proposal *ret, struct mrd_err *err);
+
+/**
+ * Drain a region: it gets no traffic, is no target of planned moves, and the coordinator moves
+ * every home away from it, one planned move at a time and again after a minute when one was
+ * aborted; what a failover brings there moves on, too. With @drained false it takes what its
+ * dial says again; nothing moves back by itself. Refused, with hint: no such region, a witness,
+ * already so, no other live data region that is not drained.
+ */
+int mrd_drain_request(const struct mrd_config *config, const struct mrd_store *store,
+                      const char *region, bool drained, const char *who, mrd_wall_ms wall_ms,
+                      struct mrd_proposal *ret, struct mrd_err *err);
+
+/** Ask for a planned move; @to NULL: to the configured home. 0 or a refusal as error with hint:
+ *  not a replica, not allowed, target drained or not live, already there, another move or
+ *  failover under way. */
 int mrd_move_request(const struct mrd_config *config, const struct mrd_store *store,
                      const char *class_name, const char *partition, const char *to,
                      const char *who, mrd_wall_ms wall_ms, struct mrd_proposal *ret,

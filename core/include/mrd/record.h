@@ -10,6 +10,7 @@
  *   fence/REGION/BY                  mrd_fence_record      BY refuses REGION's stream
  *   approval/REGION                  mrd_approval_record   a promotion that operators decide
  *   anew/REGION                      mrd_anew_record       the region's disk was lost for good
+ *   dial/REGION                      mrd_dial_record       its share of traffic; drained or not
  *   move/CLASS/PARTITION             mrd_move_record       a planned move under way
  *   receipt/ID                       mrd_receipt_record    ID: 16 hex digits, growing
  *   event/ID                         text, oldest removed beyond MRD_EVENTS_MAX
@@ -164,6 +165,14 @@ struct mrd_approval_record {
     mrd_wall_ms asked_ms, decided_ms;
 };
 
+/** What operators want of a region; without a record it is 100 percent, not drained. */
+struct mrd_dial_record {
+    uint8_t percent; /* of the traffic that it would get, 0..100 */
+    bool drained;    /* takes none, whatever @percent says, and is to be nobody's home */
+    char by[MRD_NAME_MAX];
+    mrd_wall_ms at_ms;
+};
+
 enum mrd_move_state {
     MRD_MOVE_FREEZE, /* the home drains writers */
     MRD_MOVE_FROZEN, /* nothing is in flight; the final position is known */
@@ -233,6 +242,8 @@ int mrd_fence_record_encode(const struct mrd_fence_record *r, struct mrd_buf *ou
 int mrd_fence_record_decode(struct mrd_buf *in, struct mrd_fence_record *ret);
 int mrd_approval_record_encode(const struct mrd_approval_record *r, struct mrd_buf *out);
 int mrd_approval_record_decode(struct mrd_buf *in, struct mrd_approval_record *ret);
+int mrd_dial_record_encode(const struct mrd_dial_record *r, struct mrd_buf *out);
+int mrd_dial_record_decode(struct mrd_buf *in, struct mrd_dial_record *ret);
 int mrd_move_record_encode(const struct mrd_move_record *r, struct mrd_buf *out);
 int mrd_move_record_decode(struct mrd_buf *in, struct mrd_move_record *ret);
 int mrd_anew_record_encode(const struct mrd_anew_record *r, struct mrd_buf *out);
