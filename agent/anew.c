@@ -130,7 +130,9 @@ size_t anew_problems(const struct agent *a, char (*out)[256], size_t cap)
     if (a->node.caught_up) {
         why = mrd_anew_why(a->config, a->store, a->self, wal_lsn);
     } else if (a->life != 0) {
-        why = "the other regions have not let it in again yet, which takes a majority of them";
+        why =
+            "the others have not let it in again yet, which takes a majority of them, and the "
+            "end of its old lease";
     }
     if (why == NULL || cap == 0) {
         return 0;
@@ -168,7 +170,11 @@ static enum anew_stage let_in(struct agent *a, mrd_region peer, uint64_t life)
     if (life == 0 || !a->node.caught_up || !raft_node_seat(a->raft, peer, &seat)) {
         return ANEW_WAIT;
     }
-    if (!mrd_anew_known(a->config, a->store, peer, life)) {
+    enum mrd_life known = mrd_anew_life(a->config, a->store, peer, life, clock_wall_ms());
+    if (known == MRD_LIFE_EARLY) {
+        return ANEW_WAIT;
+    }
+    if (known == MRD_LIFE_NEW) {
         if (seat != RAFT_SEAT_NONE) {
             raft_node_reseat(a->raft, peer, true);
         } else {

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define AGAIN_MS 10000 /* between two lives of a region that mad or broken software draws */
 #define MARGIN_BITS 40 /* the new WAL begins one to two TiB beyond what is known of the old */
 
 /* ---- the furthest that the life before is known to have come ---- */
@@ -130,8 +131,7 @@ void mrd_anew_request(const struct mrd_config *config, const struct mrd_store *s
     const char *name = mrdi_name(&v, region);
     const struct mrdi_region_view *own = &v.regions[region];
     uint64_t revision = mrdi_anew(store, name, &r, &ok);
-    if (life == 0 || (revision != 0 && !ok) || (ok && r.life == life) ||
-        (own->session_revision != 0 && !own->has_session)) {
+    if (mrd_anew_life(config, store, region, life, wall_ms) != MRD_LIFE_NEW) {
         return;
     }
     mrd_lsn known = furthest_known(store, name);
@@ -151,14 +151,26 @@ void mrd_anew_request(const struct mrd_config *config, const struct mrd_store *s
     mrdi_end(ret);
 }
 
-bool mrd_anew_known(const struct mrd_config *config, const struct mrd_store *store,
-                    mrd_region region, uint64_t life)
+enum mrd_life mrd_anew_life(const struct mrd_config *config, const struct mrd_store *store,
+                            mrd_region region, uint64_t life, mrd_wall_ms wall_ms)
 {
+    struct mrdi_view v;
     struct mrd_anew_record r;
     bool ok;
 
-    (void)mrdi_anew(store, config->regions[region].name, &r, &ok);
-    return ok && r.life == life;
+    mrdi_view_load(&v, config, store);
+    const struct mrdi_region_view *own = &v.regions[region];
+    uint64_t revision = mrdi_anew(store, mrdi_name(&v, region), &r, &ok);
+    if (ok && r.life == life) {
+        return MRD_LIFE_KNOWN;
+    }
+    /* Nothing is written over that we cannot read. */
+    if (life == 0 || (revision != 0 && !ok) || mrdi_live(&v, region) ||
+        (own->session_revision != 0 && !own->has_session)) {
+        return MRD_LIFE_EARLY;
+    }
+    return ok && wall_ms >= r.at_ms && wall_ms - r.at_ms < AGAIN_MS ? MRD_LIFE_EARLY
+                                                                    : MRD_LIFE_NEW;
 }
 
 enum mrd_data mrd_anew_data(const struct mrd_config *config, const struct mrd_store *store,

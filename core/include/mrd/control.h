@@ -261,15 +261,22 @@ int mrd_approval_request(const struct mrd_config *config, const struct mrd_store
  *
  * @life  drawn when the new state directory was made, not 0
  *
- * Not wanted when this life is written down already, or a record is there that we cannot read.
+ * Not wanted unless the life is MRD_LIFE_NEW.
  */
 void mrd_anew_request(const struct mrd_config *config, const struct mrd_store *store,
                       mrd_region region, uint64_t life, mrd_wall_ms wall_ms,
                       struct mrd_proposal *ret);
 
-/** Is this life of @region written down? */
-bool mrd_anew_known(const struct mrd_config *config, const struct mrd_store *store,
-                    mrd_region region, uint64_t life);
+enum mrd_life {
+    MRD_LIFE_KNOWN, /* written down */
+    MRD_LIFE_NEW,   /* to be written down */
+    MRD_LIFE_EARLY, /* not yet: the region has a live session, so it is not lost; or another
+                       life was written down only just now */
+};
+
+/** What is known of this life of @region. */
+enum mrd_life mrd_anew_life(const struct mrd_config *config, const struct mrd_store *store,
+                            mrd_region region, uint64_t life, mrd_wall_ms wall_ms);
 
 enum mrd_data {
     MRD_DATA_FIRST, /* the region never had a database: one is made */
