@@ -137,6 +137,9 @@ static void configure(struct sim *w, struct sim_random *r)
         data &= (mrd_regions) ~(1u << (n - 1));
     }
     add_classes(c, r, data);
+    if (sim_chance(r, 150)) {
+        c->failover = sim_chance(r, 500) ? MRD_FAILOVER_MANUAL : MRD_FAILOVER_TWO_PERSON;
+    }
     set_times(c, w->scale);
 }
 
@@ -270,6 +273,9 @@ static void plan(struct sim *w)
         if (!w->config->regions[i].witness) {
             sim_push(w, &e);
         }
+    }
+    if (w->config->failover != MRD_FAILOVER_AUTOMATIC) {
+        sim_push(w, &(struct sim_event){.at = 5 * SECOND, .kind = SIM_PEOPLE});
     }
     sim_push(w, &(struct sim_event){.at = w->quiet_at, .kind = SIM_QUIET});
 }

@@ -336,6 +336,9 @@ static void happen(struct sim *w, const struct sim_event *e)
     case SIM_QUIET:
         w->quiet = true;
         break;
+    case SIM_PEOPLE:
+        sim_people(w, e);
+        break;
     case SIM_CHECK:
         check(w);
         break;
@@ -345,7 +348,8 @@ static void happen(struct sim *w, const struct sim_event *e)
 /* Of the world itself, not of a machine in it. */
 static bool is_fate(const struct sim_event *e)
 {
-    return e->kind == SIM_FAULT || e->kind == SIM_QUIET || e->kind == SIM_CHECK;
+    return e->kind == SIM_FAULT || e->kind == SIM_QUIET || e->kind == SIM_PEOPLE ||
+           e->kind == SIM_CHECK;
 }
 
 static void run_until(struct sim *w, sim_us until)

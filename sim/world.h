@@ -63,6 +63,7 @@ enum sim_event_kind {
     SIM_CLIENT,       /* a client of this region acts */
     SIM_FAULT,        /* a: index in the schedule, b: 0 begins, 1 ends */
     SIM_QUIET,        /* clients stop */
+    SIM_PEOPLE,       /* an operator looks at what waits for approval */
     SIM_CHECK,        /* properties that look at intervals */
 };
 
@@ -318,6 +319,7 @@ struct sim {
     mrd_epoch seen_epoch[SIM_REGIONS_MAX][SIM_PARTITIONS_MAX];
     mrd_epoch applied_epoch[SIM_REGIONS_MAX][SIM_PARTITIONS_MAX];
     mrd_epoch begun_epoch[SIM_PARTITIONS_MAX]; /* written under */
+    uint8_t said_yes[SIM_REGIONS_MAX]; /* operators, since the region's last failover */
     unsigned struck;                           /* faults so far */
     uint64_t told_revision; /* audit events and records are facts when first applied */
     struct sim_random net, people;
@@ -401,6 +403,9 @@ void sim_cancel(struct sim *w, unsigned region, unsigned partition);
 /* client.c */
 void sim_client_event(struct sim *w, const struct sim_event *e);
 void sim_client_answered(struct sim *w, struct sim_txn *t);
+
+/* people.c */
+void sim_people(struct sim *w, const struct sim_event *e);
 
 /* swarm.c */
 void sim_swarm(struct sim *w); /* configuration, links, clocks, schedule: all from the seed */

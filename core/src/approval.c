@@ -13,6 +13,7 @@
  * or counted twice.
  */
 #include "decide.h"
+#include "mutant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,7 +53,9 @@ bool mrdi_approval_ask(struct mrdi_step *s, const struct mrd_failover_record *f)
         .session = f->session,
         .seq = f->seq,
         .state = MRD_APPROVAL_PENDING,
-        .needed = s->config->failover == MRD_FAILOVER_TWO_PERSON ? MRD_APPROVERS_MAX : 1,
+        .needed = s->config->failover == MRD_FAILOVER_TWO_PERSON && !MRDI_MUTANT(ONE_PERSON)
+                      ? MRD_APPROVERS_MAX
+                      : 1,
         .observers = f->observers,
         .asked_ms = s->wall_ms,
     };

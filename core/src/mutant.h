@@ -24,6 +24,7 @@
     X(OUT_OF_ORDER, "a new epoch's changes are applied before the old one's last")             \
     X(UNSETTLED, "commits are taken from a survivor before it is known whether they count")    \
     X(ONE_OBSERVER, "one observer is enough for a verdict")                                    \
+    X(ONE_PERSON, "one operator is enough where two must approve")                             \
     X(ANY_PLACE, "any replica may become home")                                                \
     X(UNDRAINED, "a move does not wait for what is in flight")                                 \
     X(SAME_EPOCH, "a grant goes on with the epoch it closes")                                  \

@@ -13,6 +13,7 @@ const struct sim_property sim_properties[] = {
     {"reads go forward", sim_look_reads_go_forward},
     {"placement", sim_look_placement},
     {"observers", sim_look_observers},
+    {"approvals", sim_look_approvals},
     {"tail first", sim_look_tail_first},
     {"settles",
      sim_look_settles}, /* before accounted: what is stuck explains what is missing */
