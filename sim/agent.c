@@ -39,27 +39,6 @@ void sim_agent_wake(struct sim *w, unsigned i, sim_us at)
 
 /* ---- proposals ---- */
 
-static uint64_t payload_of(struct sim *w, const struct mrd_txn *txn)
-{
-    struct mrd_buf out = mrd_buf_writer(w->scratch, MRD_TXN_MAX);
-    struct sim_payload *p;
-
-    if (mrd_txn_encode(txn, &out) != 0) {
-        return 0;
-    }
-    if (w->payload_count >= w->payload_room) {
-        w->payload_room = w->payload_room == 0 ? 1024 : 2 * w->payload_room;
-        w->payloads = realloc(w->payloads, w->payload_room * sizeof(*w->payloads));
-        mrd_assert(w->payloads != NULL);
-    }
-    p = &w->payloads[w->payload_count];
-    p->len = out.pos;
-    p->bytes = malloc(out.pos > 0 ? out.pos : 1);
-    mrd_assert(p->bytes != NULL);
-    memcpy(p->bytes, w->scratch, out.pos);
-    return w->payload_count++;
-}
-
 static void on_propose(struct sim *w, const struct sim_event *e)
 {
     int rc = sim_server_propose(w, e->region, e->a, e->peer, e->b);
@@ -78,16 +57,17 @@ int sim_propose(struct sim *w, unsigned i, const struct mrd_txn *txn, uint64_t f
 {
     mrd_region leader = sim_server_leader(w, i);
     struct sim_event e = {.kind = SIM_PROPOSE, .region = leader, .peer = (uint8_t)i};
+    struct mrd_buf out = mrd_buf_writer(w->scratch, MRD_TXN_MAX);
 
     if (leader == MRD_REGION_NONE) {
         return MRD_EUNAVAILABLE;
     }
-    e.life = w->regions[leader].agent_life;
-    e.a = payload_of(w, txn);
-    e.b = flight;
-    if (e.a == 0) {
+    if (mrd_txn_encode(txn, &out) != 0) {
         return MRD_ETOOBIG;
     }
+    e.life = w->regions[leader].agent_life;
+    e.a = sim_payload(w, w->scratch, out.pos);
+    e.b = flight;
     if (leader == i) {
         return sim_server_propose(w, i, e.a, i, flight);
     }

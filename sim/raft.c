@@ -9,6 +9,10 @@
  *
  * Term and vote are on disk at once, as libraft demands of its host.
  *
+ * Now and then a server keeps an image of its store in place of its log's beginning (in worlds
+ * that have this). What it drops is gone for libraft, which sends the image to who lacks it;
+ * the entries stay in memory here, for nobody asks.
+ *
  * Memory: libraft frees, or gives back in an update, one batch for each set of entries handed
  * to it; a batch here is an array of payload numbers.
  */
@@ -17,11 +21,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST 2 /* index of the first entry in a struct sim_log */
+#define FIRST 2 /* index 1 is the set of voters */
 
 struct sim_message {
     struct raft_message raft;
     struct sim_entry *entries;
+    uint64_t image; /* payload */
 };
 
 void sim_message_free(void *message)
@@ -32,17 +37,34 @@ void sim_message_free(void *message)
     free(m);
 }
 
+uint64_t sim_payload(struct sim *w, const void *bytes, size_t len)
+{
+    struct sim_payload *p;
+
+    if (w->payload_count >= w->payload_room) {
+        w->payload_room = w->payload_room == 0 ? 1024 : 2 * w->payload_room;
+        w->payloads = realloc(w->payloads, w->payload_room * sizeof(*w->payloads));
+        mrd_assert(w->payloads != NULL);
+    }
+    p = &w->payloads[w->payload_count];
+    p->len = len;
+    p->bytes = malloc(len > 0 ? len : 1);
+    mrd_assert(p->bytes != NULL);
+    memcpy(p->bytes, bytes, len);
+    return w->payload_count++;
+}
+
 /* ---- logs ---- */
 
 static raft_index last_of(const struct sim_log *log)
 {
-    return FIRST + log->count - 1;
+    return log->first + log->count - 1;
 }
 
 static void truncate_from(struct sim_log *log, raft_index index)
 {
-    mrd_assert(index >= FIRST && index <= last_of(log) + 1);
-    log->count = (size_t)(index - FIRST);
+    mrd_assert(index >= log->first && index <= last_of(log) + 1);
+    log->count = (size_t)(index - log->first);
 }
 
 static void append(struct sim_log *log, const struct sim_entry *entries, size_t n)
@@ -119,10 +141,14 @@ static void send_one(struct sim *w, unsigned i, const struct raft_message *messa
     if (message->type == RAFT_APPEND_ENTRIES && message->append_entries.n_entries > 0) {
         raft_index first = message->append_entries.prev_log_index + 1;
         n = message->append_entries.n_entries;
-        mrd_assert(first >= FIRST && first + n <= last_of(&s->log) + 1);
+        mrd_assert(first >= s->log.first && first + n <= last_of(&s->log) + 1);
         m->entries = malloc(n * sizeof(*m->entries));
         mrd_assert(m->entries != NULL);
-        memcpy(m->entries, s->log.entries + (first - FIRST), n * sizeof(*m->entries));
+        memcpy(m->entries, s->log.entries + (first - s->log.first), n * sizeof(*m->entries));
+    }
+    if (message->type == RAFT_INSTALL_SNAPSHOT) {
+        mrd_assert(s->image.index == message->install_snapshot.last_index);
+        m->image = s->image.payload;
     }
     e.p = m;
     e.life = w->regions[to].agent_life;
@@ -190,8 +216,10 @@ static void apply_committed(struct sim *w, unsigned i)
     struct sim_server *s = &w->regions[i].server;
     raft_index commit = raft_commit_index(&s->raft);
 
-    while (s->applied < commit && s->applied < last_of(&s->log)) {
-        const struct sim_entry *e = &s->log.entries[s->applied + 1 - FIRST];
+    /* What is missing before the log comes with an image that is on its way. */
+    while (s->applied < commit && s->applied < last_of(&s->log) &&
+           s->applied + 1 >= s->log.first) {
+        const struct sim_entry *e = &s->log.entries[s->applied + 1 - s->log.first];
         uint64_t revision = 0;
         int rc = 0;
         s->applied++;
@@ -208,6 +236,69 @@ static void apply_committed(struct sim *w, unsigned i)
             }
         }
     }
+}
+
+/* ---- images ---- */
+
+static void voters(struct sim *w, struct raft_configuration *ret);
+
+static void take_image(struct sim *w, unsigned i)
+{
+    struct sim_server *s = &w->regions[i].server;
+    struct raft_event e = {.type = RAFT_SNAPSHOT};
+    size_t size = mrd_store_dump_size(w->regions[i].store);
+    uint8_t *bytes;
+    struct mrd_buf out;
+
+    if (w->compact == 0 || s->coming.index != 0 || s->applied < s->log.first ||
+        s->applied < s->image.index + w->compact || s->applied > last_of(&s->disk)) {
+        return;
+    }
+    bytes = malloc(size);
+    mrd_assert(bytes != NULL);
+    out = mrd_buf_writer(bytes, size);
+    mrd_assert(mrd_store_dump(w->regions[i].store, &out) == 0);
+    s->image = (struct sim_image){.index = s->applied,
+                                  .term = s->log.entries[s->applied - s->log.first].term,
+                                  .payload = sim_payload(w, bytes, out.pos)};
+    free(bytes);
+    e.snapshot.metadata = (struct raft_snapshot_metadata){
+        .index = s->image.index, .term = s->image.term, .configuration_index = 1};
+    voters(w, &e.snapshot.metadata.configuration);
+    e.snapshot.trailing = w->trailing;
+    step(w, i, &e);
+}
+
+/* libraft has given up its log for an image that somebody sent. */
+static void begin_install(struct sim *w, unsigned i, struct raft_update *u)
+{
+    struct sim_server *s = &w->regions[i].server;
+    struct sim_event e = {.at = w->now + 2 * w->disk_us[i],
+                          .kind = SIM_RAFT_IMAGE,
+                          .region = (uint8_t)i,
+                          .life = w->regions[i].agent_life};
+
+    s->coming.index = u->snapshot.metadata.index;
+    s->coming.term = u->snapshot.metadata.term;
+    memcpy(&s->coming.payload, u->snapshot.chunk.base, sizeof(s->coming.payload));
+    raft_free(u->snapshot.chunk.base);
+    raft_configuration_close(&u->snapshot.metadata.configuration);
+    for (size_t k = 0; k < s->write_count; k++) {
+        s->writes[(s->write_first + k) % SIM_WRITES_MAX].stale = true;
+    }
+    s->log.first = s->coming.index + 1;
+    s->log.count = 0;
+    sim_push(w, &e);
+}
+
+static void restore(struct sim *w, unsigned i)
+{
+    struct sim_server *s = &w->regions[i].server;
+    const struct sim_payload *p = &w->payloads[s->image.payload];
+    struct mrd_buf in = mrd_buf_reader(p->bytes, p->len);
+
+    mrd_assert(mrd_store_restore(w->regions[i].store, &in) == 0);
+    s->applied = s->image.index;
 }
 
 /* What was in our log may be committed yet by others: nobody knows. */
@@ -263,6 +354,9 @@ static void step(struct sim *w, unsigned i, struct raft_event *event)
     if ((u.flags & (RAFT_UPDATE_ENTRIES)) != 0 && u.entries.n > 0) {
         write_entries(w, i, &u);
     }
+    if ((u.flags & (RAFT_UPDATE_SNAPSHOT)) != 0) {
+        begin_install(w, i, &u);
+    }
     if ((u.flags & (RAFT_UPDATE_MESSAGES)) != 0) {
         for (unsigned k = 0; k < u.messages.n; k++) {
             duplicate(w, i, &u.messages.batch[k]);
@@ -278,6 +372,7 @@ static void step(struct sim *w, unsigned i, struct raft_event *event)
         sim_agent_wake(w, i, w->now);
     }
     set_timer(w, i);
+    take_image(w, i);
 }
 
 /* ---- life ---- */
@@ -302,7 +397,7 @@ static void pack_one(struct raft_entry *e, const struct sim_entry *from, void *b
 }
 
 /* The set of voters at index 1, then what is on disk. */
-static struct raft_entry *load(struct sim *w, struct sim_server *s, unsigned *ret_n)
+static struct raft_entry *load_all(struct sim *w, struct sim_server *s, unsigned *ret_n)
 {
     size_t n = s->disk.count + 1;
     struct raft_configuration conf;
@@ -329,6 +424,41 @@ static struct raft_entry *load(struct sim *w, struct sim_server *s, unsigned *re
     return entries;
 }
 
+/* What is on disk from @index on. */
+static struct raft_entry *load_from(struct sim_server *s, raft_index index, unsigned *ret_n)
+{
+    size_t skip = (size_t)(index - s->disk.first), n = s->disk.count - skip;
+    struct raft_entry *entries = raft_malloc((n + 1) * sizeof(*entries));
+    uint64_t *batch = raft_malloc((n + 1) * sizeof(*batch));
+
+    mrd_assert(entries != NULL && batch != NULL);
+    entries[0].batch = batch; /* freed by its first entry, also if there is none */
+    for (size_t k = 0; k < n; k++) {
+        pack_one(&entries[k], &s->disk.entries[skip + k], batch, &batch[k]);
+    }
+    *ret_n = (unsigned)n;
+    return entries;
+}
+
+/* An image, and the entries behind it that were kept. */
+static void load(struct sim *w, struct sim_server *s, struct raft_event *e,
+                 struct raft_snapshot_metadata *metadata)
+{
+    raft_index keep = s->image.index > w->trailing ? s->image.index - w->trailing + 1 : FIRST;
+
+    e->start.start_index = 1;
+    if (s->image.index == 0) {
+        e->start.entries = load_all(w, s, &e->start.n_entries);
+        return;
+    }
+    *metadata = (struct raft_snapshot_metadata){
+        .index = s->image.index, .term = s->image.term, .configuration_index = 1};
+    voters(w, &metadata->configuration);
+    e->start.metadata = metadata;
+    e->start.start_index = keep > s->disk.first ? keep : s->disk.first;
+    e->start.entries = load_from(s, e->start.start_index, &e->start.n_entries);
+}
+
 static void set_timing(struct sim *w, struct raft *raft)
 {
     raft->tracer = NULL;
@@ -342,6 +472,7 @@ void sim_server_start(struct sim *w, unsigned i)
 {
     struct sim_server *s = &w->regions[i].server;
     struct raft_event e = {.type = RAFT_START};
+    struct raft_snapshot_metadata metadata;
 
     mrd_assert(raft_init(&s->raft, NULL, NULL, (raft_id)i + 1, sim_name(w, i)) == 0);
     set_timing(w, &s->raft);
@@ -349,12 +480,17 @@ void sim_server_start(struct sim *w, unsigned i)
     s->open = true;
     s->applied = 1;
     s->timer_at = 0;
+    s->coming = (struct sim_image){0};
+    s->disk.first = s->disk.first == 0 ? FIRST : s->disk.first;
+    s->log.first = s->disk.first;
     s->log.count = 0;
     append(&s->log, s->disk.entries, s->disk.count);
+    if (s->image.index != 0) {
+        restore(w, i);
+    }
     e.start.term = s->disk_term == 0 ? 1 : s->disk_term;
     e.start.voted_for = s->disk_vote;
-    e.start.start_index = 1;
-    e.start.entries = load(w, s, &e.start.n_entries);
+    load(w, s, &e, &metadata);
     step(w, i, &e);
     raft_free(e.start.entries[0].batch);
     raft_free(e.start.entries);
@@ -444,6 +580,15 @@ void sim_server_receive(struct sim *w, unsigned i, void *message)
         }
         append_entries->entries = entries;
     }
+    if (m->raft.type == RAFT_INSTALL_SNAPSHOT) {
+        struct raft_install_snapshot *install = &m->raft.install_snapshot;
+        voters(w, &install->conf);
+        install->conf_index = 1;
+        install->data.len = sizeof(m->image);
+        install->data.base = raft_malloc(install->data.len);
+        mrd_assert(install->data.base != NULL);
+        memcpy(install->data.base, &m->image, install->data.len);
+    }
     e.receive.message = &m->raft;
     step(w, i, &e);
     free(entries);
@@ -457,12 +602,36 @@ void sim_server_written(struct sim *w, unsigned i)
     const struct sim_write *write = &s->writes[s->write_first];
     bool stale = write->stale;
 
-    mrd_assert(s->write_count > 0);
+    if (s->write_count == 0) {
+        return; /* an image took its place */
+    }
     e.persisted_entries.index = write->first + write->count - 1;
     land(s, write->count);
     if (!stale) {
         step(w, i, &e);
     }
+}
+
+void sim_server_installed(struct sim *w, unsigned i)
+{
+    struct sim_server *s = &w->regions[i].server;
+    struct raft_event e = {.type = RAFT_PERSISTED_SNAPSHOT};
+
+    while (s->write_count > 0) {
+        land(s, s->writes[s->write_first].count);
+    }
+    s->image = s->coming;
+    s->coming = (struct sim_image){0};
+    s->disk.first = s->image.index + 1;
+    s->disk.count = 0;
+    restore(w, i);
+    e.persisted_snapshot.metadata = (struct raft_snapshot_metadata){
+        .index = s->image.index, .term = s->image.term, .configuration_index = 1};
+    voters(w, &e.persisted_snapshot.metadata.configuration);
+    e.persisted_snapshot.last = true;
+    sim_tell(w, "%s: the store is restored from an image at entry %llu", sim_name(w, i),
+             (unsigned long long)s->image.index);
+    step(w, i, &e);
 }
 
 void sim_server_transfer(struct sim *w, unsigned i, unsigned to)

@@ -290,6 +290,8 @@ void sim_swarm(struct sim *w)
     w->heal_at = all * 7 / 10;
     w->quiet_at = all * 9 / 10;
     w->end_at = all;
+    w->compact = sim_chance(&r, 500) ? (unsigned)sim_between(&r, 8, 200) : 0;
+    w->trailing = (unsigned)sim_between(&r, 1, 60);
     w->reorders = sim_chance(&r, 200);
     w->net.state = sim_random(&r);
     w->people.state = sim_random(&r);

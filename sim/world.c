@@ -261,6 +261,7 @@ static uint32_t life_of(const struct sim *w, const struct sim_event *e)
     case SIM_RAFT_TIMER:
     case SIM_RAFT_MESSAGE:
     case SIM_RAFT_DISK:
+    case SIM_RAFT_IMAGE:
     case SIM_PROPOSE:
     case SIM_RESULT:
     case SIM_AGENT:
@@ -310,6 +311,9 @@ static void happen(struct sim *w, const struct sim_event *e)
         break;
     case SIM_RAFT_DISK:
         sim_server_written(w, e->region);
+        break;
+    case SIM_RAFT_IMAGE:
+        sim_server_installed(w, e->region);
         break;
     case SIM_PROPOSE:
     case SIM_RESULT:

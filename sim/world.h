@@ -48,6 +48,7 @@ enum sim_event_kind {
     SIM_RAFT_TIMER,
     SIM_RAFT_MESSAGE, /* p: struct sim_message */
     SIM_RAFT_DISK,    /* the oldest write of this machine is on disk */
+    SIM_RAFT_IMAGE,   /* the image that is being installed is on disk */
     SIM_PROPOSE,      /* a: payload, b: flight << 4 | role; at the leader */
     SIM_RESULT,       /* a: flight << 4 | role, b: revision << 8 | -code; at the proposer */
     SIM_AGENT,        /* a: when it was meant to wake */
@@ -84,8 +85,16 @@ struct sim_entry {
 };
 
 struct sim_log {
-    struct sim_entry *entries; /* index 2 on; index 1 is the set of voters, everywhere */
+    struct sim_entry *entries;
     size_t count, room;
+    raft_index first; /* index of entries[0]; 2 at first: index 1 is the set of voters */
+};
+
+/* The store as a whole, instead of a log's beginning. */
+struct sim_image {
+    raft_index index; /* 0: there is none */
+    raft_term term;
+    uint64_t payload; /* mrd_store_dump */
 };
 
 struct sim_write {
@@ -113,6 +122,7 @@ struct sim_server {
     raft_id disk_vote;
     struct sim_write writes[SIM_WRITES_MAX]; /* on their way to disk, a ring */
     size_t write_first, write_count;
+    struct sim_image image, coming; /* on disk; being installed */
     raft_index applied;
     sim_us timer_at;
     struct sim_pending pending[SIM_PENDING_MAX];
@@ -326,6 +336,7 @@ struct sim {
     bool clocks_valid; /* so far: within the drift bound, and none stood still */
     bool reorders;     /* links may duplicate and reorder */
     bool quiet;
+    unsigned compact, trailing; /* entries between images, and kept behind one; 0: never */
     sim_us client_us, status_us, tick_us, slip_us[SIM_REGIONS_MAX];
     sim_us postgres_us[SIM_REGIONS_MAX], disk_us[SIM_REGIONS_MAX], apply_us[SIM_REGIONS_MAX];
     uint8_t *scratch; /* MRD_TXN_MAX bytes */
@@ -371,6 +382,7 @@ void sim_server_free(struct sim_server *s);
 void sim_server_timer(struct sim *w, unsigned region);
 void sim_server_receive(struct sim *w, unsigned region, void *message);
 void sim_server_written(struct sim *w, unsigned region);
+void sim_server_installed(struct sim *w, unsigned region);
 void sim_server_transfer(struct sim *w, unsigned region, unsigned to);
 mrd_region sim_server_leader(const struct sim *w, unsigned region);
 bool sim_server_leads(const struct sim *w, unsigned region);
@@ -378,6 +390,9 @@ bool sim_server_leads(const struct sim *w, unsigned region);
 int sim_server_propose(struct sim *w, unsigned region, uint64_t payload, unsigned from,
                        uint64_t flight);
 void sim_message_free(void *message);
+
+/** Keep what w->scratch holds, for as long as the world lasts. */
+uint64_t sim_payload(struct sim *w, const void *bytes, size_t len);
 
 /* agent.c */
 void sim_agent_start(struct sim *w, unsigned region);
