@@ -69,6 +69,9 @@ static void truncate_from(struct sim_log *log, raft_index index)
 
 static void append(struct sim_log *log, const struct sim_entry *entries, size_t n)
 {
+    if (n == 0) {
+        return; /* there may be no array either */
+    }
     if (log->count + n > log->room) {
         log->room = 2 * (log->count + n) + 64;
         log->entries = realloc(log->entries, log->room * sizeof(*log->entries));
