@@ -518,7 +518,7 @@ static json_t *not_asked(const char *region, bool *equal)
 {
     *equal = false;
     return json_pack("{s:s, s:s, s:s, s:n, s:n, s:i, s:b, s:[]}", "region", region, "state",
-                     "unknown", "why", "its PostgreSQL cannot be asked from here", "rows",
+                     "unknown", "why", "its address is not known; give it with --dsn", "rows",
                      "digest", "differing", 0, "more", 0, "keys");
 }
 
@@ -566,7 +566,8 @@ static json_t *compare_table(const json_t *class, const json_t *partition, const
 
     if (home == NULL) {
         snprintf(why, sizeof(why),
-                 home_name[0] != '\0' ? "%s cannot be asked from here" : "it has no home now%s",
+                 home_name[0] != '\0' ? "the address of %s is not known; give it with --dsn"
+                                      : "it has no home now%s",
                  home_name);
     } else if (!describe(home, class, name, cli_text(partition, "name"), end_ms, &t)) {
         snprintf(why, sizeof(why), "%s: %s", home_name, home->error);

@@ -2,7 +2,8 @@
  * `meridian verify CLASS`: do the regions hold the same rows? (compare.h)
  *
  * Which tables, partitions and homes there are comes from an agent; the rows are read from each
- * region's PostgreSQL, whose addresses are the lab's or given with --dsn.
+ * region's PostgreSQL. Where that is comes from the lab; else from the configuration by way of
+ * the agent, with libpq's own ways for user and password; --dsn says it instead.
  */
 #include <cli.h>
 #include <client.h>
@@ -145,6 +146,39 @@ static void add_lab(const struct cli_place *place, const json_t *class, struct c
     }
 }
 
+/** The configuration's addresses, as the agent tells them: "host:port/name". */
+static int add_configured(const struct cli_place *place, const json_t *class,
+                          struct cli_site *sites, unsigned *count)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                ".-_:/[]";
+    json_t *answer;
+    int rc = cli_ask(place, "/v1/regions", NULL, &answer);
+    size_t i, k;
+    const json_t *r, *v;
+
+    if (rc != 0) {
+        return rc;
+    }
+    json_array_foreach(cli_list(answer, "regions"), i, r)
+    {
+        const char *at = cli_text(r, "database"), *name = cli_text(r, "name");
+        json_array_foreach(cli_list(class, "replicas"), k, v)
+        {
+            struct cli_site *s = &sites[*count];
+            if (*count == SITES_MAX || at[0] == '\0' || at[strspn(at, plain)] != '\0' ||
+                json_string_value(v) == NULL || strcmp(json_string_value(v), name) != 0) {
+                continue;
+            }
+            snprintf(s->name, sizeof(s->name), "%s", name);
+            snprintf(s->dsn, sizeof(s->dsn), "postgresql://%s", at);
+            ++*count;
+        }
+    }
+    json_decref(answer);
+    return 0;
+}
+
 static int compare(const struct cli_place *place, const json_t *class, struct cli_site *sites,
                    unsigned count, unsigned timeout_ms)
 {
@@ -183,9 +217,13 @@ static int verify(const struct cli_place *place, const char *name, struct cli_si
         if (count == 0) {
             add_lab(place, class, sites, &count);
         }
-        rc = count > 0 ? compare(place, class, sites, count, timeout_ms)
-                       : cli_fail("Give each region's with --dsn REGION=CONNINFO.",
-                                  "it is not known where the regions' PostgreSQL is");
+        if (count == 0) {
+            rc = add_configured(place, class, sites, &count);
+        }
+        rc = rc != 0     ? rc
+             : count > 0 ? compare(place, class, sites, count, timeout_ms)
+                         : cli_fail("Give each region's with --dsn REGION=CONNINFO.",
+                                    "it is not known where the regions' PostgreSQL is");
     }
     json_decref(answer);
     return rc;
@@ -202,7 +240,10 @@ int cli_verify(int argc, char **argv)
     struct cli_place place = {0};
     const struct cli_option options[] = {
         {"--timeout", "SECONDS", &timeout, "for replicas to catch up; default 30"},
-        {"--dsn", "REGION=CONNINFO...", &dsns, "a region's PostgreSQL; else all of the lab"},
+        {"--dsn", "REGION=CONNINFO...", &dsns,
+         "a region's PostgreSQL; else the lab's, or where\n"
+         "                     the configuration has them (user, password: PGUSER, "
+         "PGPASSFILE)"},
         CLI_PLACE_OPTIONS(&place),
         {NULL, NULL, NULL, NULL},
     };
