@@ -69,7 +69,7 @@ region_new() { # REGION [SETTING...]
     local r=$1; shift
     REGIONS+=("$r")
     pg_new "$ROOT/$r" "meridian.region = '$r'" "port = $(port "$r")" "listen_addresses = '127.0.0.1'" \
-        "max_worker_processes = 16" "wal_receiver_status_interval = 1s" "log_min_messages = log" "$@" || exit 1
+        "max_worker_processes = 16" "wal_receiver_status_interval = 1s" "log_min_messages = error" "$@" || exit 1
 }
 configure() { # REGION
     local r list=
