@@ -195,7 +195,8 @@ void api_drain(struct api_request *r, const json_t *body)
 
     if (!text_member(body, "region", region, sizeof(region)) || !json_is_boolean(drained)) {
         api_refuse(r, MHD_HTTP_BAD_REQUEST,
-                   "the body needs \"region\" as text and \"drained\" as true or false", "");
+                   "the body needs \"region\" as text and \"drained\" as true or false",
+                   "List the regions with: meridian regions.");
     } else if (current(r)) {
         api_operator(r, who);
         set_traffic(r, region,
@@ -215,7 +216,8 @@ void api_dial(struct api_request *r, const json_t *body)
     if (!text_member(body, "region", region, sizeof(region)) || !json_is_integer(percent) ||
         json_integer_value(percent) < 0 || json_integer_value(percent) > 100) {
         api_refuse(r, MHD_HTTP_BAD_REQUEST,
-                   "the body needs \"region\" as text and \"percent\" from 0 to 100", "");
+                   "the body needs \"region\" as text and \"percent\" from 0 to 100",
+                   "List the regions with: meridian regions.");
     } else if (current(r)) {
         api_operator(r, who);
         set_traffic(r, region,

@@ -34,7 +34,8 @@ static int decide(const char *verb, const struct cli_place *place, const char *i
     int rc;
 
     if (body == NULL) {
-        return cli_fail(NULL, "could not encode the request; an id is hex digits");
+        return cli_fail("An id is hex digits; list what waits with: meridian pending.",
+                        "could not encode the request");
     }
     snprintf(path, sizeof(path), "/v1/%s", verb);
     rc = cli_ask(place, path, body, &answer);

@@ -111,7 +111,10 @@ int cli_print_json(json_t *answer, bool compact)
     int rc = json_dumpf(answer, stdout, flags);
     json_decref(answer);
     putchar('\n');
-    return rc == 0 && fflush(stdout) == 0 ? 0 : cli_fail(NULL, "could not write the answer");
+    return rc == 0 && fflush(stdout) == 0
+               ? 0
+               : cli_fail("Is there room where the output goes?",
+                          "could not write the answer: %s", strerror(errno));
 }
 
 /** Replace control characters in every string of an answer, except in images of rows. */

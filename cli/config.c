@@ -9,6 +9,7 @@
 #include <cli.h>
 
 #include <jansson.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,7 +130,9 @@ static int print_json(json_t *j)
     int rc = j == NULL ? -1 : json_dumpf(j, stdout, JSON_INDENT(2));
     json_decref(j);
     putchar('\n');
-    return rc == 0 ? 0 : cli_fail(NULL, "could not write the answer");
+    return rc == 0 ? 0
+                   : cli_fail("Is there room where the output goes?",
+                              "could not write the answer: %s", strerror(errno));
 }
 
 static int check(const char *path, bool json)

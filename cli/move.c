@@ -82,7 +82,7 @@ static int start(const struct cli_place *place, const struct target *target, con
     json_t *body = json_pack("{s:s, s:s?, s:s?}", "class", target->class_name, "partition",
                              target->partition, "to", to);
     if (body == NULL) {
-        return cli_fail(NULL, "could not encode the request; names must be UTF-8");
+        return cli_fail("Names must be UTF-8.", "could not encode the request");
     }
     int rc = cli_ask(place, "/v1/move", body, ret);
     json_decref(body);

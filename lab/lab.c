@@ -512,7 +512,7 @@ int cli_lab(int argc, char **argv)
         }
     }
     if (argc >= 2) {
-        cli_fail(NULL, "no such command: \"lab %s\"", argv[1]);
+        cli_fail("It is one of these.", "no such command: \"lab %s\"", argv[1]);
     }
     print_usage(stderr);
     return 2;

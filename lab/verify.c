@@ -149,6 +149,7 @@ static int read_region(struct check *c, unsigned region, const char *name, const
             code = mrd_err_set(err, MRD_EUNAVAILABLE, "could not read region \"%s\": %s", name,
                                PQerrorMessage(conn));
             err->text[strcspn(err->text, "\n")] = '\0';
+            mrd_err_hint(err, "See whether it runs with: meridian lab status.");
         } else if (k < LAB_CLASSES) {
             mark_rows(c, r, (enum lab_class)k, region);
         } else {
