@@ -1,8 +1,8 @@
 /*
  * The coordinator's parts (mrd/control.h), one file each: coordinator.c keeps the order of
  * priorities, health.c gives verdicts, failover.c moves authority away from a lost region,
- * approval.c asks operators first where they want that, move.c looks after planned moves,
- * drain.c begins those of drained regions.
+ * judge.c says for each of its partitions to whom, approval.c asks operators first where they
+ * want that, move.c looks after planned moves, drain.c begins those of drained regions.
  * Private to core's control half.
  *
  * Each part fills the proposal and returns true, or leaves it unused and returns false.
@@ -34,6 +34,59 @@ bool mrdi_verdict(struct mrdi_step *s, unsigned t, mrd_regions *ret_observers,
                   const char **ret_reason);
 
 bool mrdi_failover_step(struct mrdi_step *s);
+
+/* ---- judging one partition of a region that is being replaced (judge.c) ---- */
+
+enum mrdi_outcome { MRDI_WAIT, MRDI_GRANT, MRDI_VACATE };
+
+struct mrdi_judgement {
+    enum mrdi_outcome outcome;
+    mrd_regions fenced, dead;    /* other replicas: refused; neither refused nor live */
+    mrd_regions pending;         /* live, but have not refused */
+    bool home_expired;           /* the grant rests on the old home's expiry */
+    unsigned to;                 /* GRANT: the successor */
+    struct mrd_fence_record cut; /* GRANT: the refusal that reached furthest */
+    mrd_wall_ms fenced_ms;       /* GRANT: the last refusal */
+    char why[128];               /* VACATE: the sentence an operator reads */
+};
+
+static inline bool mrdi_in(mrd_regions set, unsigned region)
+{
+    return (set >> region & 1u) != 0;
+}
+
+static inline mrd_regions mrdi_bit(unsigned region)
+{
+    return (mrd_regions)(1u << region);
+}
+
+void mrdi_judge(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,
+                const struct mrd_authority_record *a, struct mrdi_judgement *ret);
+
+/**
+ * Could anybody take the partition over from @t, as things stand? Otherwise @why says why not.
+ *
+ * @fenced  replicas that refused already, for whom it does not matter if they died since
+ */
+bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
+                   const struct mrd_authority_record *a, mrd_regions fenced, char why[128]);
+
+/**
+ * Who refused and died since counts, but not if he alone holds the furthest position: whoever
+ * took over could never get there. The cut is then drawn among the others, if they are enough,
+ * and the closed epoch names him as unfenced.
+ */
+void mrdi_collect_usable(const struct mrdi_view *v, const struct mrd_conf_class *class,
+                         unsigned t, struct mrdi_judgement *ret);
+
+/** What @by refused in the present failover of @t; false: it has not. */
+bool mrdi_fence_of(const struct mrdi_view *v, unsigned t, unsigned by,
+                   struct mrd_fence_record *ret, uint64_t *ret_revision);
+
+/** The sentence for writes of @origin that nobody live can hand over. */
+void mrdi_say_stuck(const char *origin, char why[128]);
+
+/* ---- operators ---- */
 
 /* What operators decide (approval.c). @f is the failover that would begin. */
 bool mrdi_approved(const struct mrdi_step *s, const struct mrd_failover_record *f);

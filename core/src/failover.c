@@ -19,248 +19,9 @@
  * successor) are not: a successor that dies in that moment is the next failover's business.
  */
 #include "decide.h"
-#include "mutant.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define GRACE_NS (1000 * MRDI_MS) /* patience with live replicas beyond those we must have */
-#define DEAD_PATIENCE_NS                                                                       \
-    (10000 * MRDI_MS) /* with replicas that were lost together with the home */
-
-/* ---- judging one partition ---- */
-
-enum outcome { WAIT, GRANT, VACATE };
-
-struct judgement {
-    enum outcome outcome;
-    mrd_regions fenced, dead;    /* other replicas: refused; neither refused nor live */
-    mrd_regions pending;         /* live, but have not refused */
-    bool home_expired;           /* the grant rests on the old home's expiry */
-    unsigned to;                 /* GRANT: the successor */
-    struct mrd_fence_record cut; /* GRANT: the refusal that reached furthest */
-    mrd_wall_ms fenced_ms;       /* GRANT: the last refusal */
-    char why[128];               /* VACATE: the sentence an operator reads */
-};
-
-static bool has(mrd_regions set, unsigned region)
-{
-    return (set >> region & 1u) != 0;
-}
-
-static mrd_regions bit(unsigned region)
-{
-    return (mrd_regions)(1u << region);
-}
-
-static bool fence_of(const struct mrdi_view *v, unsigned t, unsigned by,
-                     struct mrd_fence_record *ret, uint64_t *ret_revision)
-{
-    bool ok;
-
-    *ret_revision = mrdi_fence(v->store, mrdi_name(v, t), mrdi_name(v, by), ret, &ok);
-    return ok && v->regions[t].has_failover && ret->failover_id == v->regions[t].failover.id;
-}
-
-/* Has @b a copy of partition @i, which @t wrote? By its refusal if there is one, else by its
- * last report; and only if it says that no rows are missing. */
-static bool has_copy(const struct mrdi_view *v, unsigned i, unsigned t, unsigned b)
-{
-    const struct mrd_peer_report *r = mrdi_report(v, b, t);
-    struct mrd_fence_record f;
-    uint64_t revision;
-
-    if (mrd_lacks(&v->regions[b].session, i)) {
-        return false;
-    }
-    if (mrdi_fencing(v, t) && fence_of(v, t, b, &f, &revision)) {
-        return f.applied_lsn > 0;
-    }
-    return r != NULL && r->applied_lsn > 0;
-}
-
-static void say_stuck(const char *origin, char why[128])
-{
-    snprintf(why, 128, "what \"%s\" wrote last is only in regions that are down", origin);
-}
-
-static unsigned refusals_needed(const struct mrd_conf_class *class)
-{
-    unsigned others = (unsigned)__builtin_popcount(class->replicas) - 1;
-
-    return MRDI_MUTANT(ONE_REFUSAL) ? 1 : others - mrd_config_remote_acks(class) + 1;
-}
-
-/*
- * Could anybody take the partition over from @t, as things stand? Otherwise @why says why not.
- * @fenced: replicas that refused already, for whom it does not matter if they died since.
- */
-static bool feasible(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
-                     const struct mrd_authority_record *a, mrd_regions fenced, char why[128])
-{
-    const struct mrd_conf_class *class = p->class;
-    mrd_regions others = class->replicas & (mrd_regions)~bit(t);
-    unsigned votes = 0, live = 0, copies = 0, able = 0;
-    const char *origin = "";
-
-    for (unsigned b = 0; b < v->config->region_count; b++) {
-        if (!has(others, b)) {
-            continue;
-        }
-        votes += mrdi_live(v, b) || has(fenced, b);
-        if (has(class->allowed, b) && mrdi_live(v, b)) {
-            bool copy = has_copy(v, p->index, t, b);
-            live++;
-            copies += copy;
-            able += copy && mrdi_copy_of(v, b, a, true, &origin) != MRDI_COPY_STUCK;
-        }
-    }
-    why[0] = '\0';
-    if ((class->allowed & others) == 0) {
-        snprintf(why, 128, "no other region than \"%s\" may hold it", mrdi_name(v, t));
-    } else if (live == 0) {
-        snprintf(why, 128, "no other region that may hold it is live");
-    } else if (copies == 0) {
-        snprintf(why, 128, "no live region that may hold it has a copy");
-    } else if (able == 0) {
-        say_stuck(origin, why);
-    } else if (class->durability == MRD_QUORUM && votes < refusals_needed(class)) {
-        snprintf(why, 128, "acknowledged writes may be only in regions that are down");
-    }
-    return why[0] == '\0';
-}
-
-/* Who refused, how far the furthest got, and who has not. @live: those that are gone count as
- * if they had not refused. */
-static void collect(const struct mrdi_view *v, const struct mrd_conf_class *class, unsigned t,
-                    bool live, struct judgement *j)
-{
-    bool first = true;
-
-    *j = (struct judgement){.outcome = WAIT};
-    for (unsigned b = 0; b < v->config->region_count; b++) {
-        struct mrd_fence_record f;
-        uint64_t revision;
-        if (b == t || !has(class->replicas, b)) {
-            continue;
-        }
-        if (!fence_of(v, t, b, &f, &revision) || (live && !mrdi_live(v, b))) {
-            *(mrdi_live(v, b) ? &j->pending : &j->dead) |= bit(b);
-            continue;
-        }
-        j->fenced |= bit(b);
-        if (first || (f.applied_lsn > j->cut.applied_lsn) != MRDI_MUTANT(LOWEST_CUT)) {
-            j->cut = f;
-        }
-        j->fenced_ms = f.at_ms > j->fenced_ms ? f.at_ms : j->fenced_ms;
-        first = false;
-    }
-}
-
-/*
- * A replica that was still thought live when the home was last heard may have applied more than
- * anybody who refused. It gets time to come back and refuse; after that the class's other
- * copies go on without it, and the closed epoch names it as unfenced. (The wall clocks only
- * choose who is waited for; no safety hangs on them.)
- */
-static bool lost_together(const struct mrdi_view *v, unsigned t, mrd_regions dead)
-{
-    for (unsigned b = 0; b < v->config->region_count; b++) {
-        if (has(dead, b) && v->regions[b].has_session &&
-            v->regions[b].session.expired_ms >= v->regions[t].failover.fault_ms) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The fences that this class needs are up. */
-static bool fenced_enough(struct mrdi_step *s, const struct mrd_conf_class *class, unsigned t,
-                          struct judgement *j)
-{
-    struct mrdi_region_view *r = &s->v.regions[t];
-    mrd_boot_ns age_ns = mrdi_age_ns(&s->c->failovers[t], r->failover_revision, s->now_ns);
-
-    if (class->durability == MRD_QUORUM) {
-        return (unsigned)__builtin_popcount(j->fenced) >= refusals_needed(class) &&
-               (j->pending == 0 || age_ns >= GRACE_NS);
-    }
-    if (j->pending != 0 || (age_ns < DEAD_PATIENCE_NS && lost_together(&s->v, t, j->dead))) {
-        return false;
-    }
-    j->home_expired = r->has_session && r->session.expired;
-    return j->home_expired || age_ns >= mrdi_lease_over_ns(s->config) ||
-           MRDI_MUTANT(NO_LEASE_FENCE);
-}
-
-/*
- * Allowed, live and holding a copy: first who has every earlier epoch whole, since he can open
- * at once, then who is furthest; ties by the order of the configuration.
- */
-static int successor(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
-                     const struct mrd_authority_record *a, mrd_regions fenced)
-{
-    enum mrdi_copy best_copy = MRDI_COPY_STUCK;
-    mrd_lsn best_lsn = 0;
-    int best = -1;
-
-    for (unsigned b = 0; b < v->config->region_count; b++) {
-        struct mrd_fence_record f;
-        enum mrdi_copy copy;
-        const char *origin;
-        uint64_t revision;
-        mrd_regions allowed = MRDI_MUTANT(ANY_PLACE) ? p->class->replicas : p->class->allowed;
-        if (!has(fenced & allowed, b) || !mrdi_live(v, b) || mrdi_fencing(v, b) ||
-            !fence_of(v, t, b, &f, &revision) || !has_copy(v, p->index, t, b)) {
-            continue;
-        }
-        copy = mrdi_copy_of(v, b, a, true, &origin);
-        if (copy < best_copy || (copy == best_copy && f.applied_lsn > best_lsn)) {
-            best_copy = copy;
-            best_lsn = f.applied_lsn;
-            best = (int)b;
-        }
-    }
-    return best_copy != MRDI_COPY_STUCK ? best : -1;
-}
-
-/*
- * Who refused and died since counts, but not if he alone holds the furthest position: whoever
- * took over could never get there. The cut is then drawn among the others, if they are enough,
- * and the closed epoch names him as unfenced.
- */
-static void collect_usable(const struct mrdi_view *v, const struct mrd_conf_class *class,
-                           unsigned t, struct judgement *j)
-{
-    collect(v, class, t, false, j);
-    for (unsigned b = 0; b < v->config->region_count; b++) {
-        if (b != t && mrdi_holds(v, b, t, j->cut.applied_lsn)) {
-            return;
-        }
-    }
-    collect(v, class, t, true, j);
-}
-
-static void judge(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,
-                  const struct mrd_authority_record *a, struct judgement *j)
-{
-    const struct mrd_conf_class *class = p->class;
-    int to;
-
-    collect_usable(&s->v, class, t, j);
-    if (!feasible(&s->v, p, t, a, j->fenced, j->why)) {
-        j->outcome = VACATE;
-        return;
-    }
-    if (!fenced_enough(s, class, t, j)) {
-        return;
-    }
-    to = successor(&s->v, p, t, a, j->fenced);
-    if (to >= 0) {
-        j->outcome = GRANT;
-        j->to = (unsigned)to;
-    }
-}
 
 /* ---- receipts ---- */
 
@@ -330,7 +91,7 @@ static bool worth_starting(const struct mrdi_view *v, unsigned t, bool *ret_home
             *ret_homes = true;
             return true;
         }
-        worth = worth || feasible(v, &p, t, &a, 0, why);
+        worth = worth || mrdi_feasible(v, &p, t, &a, 0, why);
     }
     return worth;
 }
@@ -421,7 +182,7 @@ static bool anybody_refused(const struct mrdi_view *v, unsigned t)
     for (unsigned b = 0; b < v->config->region_count; b++) {
         struct mrd_fence_record f;
         uint64_t revision;
-        if (b != t && fence_of(v, t, b, &f, &revision)) {
+        if (b != t && mrdi_fence_of(v, t, b, &f, &revision)) {
             return true;
         }
     }
@@ -462,7 +223,7 @@ static bool cancel(struct mrdi_step *s, unsigned t)
         struct mrd_fence_record fence;
         uint64_t revision;
         if (b != t) {
-            (void)fence_of(&s->v, t, b, &fence, &revision);
+            (void)mrdi_fence_of(&s->v, t, b, &fence, &revision);
             mrdi_compare(s->p, revision, "fence/%s/%s", f.region, mrdi_name(&s->v, b));
         }
     }
@@ -479,7 +240,7 @@ static bool cancel(struct mrdi_step *s, unsigned t)
 /* ---- granting and vacating ---- */
 
 static void compare_evidence(struct mrdi_step *s, const struct mrd_conf_class *class,
-                             unsigned t, const struct judgement *j)
+                             unsigned t, const struct mrdi_judgement *j)
 {
     struct mrdi_region_view *r = &s->v.regions[t];
 
@@ -490,12 +251,12 @@ static void compare_evidence(struct mrdi_step *s, const struct mrd_conf_class *c
     for (unsigned b = 0; b < s->config->region_count; b++) {
         struct mrd_fence_record f;
         uint64_t revision;
-        if (has(j->fenced, b) && fence_of(&s->v, t, b, &f, &revision)) {
+        if (mrdi_in(j->fenced, b) && mrdi_fence_of(&s->v, t, b, &f, &revision)) {
             mrdi_compare(s->p, revision, "fence/%s/%s", mrdi_name(&s->v, t),
                          mrdi_name(&s->v, b));
         }
         /* A replica that is dead for an async grant must not have come back meanwhile. */
-        if (class->durability != MRD_QUORUM && has(j->dead, b)) {
+        if (class->durability != MRD_QUORUM && mrdi_in(j->dead, b)) {
             mrdi_compare(s->p, s->v.regions[b].session_revision, "session/%s",
                          mrdi_name(&s->v, b));
         }
@@ -515,7 +276,8 @@ static void end_move(struct mrdi_step *s, const struct mrdi_partition *p)
 }
 
 static void grant(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,
-                  struct mrd_authority_record *a, uint64_t revision, const struct judgement *j)
+                  struct mrd_authority_record *a, uint64_t revision,
+                  const struct mrdi_judgement *j)
 {
     const struct mrdi_region_view *home = &s->v.regions[t];
     const char *to = mrdi_name(&s->v, j->to);
@@ -597,18 +359,18 @@ static bool settle(struct mrdi_step *s, unsigned t, bool *ret_left)
     for (unsigned i = 0; i < count; i++) {
         struct mrdi_partition p = mrdi_partition(s->config, i);
         struct mrd_authority_record a;
-        struct judgement j;
+        struct mrdi_judgement j;
         uint64_t revision;
         if (!concerns(&s->v, &p, t, &a, &revision)) {
             continue;
         }
-        judge(s, &p, t, &a, &j);
+        mrdi_judge(s, &p, t, &a, &j);
         /* Each grant puts at most six records; its evidence is at most all regions twice. */
-        if (j.outcome == WAIT || !mrdi_room(s->p, 6) ||
+        if (j.outcome == MRDI_WAIT || !mrdi_room(s->p, 6) ||
             s->p->txn.compare_count + (size_t)2 * s->config->region_count + 6 >
                 MRD_TXN_OPS_MAX) {
             *ret_left = true;
-        } else if (j.outcome == GRANT) {
+        } else if (j.outcome == MRDI_GRANT) {
             grant(s, &p, t, &a, revision, &j);
         } else if (a.state != MRD_AUTH_VACANT) {
             vacate_lost(s, &p, t, &a, revision, j.why);
@@ -644,7 +406,7 @@ static bool resume(struct mrdi_step *s, unsigned t)
         uint64_t revision;
         const char *origin;
         if (!concerns(&s->v, &p, t, &a, &revision) || a.state != MRD_AUTH_VACANT ||
-            !has(p.class->allowed, t) ||
+            !mrdi_in(p.class->allowed, t) ||
             mrdi_copy_of(&s->v, t, &a, false, &origin) == MRDI_COPY_STUCK) {
             continue;
         }
@@ -695,7 +457,7 @@ static bool strand(struct mrdi_step *s, unsigned t)
         if (mrdi_live(&s->v, t) && concerns(&s->v, &p, t, &a, &revision) &&
             unopened(&s->v, &a) &&
             mrdi_copy_of(&s->v, t, &a, false, &origin) == MRDI_COPY_STUCK) {
-            say_stuck(origin, why);
+            mrdi_say_stuck(origin, why);
             vacate(s, &p, &a, revision, why);
         }
     }
@@ -728,11 +490,11 @@ bool mrdi_failover_step(struct mrdi_step *s)
 static void say_fencing(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
                         char why[128])
 {
-    struct judgement j;
+    struct mrdi_judgement j;
 
-    collect_usable(v, p->class, t, &j);
+    mrdi_collect_usable(v, p->class, t, &j);
     for (unsigned b = 0; b < v->config->region_count; b++) {
-        if (has(j.pending, b)) {
+        if (mrdi_in(j.pending, b)) {
             snprintf(why, 128, "\"%.40s\" has not yet refused the stream of \"%.40s\"",
                      mrdi_name(v, b), mrdi_name(v, t));
             return;
@@ -772,7 +534,7 @@ void mrd_partition_why(const struct mrd_config *config, const struct mrd_store *
             snprintf(ret, 128, "the new home is fetching what \"%s\" wrote last", origin);
             break;
         case MRDI_COPY_STUCK:
-            say_stuck(origin, ret);
+            mrdi_say_stuck(origin, ret);
             break;
         }
     }
