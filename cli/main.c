@@ -1,8 +1,10 @@
 /*
  * `meridian`: one binary, one table of subcommands.
  */
+#include <args.h>
 #include <cli.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,6 +51,16 @@ static void print_usage(FILE *out)
     fprintf(out, "\nmeridian COMMAND --help says more; man meridian, all of it.\n");
 }
 
+/* What did not reach the file or pipe was not answered, whatever the command thinks. */
+static int finish(int status)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
+        return status;
+    }
+    return cli_fail("Is there room where the output goes?", "could not write the answer: %s",
+                    strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -66,7 +78,7 @@ int main(int argc, char **argv)
     }
     for (const struct cli_command *c = commands; c->name != NULL; c++) {
         if (strcmp(argv[1], c->name) == 0) {
-            return c->run(argc - 1, argv + 1);
+            return finish(c->run(argc - 1, argv + 1));
         }
     }
     fprintf(stderr, "meridian: no such command: \"%s\"\n", argv[1]);
