@@ -70,7 +70,9 @@ static void on_committed(void *ctx, int code, uint64_t revision)
     if (code == 0) {
         api_answer(r, MHD_HTTP_ACCEPTED, asked(r->agent, copy.member, copy.row));
     } else if (code == MRD_ECONFLICT) {
-        api_refuse(r, MHD_HTTP_CONFLICT, "the state changed while this was asked for",
+        /* not 409: asked again, it is decided upon what is true then */
+        api_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE,
+                   "the state changed while this was asked for, and nothing was done",
                    "Look at it again and repeat the request.");
     } else if (code == MRD_ETIMEDOUT) {
         char hint[64];

@@ -236,10 +236,9 @@ static int nobody(const char *socket, const char *why)
                     "could not reach the agent at \"%s\": %s", socket, why);
 }
 
-/** The first region of the lab that answers; fills @socket with the last one tried. */
 /*
  * 503 means that nothing was done, as while the store changes its leader, which takes a second
- * or two and follows every move of many homes: a request is worth repeating.
+ * or two, or when what was decided upon changed meanwhile: a request is worth repeating.
  */
 static struct outcome persist(const char *socket, const char *path, const char *body)
 {
@@ -254,6 +253,7 @@ static struct outcome persist(const char *socket, const char *path, const char *
     return out;
 }
 
+/** The first region of the lab that answers; fills @socket with the last one tried. */
 static struct outcome ask_lab(const struct cli_place *place, const json_t *lab,
                               const char *path, const char *body, const char **socket)
 {
