@@ -30,6 +30,7 @@ int cli_reject(int argc, char **argv);
 int cli_events(int argc, char **argv);    /* cli/events.c */
 int cli_move(int argc, char **argv);      /* cli/move.c */
 int cli_model(int argc, char **argv);     /* cli/model.c */
+int cli_plan(int argc, char **argv);      /* cli/plan.c */
 int cli_reconcile(int argc, char **argv); /* cli/reconcile.c */
 int cli_failback(int argc, char **argv);
 int cli_drain(int argc, char **argv); /* cli/traffic.c */

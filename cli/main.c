@@ -30,6 +30,7 @@ static const struct cli_command commands[] = {
     {"reconcile", "writes a lost region left behind", cli_reconcile},
     {"verify", "do the regions hold the same rows?", cli_verify},
     {"route", "where a request would go, and why", cli_route},
+    {"plan", "does a workload need several regions, and which", cli_plan},
     {"model", "a formula of the planner as a calculator", cli_model},
     {"config", "check a configuration file; list its keys", cli_config},
     {"sim", "thousands of simulated worlds, each from a seed", cli_sim},

@@ -99,6 +99,7 @@ enum conf_type {
     CONF_UPPER2, /* two capital letters */
     CONF_BOOL,
     CONF_UINT,
+    CONF_REAL,    /* a decimal number, kept as a double */
     CONF_MS,      /* duration, kept in milliseconds */
     CONF_S,       /* duration, kept in seconds */
     CONF_WORD,    /* one of a few words, kept as its number */

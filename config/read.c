@@ -88,6 +88,19 @@ static void read_uint(struct conf_doc *doc, const struct conf_key *k, const stru
     put(field, k->size, v);
 }
 
+static void read_real(struct conf_doc *doc, const struct conf_key *k, const struct conf_node *n,
+                      void *field)
+{
+    double v;
+    if (!conf_parse_number(n->text, (double)k->min, (double)k->max, &v)) {
+        conf_error_at(
+            doc, n, "\"%.60s\" is out of range; %s takes a number from %" PRIu64 " to %" PRIu64,
+            n->text, k->name, k->min, k->max);
+        return;
+    }
+    memcpy(field, &v, sizeof(v));
+}
+
 static void read_duration(struct conf_doc *doc, const struct conf_key *k,
                           const struct conf_node *n, void *field)
 {
@@ -192,6 +205,8 @@ static const char *type_name(const struct conf_key *k)
         return "true or false";
     case CONF_UINT:
         return "a whole number";
+    case CONF_REAL:
+        return "a number";
     case CONF_MS:
     case CONF_S:
         return "a duration such as 5s";
@@ -227,6 +242,9 @@ static void read_value(struct conf_doc *doc, const struct conf_key *k,
         break;
     case CONF_BOOL:
         read_bool(doc, n, field);
+        break;
+    case CONF_REAL:
+        read_real(doc, k, n, field);
         break;
     case CONF_UINT:
         read_uint(doc, k, n, field);

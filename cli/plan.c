@@ -1,0 +1,493 @@
+/*
+ * `meridian plan`: does this workload need several regions, in which posture, at what cost?
+ *
+ * The tables fit 100 columns; --json has the same and every posture's cost by component. Each
+ * answer ends with the facts it rests on and how old they are.
+ */
+#include <args.h>
+#include <cli.h>
+#include <table.h>
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <plan.h>
+
+#include <mrd/availability.h>
+#include <mrd/latency.h>
+
+#define YEARS "10000"
+#define YEARS_MAX 1000000
+
+struct asked {
+    struct plan_data *data;
+    struct plan_workload load;
+    struct plan_answer answers[PLAN_CLASSES_MAX];
+    unsigned long long years, seed;
+};
+
+static const struct {
+    unsigned miss;
+    const char *word;
+} misses[] = {
+    {PLAN_MISS_RESIDENCY, "residency"},
+    {PLAN_MISS_AVAILABILITY, "availability"},
+    {PLAN_MISS_READ, "read_p95"},
+    {PLAN_MISS_WRITE, "write_p95"},
+    {PLAN_MISS_RTO, "rto"},
+    {PLAN_MISS_RPO, "rpo"},
+};
+
+static char *missed_text(unsigned missed, char out[120])
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof(misses) / sizeof(misses[0]); i++) {
+        if ((missed & misses[i].miss) != 0) {
+            used += (size_t)snprintf(out + used, 120 - used, "%s%s", used > 0 ? ", " : "",
+                                     misses[i].word);
+        }
+    }
+    return out;
+}
+
+static char *regions_text(const struct asked *q, const struct plan_result *r, char out[220])
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (unsigned k = 0; k < r->n; k++) {
+        used += (size_t)snprintf(out + used, 220 - used, "%s%s", k > 0 ? " " : "",
+                                 q->data->regions[r->region[k]].id);
+    }
+    return out;
+}
+
+/* ---- where common wisdom differs ---- */
+
+/** A sentence where the usual tables say something else than this plan; its count. */
+static unsigned wisdom(const struct asked *q, const struct plan_answer *a, char out[3][260])
+{
+    unsigned n = 0;
+    double u = 1 - q->load.region_pct / 100;
+    const struct plan_result *r = a->best >= 0 ? &a->results[a->best] : NULL;
+    const struct plan_result *single = &a->results[0];
+
+    if (u > 1.0001e-4) {
+        snprintf(
+            out[n++], 260,
+            "\"One region with several zones gives 99.99%%\": the outages assumed here give "
+            "%.4f%%, %.2f h a year",
+            100 * (1 - u), u * MRD_YEAR_H);
+    }
+    if (r != NULL && r->n > 1 && q->load.beta > 0) {
+        double naive = 1;
+        for (unsigned k = 0; k < r->n; k++) {
+            naive *= u;
+        }
+        snprintf(
+            out[n++], 260,
+            "\"%u regions are down together %.2g of the time\": that is independence; with "
+            "%.0f%% of outages in common and failovers that take time and may fail it is %.2g",
+            r->n, naive, 100 * q->load.beta, r->u);
+    }
+    if (r != NULL && r->posture == PLAN_ACTIVE_PASSIVE && single->refused == NULL &&
+        (r->total < 1.3 * single->total || r->total > 1.5 * single->total)) {
+        snprintf(out[n++], 260,
+                 "\"Active-passive costs 1.3 to 1.5 times one region\": here %.2f times",
+                 r->total / single->total);
+    }
+    return n;
+}
+
+/* ---- tables ---- */
+
+static char *seconds(double s, char out[32])
+{
+    if (isinf(s)) {
+        snprintf(out, 32, "grows");
+        return out;
+    }
+    return cli_span((long long)(s * 1000 + 0.5), out);
+}
+
+static void print_postures(const struct plan_answer *a)
+{
+    static const char *const titles[] = {"posture",  "USD/month", "down/yr", "rto", "rpo",
+                                         "read p95", "write p95", "misses",  NULL};
+    struct cli_table *t = cli_table_new(titles);
+    for (unsigned i = 0; i < a->count; i++) {
+        const struct plan_result *r = &a->results[i];
+        char name[40], text[120], span[32];
+        if (r->refused != NULL) {
+            continue;
+        }
+        cli_cell(t, "%s%s", (int)i == a->best ? "> " : "  ", plan_result_name(r, name));
+        cli_cell(t, "%.0f", r->total);
+        cli_cell(t, "%.0f min", mrd_avail_min_per_year(r->u));
+        cli_cell(t, "%s", seconds(r->rto_s, span));
+        cli_cell(t, "%s", seconds(r->rpo_s, span));
+        cli_cell(t, "%.0f ms", r->read_p95);
+        cli_cell(t, "%.0f ms", r->write_p95);
+        cli_cell(t, "%s", r->missed != 0 ? missed_text(r->missed, text) : "nothing");
+    }
+    cli_table_print(t, NULL);
+    for (unsigned i = 0; i < a->count; i++) {
+        const struct plan_result *r = &a->results[i];
+        if (r->refused != NULL && !r->cdn) {
+            char line[200];
+            snprintf(line, sizeof(line), "not %s: %s", plan_posture_name(r->posture),
+                     r->refused);
+            cli_paragraph(line, 2);
+        }
+    }
+}
+
+/** What the means hide: how downtime falls on years, and life with one region gone. */
+static void print_bad_days(const struct plan_answer *a)
+{
+    static const char *const titles[] = {
+        "posture",        "95% of years",    "worst year", "worst outage",
+        "read, one lost", "write, one lost", NULL};
+    struct cli_table *t = cli_table_new(titles);
+    for (unsigned i = 0; i < a->count; i++) {
+        const struct plan_result *r = &a->results[i];
+        char name[40];
+        if (r->refused != NULL) {
+            continue;
+        }
+        cli_cell(t, "%s%s", (int)i == a->best ? "> " : "  ", plan_result_name(r, name));
+        cli_cell(t, r->simulated ? "< %.1f h" : "", r->years.p95_h);
+        cli_cell(t, r->simulated ? "%.1f h" : "", r->years.worst_year_h);
+        cli_cell(t, r->simulated ? "%.1f h" : "", r->years.worst_outage_h);
+        cli_cell(t, r->n > 1 ? "%.0f ms" : "down", r->lost_read_p95);
+        cli_cell(t, r->n > 1 ? "%.0f ms" : "down", r->lost_write_p95);
+    }
+    cli_table_print(t, NULL);
+}
+
+static void print_costs(const struct plan_result *r, const struct plan_result *single)
+{
+    static const char *const titles[] = {"USD/month", "recommended", "single-region", NULL};
+    struct cli_table *t = cli_table_new(titles);
+    for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
+        if (r->cost[i] > 0 || single->cost[i] > 0) {
+            cli_cell(t, "%s", plan_cost_name((enum plan_cost_part)i));
+            cli_cell(t, "%.2f", r->cost[i]);
+            cli_cell(t, "%.2f", single->cost[i]);
+        }
+    }
+    cli_cell(t, "total");
+    cli_cell(t, "%.2f", r->total);
+    cli_cell(t, "%.2f", single->total);
+    cli_table_print(t, NULL);
+}
+
+static int print_countries(struct asked *q, const struct plan_answer *a)
+{
+    static const char *const titles[] = {"country",        "share",           "read p50",
+                                         "read p95",       "write p50",       "write p95",
+                                         "read, one lost", "write, one lost", NULL};
+    struct plan_country_latency l[PLAN_USERS_MAX];
+    struct mrd_err err = {0};
+    const struct plan_result *r = &a->results[a->best];
+
+    if (plan_countries(q->data, &q->load, a->class, r, l, &err) != 0) {
+        return cli_fail(err.hint, "%s", err.text);
+    }
+    struct cli_table *t = cli_table_new(titles);
+    for (unsigned u = 0; u < q->load.user_count; u++) {
+        cli_cell(t, "%s", q->data->countries[l[u].country].iso2);
+        cli_cell(t, "%.1f%%", 100 * q->load.users[u].share);
+        cli_cell(t, "%.0f ms", l[u].read_p50);
+        cli_cell(t, "%.0f ms", l[u].read_p95);
+        cli_cell(t, "%.0f ms", l[u].write_p50);
+        cli_cell(t, "%.0f ms", l[u].write_p95);
+        cli_cell(t, r->n > 1 ? "%.0f ms" : "down", l[u].lost_read_p95);
+        cli_cell(t, r->n > 1 ? "%.0f ms" : "down", l[u].lost_write_p95);
+    }
+    cli_table_print(t, NULL);
+    return 0;
+}
+
+static int print_class(struct asked *q, const struct plan_answer *a)
+{
+    char name[40], regions[220], line[700], flags[3][260];
+
+    printf("\nclass %s\n", a->class->name);
+    if (a->best >= 0) {
+        const struct plan_result *r = &a->results[a->best];
+        snprintf(line, sizeof(line), "%s in %s. %s.%s%s%s", plan_result_name(r, name),
+                 regions_text(q, r, regions), a->rule,
+                 a->driver[0] != '\0' ? " The driver is " : "", a->driver,
+                 a->driver[0] != '\0' ? "." : "");
+    } else {
+        snprintf(line, sizeof(line), "No recommendation: %s.", a->rule);
+    }
+    cli_paragraph(line, 0);
+    if (a->tips[0] != '\0') {
+        cli_paragraph(a->tips, 0);
+    }
+    putchar('\n');
+    print_postures(a);
+    putchar('\n');
+    print_bad_days(a);
+    if (a->best >= 0) {
+        const struct plan_result *r = &a->results[a->best];
+        putchar('\n');
+        print_costs(r, &a->results[0]);
+        if (r->usd_hour_break_even > 0) {
+            printf("pays from %.0f USD per hour of downtime (F20)", r->usd_hour_break_even);
+            if (q->load.downtime_usd_hour >= 0) {
+                double hours = (a->results[0].u - r->u) * MRD_YEAR_H;
+                printf("; at %.0f USD it returns %.0f USD a year", q->load.downtime_usd_hour,
+                       hours * q->load.downtime_usd_hour -
+                           12 * (r->total - a->results[0].total));
+            }
+            putchar('\n');
+        }
+        if (r->n > 1) {
+            printf("replication %.2f Mbit/s, lag %.0f ms (F12); running capacity %.2f times "
+                   "the load "
+                   "(F19)\n",
+                   r->replication_mbit, r->lag_s * 1000,
+                   r->cost[PLAN_COMPUTE] > 0
+                       ? 1 + r->cost[PLAN_HEADROOM] / r->cost[PLAN_COMPUTE]
+                       : 1);
+        }
+        if (r->simulated) {
+            snprintf(
+                line, sizeof(line),
+                "%llu simulated years, seed %llu: down %.1f min a year (95%%: %.1f to %.1f), "
+                "half of all years below %.1f min, worst outage %.1f h; closed form (F6) %.1f "
+                "min",
+                q->years, q->seed, mrd_avail_min_per_year(r->years.u),
+                mrd_avail_min_per_year(fmax(0, r->years.u - 1.96 * r->years.u_se)),
+                mrd_avail_min_per_year(r->years.u + 1.96 * r->years.u_se), r->years.p50_h * 60,
+                r->years.worst_outage_h, mrd_avail_min_per_year(r->u));
+            cli_paragraph(line, 0);
+        }
+        putchar('\n');
+        if (print_countries(q, a) != 0) {
+            return 1;
+        }
+    }
+    for (unsigned i = 0, n = wisdom(q, a, flags); i < n; i++) {
+        cli_paragraph(flags[i], 0);
+    }
+    return 0;
+}
+
+static int print_plan(struct asked *q)
+{
+    int regions[PLAN_CANDIDATES_MAX];
+    double total = 0;
+    unsigned n = plan_union(&q->load, q->answers, regions, &total);
+
+    printf("%s\n", q->load.name);
+    for (unsigned c = 0; c < q->load.class_count; c++) {
+        if (print_class(q, &q->answers[c]) != 0) {
+            return 1;
+        }
+    }
+    printf("\nall classes: %u region%s", n, n == 1 ? "" : "s");
+    for (unsigned i = 0; i < n; i++) {
+        printf("%s %s", i > 0 ? "," : ":", q->data->regions[regions[i]].id);
+    }
+    printf("; %.2f USD/month\n", total);
+    if (q->load.budget_usd_month >= 0 && total > q->load.budget_usd_month) {
+        printf("over the budget of %.2f USD/month\n", q->load.budget_usd_month);
+    }
+    puts("\nfacts");
+    for (unsigned i = 0; i < PLAN_SOURCES; i++) {
+        const struct plan_source *s = &q->data->sources[i];
+        if (s->used) {
+            char line[300];
+            snprintf(line, sizeof(line), "%s: %s; %s%s%s", s->file, s->what,
+                     s->own ? "yours" : s->origin, s->own ? "" : ", ", s->own ? "" : s->date);
+            cli_paragraph(line, 2);
+        }
+    }
+    return 0;
+}
+
+/* ---- JSON ---- */
+
+static json_t *result_json(const struct asked *q, const struct plan_result *r)
+{
+    char name[40];
+    json_t *regions = json_array(), *cost = json_object(), *missed = json_array(), *j;
+
+    if (r->refused != NULL) {
+        return json_pack("{s:s, s:s}", "posture", plan_result_name(r, name), "refused",
+                         r->refused);
+    }
+    for (unsigned k = 0; k < r->n; k++) {
+        json_array_append_new(regions, json_string(q->data->regions[r->region[k]].id));
+    }
+    for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
+        json_object_set_new(cost, plan_cost_name((enum plan_cost_part)i),
+                            json_real(r->cost[i]));
+    }
+    for (size_t i = 0; i < sizeof(misses) / sizeof(misses[0]); i++) {
+        if ((r->missed & misses[i].miss) != 0) {
+            json_array_append_new(missed, json_string(misses[i].word));
+        }
+    }
+    j = json_pack("{s:s, s:o, s:b, s:o, s:f, s:o, s:f, s:f, s:f, s:f, s:f}", "posture",
+                  plan_result_name(r, name), "regions", regions, "quorum", r->quorum, "cost",
+                  cost, "usd_month", r->total, "missed", missed, "A", 1 - r->u, "U", r->u,
+                  "min_per_year", mrd_avail_min_per_year(r->u), "rto_s", r->rto_s,
+                  "rto_worst_s", r->rto_worst_s);
+    json_object_set_new(j, "rpo_s", isinf(r->rpo_s) ? json_null() : json_real(r->rpo_s));
+    json_object_set_new(j, "latency_ms",
+                        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "read_p50", r->read_p50,
+                                  "read_p95", r->read_p95, "write_p50", r->write_p50,
+                                  "write_p95", r->write_p95, "lost_read_p95", r->lost_read_p95,
+                                  "lost_write_p95", r->lost_write_p95));
+    json_object_set_new(j, "replication_mbit_s", json_real(r->replication_mbit));
+    json_object_set_new(j, "break_even_usd_hour", json_real(r->usd_hour_break_even));
+    if (r->simulated) {
+        const struct mrd_outage_years *y = &r->years;
+        json_object_set_new(j, "simulated",
+                            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "U", y->u,
+                                      "U_se", y->u_se, "p50_h", y->p50_h, "p95_h", y->p95_h,
+                                      "p99_h", y->p99_h, "worst_year_h", y->worst_year_h,
+                                      "worst_outage_h", y->worst_outage_h, "outages",
+                                      (json_int_t)y->outages));
+    }
+    return j;
+}
+
+static json_t *class_json(struct asked *q, const struct plan_answer *a)
+{
+    json_t *postures = json_array(), *flags = json_array(), *j;
+    char name[40], texts[3][260];
+
+    for (unsigned i = 0; i < a->count; i++) {
+        json_array_append_new(postures, result_json(q, &a->results[i]));
+    }
+    for (unsigned i = 0, n = wisdom(q, a, texts); i < n; i++) {
+        json_array_append_new(flags, json_string(texts[i]));
+    }
+    j = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "class", a->class->name, "rule", a->rule,
+                  "driver", a->driver, "tips", a->tips, "common_wisdom", flags, "postures",
+                  postures);
+    json_object_set_new(j, "recommendation",
+                        a->best >= 0 ? json_string(plan_result_name(&a->results[a->best], name))
+                                     : json_null());
+    json_object_set_new(j, "runner_up",
+                        a->runner_up >= 0
+                            ? json_string(plan_result_name(&a->results[a->runner_up], name))
+                            : json_null());
+    if (a->best >= 0) {
+        struct plan_country_latency l[PLAN_USERS_MAX];
+        struct mrd_err err = {0};
+        json_t *countries = json_array();
+        if (plan_countries(q->data, &q->load, a->class, &a->results[a->best], l, &err) == 0) {
+            for (unsigned u = 0; u < q->load.user_count; u++) {
+                json_array_append_new(
+                    countries,
+                    json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "country",
+                              q->data->countries[l[u].country].iso2, "share",
+                              q->load.users[u].share, "read_p50", l[u].read_p50, "read_p95",
+                              l[u].read_p95, "write_p50", l[u].write_p50, "write_p95",
+                              l[u].write_p95, "lost_read_p95", l[u].lost_read_p95,
+                              "lost_write_p95", l[u].lost_write_p95));
+            }
+        }
+        json_object_set_new(j, "countries", countries);
+    }
+    return j;
+}
+
+static int print_json(struct asked *q)
+{
+    int regions[PLAN_CANDIDATES_MAX];
+    double total = 0;
+    unsigned n = plan_union(&q->load, q->answers, regions, &total);
+    json_t *names = json_array(), *classes = json_array(), *facts = json_array();
+
+    for (unsigned i = 0; i < n; i++) {
+        json_array_append_new(names, json_string(q->data->regions[regions[i]].id));
+    }
+    for (unsigned c = 0; c < q->load.class_count; c++) {
+        json_array_append_new(classes, class_json(q, &q->answers[c]));
+    }
+    for (unsigned i = 0; i < PLAN_SOURCES; i++) {
+        const struct plan_source *s = &q->data->sources[i];
+        if (s->used) {
+            json_array_append_new(facts, json_pack("{s:s, s:s, s:s, s:s, s:b}", "file", s->file,
+                                                   "what", s->what, "date",
+                                                   s->own ? "" : s->date, "licence",
+                                                   s->own ? "" : s->licence, "yours", s->own));
+        }
+    }
+    json_t *all = json_pack("{s:s, s:b, s:o, s:f, s:o, s:o, s:I, s:I}", "workload",
+                            q->load.name, "multi_region", n > 1, "regions", names, "usd_month",
+                            total, "classes", classes, "facts", facts, "years",
+                            (json_int_t)q->years, "seed", (json_int_t)q->seed);
+    int rc = all == NULL ? -1 : json_dumpf(all, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    json_decref(all);
+    putchar('\n');
+    return rc == 0 ? 0 : cli_fail(NULL, "could not write the answer");
+}
+
+/* ---- the command ---- */
+
+static int plan(struct asked *q, const char *path, const char *dir, bool json)
+{
+    struct mrd_conf_errors *errors = calloc(1, sizeof(*errors));
+    struct mrd_err err = {0};
+    int rc = errors == NULL ? mrd_err_set(&err, MRD_ENOMEM, "out of memory")
+                            : plan_data_new(dir, &q->data, &err);
+
+    if (rc == 0 && plan_workload_load(q->data, path, &q->load, errors) != 0) {
+        mrd_config_print_errors(stderr, path, errors);
+        free(errors);
+        return 1;
+    }
+    free(errors);
+    rc = rc != 0 ? rc
+                 : plan_answer(q->data, &q->load, (size_t)q->years, q->seed, q->answers, &err);
+    if (rc != 0) {
+        return cli_fail(err.hint, "%s", err.text);
+    }
+    return json ? print_json(q) : print_plan(q);
+}
+
+int cli_plan(int argc, char **argv)
+{
+    const char *words[CLI_POSITIONAL_MAX], *dir = NULL, *years = YEARS, *seed = "1";
+    int count = 0;
+    bool json = false;
+    const struct cli_option options[] = {
+        {"--years", "N", &years, "years to simulate for each posture (" YEARS "; 0: none)"},
+        {"--seed", "N", &seed, "of the simulation (1)"},
+        {"--data", "DIR", &dir, "tables there take the place of the built-in ones"},
+        {"--json", NULL, &json, "the answer as JSON, with every posture's cost by component"},
+        {NULL, NULL, NULL, NULL},
+    };
+    const struct cli_usage usage = {"plan FILE [--json]",
+                                    "Does the workload in FILE need several regions, in which "
+                                    "posture, at what cost, and how "
+                                    "sure is\nthat? See examples/workloads.",
+                                    options, 1, 1};
+    int rc = cli_parse(&usage, argc, argv, words, &count);
+    if (rc >= 0) {
+        return rc;
+    }
+    struct asked *q = calloc(1, sizeof(*q));
+    if (q == NULL) {
+        return cli_fail(NULL, "out of memory");
+    }
+    rc = !cli_number(years, YEARS_MAX, &q->years)
+             ? cli_misuse(&usage, "--years takes a number up to %d", YEARS_MAX)
+         : !cli_number(seed, INT64_MAX, &q->seed) ? cli_misuse(&usage, "--seed takes a number")
+                                                  : plan(q, words[0], dir, json);
+    plan_data_free(q->data);
+    free(q);
+    return rc;
+}

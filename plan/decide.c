@@ -1,0 +1,466 @@
+/*
+ * Each posture judged, and one recommended.
+ *
+ * The rule, in order: a posture that the data or the law refuses is out; of those that keep
+ * every target the simplest is taken that costs at most a quarter more than the cheapest. When
+ * one region keeps every target, it is one region, and the answer says that several are not
+ * needed. Otherwise the first target that one region misses is the driver: residency,
+ * latency, availability, recovery.
+ */
+#include <place.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mrd/availability.h>
+#include <mrd/cost.h>
+#include <mrd/lag.h>
+#include <mrd/latency.h>
+
+#define SIMPLER_MAY_COST 1.25
+
+const char *plan_posture_name(enum plan_posture p)
+{
+    static const char *const names[PLAN_POSTURES] = {
+        "single-region",  "pilot-light", "active-passive", "read-local",
+        "follow-the-sun", "partitioned", "cell-based",     "active-active",
+    };
+    return names[p];
+}
+
+char *plan_result_name(const struct plan_result *r, char out[40])
+{
+    snprintf(out, 40, "%s%s", plan_posture_name(r->posture), r->cdn ? " + CDN" : "");
+    return out;
+}
+
+const char *plan_cost_name(enum plan_cost_part part)
+{
+    static const char *const names[PLAN_COST_PARTS] = {
+        "compute",    "headroom", "database", "storage", "replication",
+        "forwarding", "egress",   "cdn",      "edge",
+    };
+    return names[part];
+}
+
+/** Why the data itself rules a posture out, or NULL. */
+static const char *refusal(const struct plan_class *c, enum plan_posture p)
+{
+    bool homed = p == PLAN_PARTITIONED || p == PLAN_CELLS;
+    if (homed && !(c->locality > 0)) {
+        return "its records have no home of their own (locality is 0)";
+    }
+    if (p == PLAN_FOLLOW_THE_SUN && !(c->daytime > 0)) {
+        return "its writes do not follow the sun (daytime is 0)";
+    }
+    if (p == PLAN_ACTIVE_ACTIVE && c->kind == PLAN_MONEY) {
+        return "money: two regions would accept writes of one record at once";
+    }
+    if (p == PLAN_ACTIVE_ACTIVE && c->kind == PLAN_RECORDS) {
+        return "records: of two concurrent writes one would be lost";
+    }
+    if (p == PLAN_ACTIVE_ACTIVE && c->rpo_ms == 0) {
+        return "it acknowledges before another region has the write, and none may be lost";
+    }
+    return NULL;
+}
+
+/* ---- what does not depend on where ---- */
+
+static void recovery(const struct plan_workload *w, const struct plan_class *c,
+                     struct plan_result *r)
+{
+    bool active = r->posture == PLAN_ACTIVE_ACTIVE;
+    struct mrd_rto rto = {
+        .interval_s = w->interval_s,
+        .checks = w->checks,
+        .timeout_s = w->timeout_s,
+        .ttl_s = w->ttl_s,
+        .promote_s = active ? 0 : w->steps_s,
+        .warm_s = r->posture == PLAN_PILOT_LIGHT      ? w->pilot_warm_s
+                  : r->posture == PLAN_ACTIVE_PASSIVE ? w->warm_s
+                                                      : 0,
+    };
+    mrd_rto_estimate(&rto);
+    r->rto_s = rto.mean_s;
+    r->rto_worst_s = rto.worst_s;
+    r->rpo_s = r->quorum ? 0 : r->lag_s;
+    if (r->posture == PLAN_SINGLE) {
+        r->rto_s = r->rto_worst_s = w->restore_s;
+        r->rpo_s = w->backup_s;
+    }
+    struct mrd_lag lag;
+    double bytes = w->link_mbit * 1e6 / 8;
+    if (r->posture != PLAN_SINGLE && !r->quorum) {
+        bool keeps_up =
+            mrd_lag_steady(c->writes_per_s, c->write_bytes, bytes, r->lag_s, &lag) == 0;
+        r->lag_s = r->rpo_s = keeps_up ? lag.mean_s : INFINITY;
+    }
+}
+
+static double failover_fails(enum plan_posture p)
+{
+    /* Drilled every quarter; a region that already serves fails less often. */
+    return p == PLAN_PILOT_LIGHT ? 0.10 : p == PLAN_ACTIVE_ACTIVE ? 0.01 : 0.05;
+}
+
+static void availability(const struct plan_workload *w, struct plan_result *r)
+{
+    double u = (100 - w->region_pct) / 100;
+    struct mrd_failover_model m = {
+        u, w->outage_h, r->rto_s / 3600, w->beta, failover_fails(r->posture), u};
+    if (r->posture == PLAN_SINGLE) {
+        r->u = u;
+        return;
+    }
+    r->u = r->covered * mrd_avail_failover(&m, NULL) + (1 - r->covered) * u;
+    if (r->quorum) { /* and a majority must be up, whoever is home */
+        double majority = 0;
+        if (mrd_avail_common_cause(r->n / 2 + 1, r->n, u, 0, &majority) == 0) {
+            r->u = mrd_avail_series((double[]){r->u, majority}, 2);
+        }
+    }
+}
+
+/** Shares homed in their regions as for mrd_outage_simulate. */
+static int simulate(const struct plan_workload *w, struct plan_result *r, size_t years,
+                    uint64_t seed, double *annual_h)
+{
+    struct mrd_outage_world world = {
+        .n = r->n,
+        .beta = w->beta,
+        .failover_h = r->rto_s / 3600,
+        .p_ff = failover_fails(r->posture),
+    };
+    bool spread = r->posture >= PLAN_FOLLOW_THE_SUN;
+    for (unsigned i = 0; i < r->n; i++) {
+        mrd_regions others = (mrd_regions)(((1u << r->n) - 1) & ~(1u << i));
+        world.regions[i] = (struct mrd_outage_region){
+            .share = spread   ? r->share[i]
+                     : i == 0 ? 1
+                              : 0,
+            .u = (100 - w->region_pct) / 100,
+            .mean_h = w->outage_h,
+            .capacity = 1,
+            .takeover = r->covered > 0.999 ? others : 0,
+        };
+    }
+    int rc = mrd_outage_simulate(&world, seed, years, annual_h, &r->years);
+    r->simulated = rc == 0 && r->years.outages >= MRD_OUTAGE_EVENTS_MIN;
+    return rc;
+}
+
+static void judge(const struct plan_class *c, struct plan_result *r)
+{
+    double rto_ms = r->rto_s * 1000, rpo_ms = r->rpo_s * 1000;
+
+    r->missed |= c->availability_pct >= 0 && r->u > (100 - c->availability_pct) / 100 + 1e-12
+                     ? PLAN_MISS_AVAILABILITY
+                     : 0;
+    r->missed |=
+        c->read_p95_ms != PLAN_NO_TARGET && r->read_ok < 0.95 - 1e-9 ? PLAN_MISS_READ : 0;
+    r->missed |=
+        c->write_p95_ms != PLAN_NO_TARGET && c->writes_per_s > 0 && r->write_ok < 0.95 - 1e-9
+            ? PLAN_MISS_WRITE
+            : 0;
+    r->missed |= c->rto_ms != PLAN_NO_TARGET && rto_ms > (double)c->rto_ms ? PLAN_MISS_RTO : 0;
+    r->missed |= c->rto_ms != PLAN_NO_TARGET && r->posture != PLAN_SINGLE && r->covered < 0.999
+                     ? PLAN_MISS_RTO
+                     : 0;
+    r->missed |= c->rpo_ms != PLAN_NO_TARGET && rpo_ms > (double)c->rpo_ms ? PLAN_MISS_RPO : 0;
+}
+
+/* ---- the decision ---- */
+
+static bool keeps_all(const struct plan_result *r)
+{
+    return r->refused == NULL && r->missed == 0;
+}
+
+static const struct {
+    unsigned miss;
+    const char *driver;
+} drivers[] = {
+    /* the order in which the driver is named */
+    {PLAN_MISS_RESIDENCY, "residency: no one region may hold the data of all users"},
+    {PLAN_MISS_READ, "read latency: no one region is near enough to 95% of the users"},
+    {PLAN_MISS_WRITE, "write latency: no one region is near enough to 95% of the users"},
+    {PLAN_MISS_AVAILABILITY, "availability: one region is down more than the target allows"},
+    {PLAN_MISS_RTO, "recovery time: a restore elsewhere takes longer than the target"},
+    {PLAN_MISS_RPO, "data loss: the last backup is older than the target allows"},
+};
+
+static void name_driver(struct plan_answer *a)
+{
+    const struct plan_result *single = &a->results[0];
+    for (unsigned i = 1; i < a->count; i++) { /* the better of single-region and with a CDN */
+        if (a->results[i].posture == PLAN_SINGLE && a->results[i].missed < single->missed) {
+            single = &a->results[i];
+        }
+    }
+    for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
+        if ((single->missed & drivers[i].miss) != 0) {
+            snprintf(a->driver, sizeof(a->driver), "%s", drivers[i].driver);
+            return;
+        }
+    }
+}
+
+static void choose(struct plan_answer *a)
+{
+    double cheapest = INFINITY;
+    a->best = a->runner_up = -1;
+    for (unsigned i = 0; i < a->count; i++) {
+        cheapest = keeps_all(&a->results[i]) ? fmin(cheapest, a->results[i].total) : cheapest;
+    }
+    for (unsigned i = 0; i < a->count && a->best < 0; i++) {
+        const struct plan_result *r = &a->results[i];
+        if (keeps_all(r) && r->total <= cheapest * SIMPLER_MAY_COST) {
+            a->best = (int)i;
+        }
+    }
+    for (unsigned i = 0; i < a->count;
+         i++) { /* the cheapest of the others, with another posture */
+        const struct plan_result *r = &a->results[i];
+        if ((int)i != a->best && keeps_all(r) &&
+            (a->runner_up < 0 || r->total < a->results[a->runner_up].total)) {
+            a->runner_up = (int)i;
+        }
+    }
+}
+
+static void explain(struct plan_answer *a)
+{
+    char name[40], other[40];
+
+    if (a->best < 0) {
+        unsigned least = ~0u;
+        for (unsigned i = 0; i < a->count; i++) {
+            least = a->results[i].refused == NULL ? least & a->results[i].missed : least;
+        }
+        snprintf(a->rule, sizeof(a->rule), "no posture keeps every target%s",
+                 (least & PLAN_MISS_AVAILABILITY) != 0
+                     ? "; availability is bounded by what takes all regions at once (beta)"
+                     : "");
+        return;
+    }
+    const struct plan_result *r = &a->results[a->best];
+    plan_result_name(r, name);
+    if (r->posture == PLAN_SINGLE) {
+        snprintf(a->rule, sizeof(a->rule),
+                 "%s keeps every target: you do not need multi-region for this class", name);
+        a->driver[0] = '\0';
+    } else {
+        snprintf(
+            a->rule, sizeof(a->rule),
+            "%s is the simplest posture that keeps every target within 25%% of the cheapest",
+            name);
+    }
+    if (a->runner_up >= 0) {
+        const struct plan_result *o = &a->results[a->runner_up];
+        plan_result_name(o, other);
+        if (o->rto_s < r->rto_s) {
+            snprintf(
+                a->tips, sizeof(a->tips),
+                "%s at %.0f USD/month would be it if service had to be back within less than "
+                "%.0f s",
+                other, o->total, r->rto_s);
+        } else if (o->write_p95 < r->write_p95 - 1) {
+            snprintf(a->tips, sizeof(a->tips),
+                     "%s at %.0f USD/month would be it if writes had to be under %.0f ms",
+                     other, o->total, r->write_p95);
+        } else if (o->read_p95 < r->read_p95 - 1) {
+            snprintf(a->tips, sizeof(a->tips),
+                     "%s at %.0f USD/month would be it if reads had to be under %.0f ms", other,
+                     o->total, r->read_p95);
+        } else {
+            snprintf(a->tips, sizeof(a->tips),
+                     "%s at %.0f USD/month is better in nothing that was asked for", other,
+                     o->total);
+        }
+    }
+}
+
+static void break_even(const struct plan_workload *w, struct plan_answer *a)
+{
+    const struct plan_result *single = &a->results[0];
+    (void)w;
+    for (unsigned i = 1; i < a->count; i++) {
+        struct plan_result *r = &a->results[i];
+        if (r->refused == NULL && single->refused == NULL && r->total > single->total &&
+            r->u < single->u) {
+            r->usd_hour_break_even =
+                mrd_break_even_usd_hour(r->total - single->total, single->u, r->u);
+        }
+    }
+}
+
+static void one_posture(const struct place *p, enum plan_posture posture, bool cdn,
+                        struct plan_result *r)
+{
+    const struct plan_class *c = p->class;
+
+    memset(r, 0, sizeof(*r));
+    r->posture = posture;
+    r->cdn = cdn;
+    r->refused = refusal(c, posture);
+    r->quorum = posture != PLAN_SINGLE && c->rpo_ms == 0;
+    if (r->refused == NULL) {
+        place_search(p, r);
+    }
+    if (r->refused == NULL) {
+        recovery(p->load, c, r);
+        availability(p->load, r);
+        judge(c, r);
+    }
+}
+
+int plan_class_answer(struct plan_data *data, const struct plan_workload *load,
+                      const struct plan_class *class, size_t years, uint64_t seed,
+                      struct plan_answer *ret, struct mrd_err *err)
+{
+    struct place *p = NULL;
+    double *annual_h = years > 0 ? calloc(years, sizeof(*annual_h)) : NULL;
+    int rc = years > 0 && annual_h == NULL ? mrd_err_set(err, MRD_ENOMEM, "out of memory")
+                                           : place_new(data, load, class, &p, err);
+    if (rc != 0) {
+        free(annual_h);
+        return rc;
+    }
+    memset(ret, 0, sizeof(*ret));
+    ret->class = class;
+    for (unsigned i = 0; i < PLAN_POSTURES; i++) {
+        for (int cdn = 0; cdn <= (class->cacheable > 0 && class->reads_per_s > 0); cdn++) {
+            struct plan_result *r = &ret->results[ret->count++];
+            one_posture(p, (enum plan_posture)i, cdn == 1, r);
+            if (years > 0 && r->refused == NULL) {
+                simulate(load, r, years, seed, annual_h);
+            }
+        }
+    }
+    choose(ret);
+    name_driver(ret);
+    explain(ret);
+    break_even(load, ret);
+    free(p);
+    free(annual_h);
+    return 0;
+}
+
+unsigned plan_union(const struct plan_workload *load, const struct plan_answer *answers,
+                    int ret_regions[PLAN_CANDIDATES_MAX], double *ret_usd_month)
+{
+    unsigned n = 0;
+    double usd = 0;
+
+    for (unsigned c = 0; c < load->class_count; c++) {
+        const struct plan_answer *a = &answers[c];
+        const struct plan_result *r = a->best >= 0 ? &a->results[a->best] : NULL;
+        usd += r != NULL ? r->total - r->cost[PLAN_EDGE] : 0;
+        for (unsigned k = 0; r != NULL && k < r->n; k++) {
+            bool there = false;
+            for (unsigned i = 0; i < n; i++) {
+                there |= ret_regions[i] == r->region[k];
+            }
+            if (!there && n < PLAN_CANDIDATES_MAX) {
+                ret_regions[n++] = r->region[k];
+            }
+        }
+    }
+    *ret_usd_month = usd + n * load->region_usd_month;
+    return n;
+}
+
+/** Plan class @c again within the union of all; keep it when the whole is no dearer. */
+static int share_regions(struct plan_data *data, const struct plan_workload *load, unsigned c,
+                         size_t years, uint64_t seed,
+                         struct plan_answer answers[PLAN_CLASSES_MAX], struct mrd_err *err)
+{
+    struct plan_workload *within = malloc(sizeof(*within));
+    struct plan_answer before = answers[c];
+    int regions[PLAN_CANDIDATES_MAX];
+    double usd = 0, usd_within = 0;
+
+    if (within == NULL) {
+        return mrd_err_set(err, MRD_ENOMEM, "out of memory");
+    }
+    *within = *load;
+    within->candidate_count = 0;
+    answers[c].best = -1; /* the others' regions */
+    unsigned n = plan_union(load, answers, within->candidates, &usd);
+    within->candidate_count = n;
+    answers[c] = before;
+    unsigned n_before = plan_union(load, answers, regions, &usd);
+    int rc = n == 0 ? 0
+                    : plan_class_answer(data, within, &load->classes[c], years, seed,
+                                        &answers[c], err);
+    unsigned n_after = plan_union(load, answers, regions, &usd_within);
+    if (rc != 0 || answers[c].best < 0 || n_after >= n_before || usd_within > usd) {
+        answers[c] = before;
+    }
+    free(within);
+    return rc;
+}
+
+int plan_answer(struct plan_data *data, const struct plan_workload *load, size_t years,
+                uint64_t seed, struct plan_answer answers[PLAN_CLASSES_MAX],
+                struct mrd_err *err)
+{
+    int rc = 0;
+    for (unsigned c = 0; rc == 0 && c < load->class_count; c++) {
+        rc = plan_class_answer(data, load, &load->classes[c], years, seed, &answers[c], err);
+    }
+    for (unsigned c = 0; rc == 0 && load->class_count > 1 && c < load->class_count; c++) {
+        rc = answers[c].best >= 0 ? share_regions(data, load, c, years, seed, answers, err) : 0;
+    }
+    return rc;
+}
+
+int plan_countries(struct plan_data *data, const struct plan_workload *load,
+                   const struct plan_class *class, const struct plan_result *r,
+                   struct plan_country_latency ret[PLAN_USERS_MAX], struct mrd_err *err)
+{
+    struct place *p = NULL;
+    struct place_set s = {.n = r->n};
+    int rc = place_new(data, load, class, &p, err);
+
+    if (rc != 0) {
+        return rc;
+    }
+    for (unsigned k = 0; k < r->n; k++) {
+        for (unsigned c = 0; c < load->candidate_count; c++) {
+            s.at[k] = load->candidates[c] == r->region[k] ? (int)c : s.at[k];
+        }
+    }
+    for (unsigned u = 0; u < load->user_count; u++) {
+        struct plan_country_latency *l = &ret[u];
+        memset(l, 0, sizeof(*l));
+        l->country = load->users[u].country;
+        for (int lost = -1; lost < (int)r->n && (lost < 0 || r->n > 1); lost++) {
+            double read[PLAN_METROS_MAX], write[PLAN_METROS_MAX], weight[2][PLAN_METROS_MAX];
+            size_t n = 0;
+            for (unsigned i = 0; i < p->points; i++) {
+                if (p->country[i] == (short)u) {
+                    place_latency(p, &s, r, i, lost, &read[n], &write[n]);
+                    weight[0][n] = weight[1][n] = data->countries[l->country].metros[n].weight;
+                    n++;
+                }
+            }
+            double r95 = mrd_percentile(read, weight[0], n, 0.95);
+            double w95 = mrd_percentile(write, weight[1], n, 0.95);
+            if (lost < 0) {
+                l->read_p50 = mrd_percentile(read, weight[0], n, 0.5);
+                l->write_p50 = mrd_percentile(write, weight[1], n, 0.5);
+                l->read_p95 = r95;
+                l->write_p95 = w95;
+            } else {
+                l->lost_read_p95 = fmax(l->lost_read_p95, r95);
+                l->lost_write_p95 = fmax(l->lost_write_p95, w95);
+            }
+        }
+    }
+    free(p);
+    return 0;
+}

@@ -1,0 +1,112 @@
+/*
+ * From a workload to an answer: for each class every posture at its best placement, and one of
+ * them recommended, with the rule that decided.
+ *
+ * Placement is by exhaustive search: every set of up to replicas_max candidates, every home in
+ * it. Of the sets that keep the latency targets the cheapest is taken; when none keeps them,
+ * the one that keeps them for most users.
+ */
+#pragma once
+
+#include <workload.h>
+
+#include <mrd/outage.h>
+
+enum plan_posture {
+    PLAN_SINGLE,
+    PLAN_PILOT_LIGHT,
+    PLAN_ACTIVE_PASSIVE,
+    PLAN_READ_LOCAL,
+    PLAN_FOLLOW_THE_SUN,
+    PLAN_PARTITIONED,
+    PLAN_CELLS,
+    PLAN_ACTIVE_ACTIVE,
+    PLAN_POSTURES,
+};
+
+enum plan_cost_part {
+    PLAN_COMPUTE,  /* what the load needs */
+    PLAN_HEADROOM, /* what runs idle so that a region may be lost, or stands by */
+    PLAN_DATABASE,
+    PLAN_STORAGE,
+    PLAN_REPLICATION, /* egress between regions */
+    PLAN_FORWARDING,  /* writes on their way to another region's home */
+    PLAN_EGRESS,      /* to users */
+    PLAN_CDN,
+    PLAN_EDGE, /* load balancing and DNS, per region */
+    PLAN_COST_PARTS,
+};
+
+/* Targets that a result misses, as bits; also the reasons of a decision. */
+enum plan_miss {
+    PLAN_MISS_RESIDENCY = 1,
+    PLAN_MISS_AVAILABILITY = 2,
+    PLAN_MISS_READ = 4,
+    PLAN_MISS_WRITE = 8,
+    PLAN_MISS_RTO = 16,
+    PLAN_MISS_RPO = 32,
+};
+
+struct plan_result {
+    enum plan_posture posture;
+    bool cdn;
+    const char *refused; /* why the posture is out of the question; NULL: it is not */
+    unsigned missed;     /* plan_miss */
+    unsigned n;
+    int region[PLAN_REPLICAS_MAX];   /* of the facts; the home first where there is one */
+    double share[PLAN_REPLICAS_MAX]; /* of the users, by nearness */
+    bool quorum;                     /* commits wait for a majority */
+    double covered; /* share of the users whose data another region may take over */
+    double cost[PLAN_COST_PARTS], total;
+    double u, rto_s, rto_worst_s, rpo_s;
+    double read_ok,
+        write_ok; /* share of the users (of the requests, with a CDN) within target */
+    double read_p50, read_p95, write_p50, write_p95;
+    double lost_read_p95, lost_write_p95; /* the worst loss of one region; 0: nothing serves */
+    double replication_mbit, lag_s;
+    double usd_hour_break_even; /* against single-region; 0: no premium or nothing gained */
+    bool simulated;             /* years is filled */
+    struct mrd_outage_years years;
+};
+
+struct plan_answer {
+    const struct plan_class *class;
+    unsigned count;
+    struct plan_result results[2 * PLAN_POSTURES]; /* each without and with a CDN */
+    int best, runner_up;                           /* index, or -1 */
+    char rule[200], driver[200], tips[240];
+};
+
+/** Plan one class. @years simulated per posture; 0: closed forms only. */
+int plan_class_answer(struct plan_data *data, const struct plan_workload *load,
+                      const struct plan_class *class, size_t years, uint64_t seed,
+                      struct plan_answer *ret, struct mrd_err *err);
+
+/**
+ * Plan every class of @load into @answers, then let classes share regions: one is moved to the
+ * regions that the others have when that makes the whole no dearer.
+ */
+int plan_answer(struct plan_data *data, const struct plan_workload *load, size_t years,
+                uint64_t seed, struct plan_answer answers[PLAN_CLASSES_MAX],
+                struct mrd_err *err);
+
+/**
+ * The regions of all recommendations together into @ret_regions (facts), their number, and
+ * what it all costs: what a region costs by itself is counted once.
+ */
+unsigned plan_union(const struct plan_workload *load, const struct plan_answer *answers,
+                    int ret_regions[PLAN_CANDIDATES_MAX], double *ret_usd_month);
+
+const char *plan_posture_name(enum plan_posture p);
+/** "single-region + CDN". Returns @out. */
+char *plan_result_name(const struct plan_result *r, char out[40]);
+const char *plan_cost_name(enum plan_cost_part part);
+
+struct plan_country_latency {
+    int country;
+    double read_p50, read_p95, write_p50, write_p95, lost_read_p95, lost_write_p95;
+};
+/** Latency of one result, by the workload's countries. */
+int plan_countries(struct plan_data *data, const struct plan_workload *load,
+                   const struct plan_class *class, const struct plan_result *r,
+                   struct plan_country_latency ret[PLAN_USERS_MAX], struct mrd_err *err);
