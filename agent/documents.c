@@ -689,10 +689,8 @@ static json_t *move_row(const char *class_name, const char *partition,
                         const struct mrd_entry *e)
 {
     static const char *const states[] = {
-        [MRD_MOVE_FREEZE] = "freeze",
-        [MRD_MOVE_FROZEN] = "frozen",
-        [MRD_MOVE_DONE] = "done",
-        [MRD_MOVE_ABORTED] = "aborted",
+        [MRD_MOVE_WAIT] = "wait", [MRD_MOVE_FREEZE] = "freeze",   [MRD_MOVE_FROZEN] = "frozen",
+        [MRD_MOVE_DONE] = "done", [MRD_MOVE_ABORTED] = "aborted",
     };
     struct mrd_move_record m;
     struct mrd_buf b = mrd_buf_reader(e->value, e->len);
@@ -706,7 +704,7 @@ static json_t *move_row(const char *class_name, const char *partition,
     set(o, "from", text_or_null(m.from));
     set(o, "to", text_or_null(m.to));
     set(o, "epoch", number(m.epoch));
-    set(o, "state", json_string(m.state <= MRD_MOVE_ABORTED ? states[m.state] : "aborted"));
+    set(o, "state", json_string(m.state <= MRD_MOVE_WAIT ? states[m.state] : "aborted"));
     set(o, "why", json_string(m.why));
     set(o, "started_wall_ms", time_or_null(m.started_ms));
     return o;

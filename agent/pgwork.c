@@ -424,8 +424,9 @@ static void take_tail(struct pgwork *w, const json_t *t)
         json_region(w, t) != d->tail_origin) {
         return;
     }
-    w->local->tail[i] = (struct mrd_tail_count){d->tail_epoch, json_u64(t, "transactions"),
-                                                json_u64(t, "rows"), json_u64(t, "rpo_ms")};
+    w->local->tail[i] =
+        (struct mrd_tail_count){d->tail_epoch, json_u64(t, "transactions"), json_u64(t, "rows"),
+                                json_u64(t, "rpo_ms"), json_u64(t, "unrepaired")};
 }
 
 static void take_status(struct pgwork *w, const json_t *all)
@@ -457,6 +458,7 @@ static void take_status(struct pgwork *w, const json_t *all)
     {
         take_tail(w, row);
     }
+    w->local->through_lsn = json_lsn(all, "through_lsn");
 }
 
 static void on_status(void *ctx, PGresult *res, const char *error)

@@ -168,8 +168,11 @@ REVOKE ALL ON FUNCTION meridian.copy_again(text) FROM PUBLIC;
 -- Part of meridian.agent_status()
 CREATE FUNCTION meridian.stream_status() RETURNS jsonb
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    -- in this order: what is counted is no older than the positions, and the end of the WAL is
+    -- behind what was written on account of either
     SELECT jsonb_build_object('streams', meridian.stream_states(), 'slots', meridian.slot_states(),
-                              'tail', meridian.tail_states())
+                              'tail', meridian.tail_states(),
+                              'through_lsn', pg_current_wal_insert_lsn())
 $$;
 
 -- WAL kept for a region that is away, and what comes of it when it is too much

@@ -664,11 +664,13 @@ meridian_slots_json(StringInfo out)
 static const char tail_query[] =
 "SELECT coalesce(json_agg(json_build_object('origin', origin, 'class', class, "
 "'partition', partition, 'epoch', epoch, 'transactions', transactions, 'rows', rows, "
-"'rpo_ms', rpo_ms, 'open', open)), '[]')::text FROM ("
+"'rpo_ms', rpo_ms, 'open', open, 'unrepaired', unrepaired)), '[]')::text FROM ("
 "SELECT origin, class, partition, epoch, count(DISTINCT commit_lsn) AS transactions, "
 "count(*) AS rows, "
 "ceil(extract(epoch FROM max(committed_at) - min(committed_at)) * 1000)::bigint AS rpo_ms, "
-"count(*) FILTER (WHERE status = 'open') AS open "
+"count(*) FILTER (WHERE status = 'open') AS open, "
+"count(*) FILTER (WHERE repaired_epoch IS NULL AND (problem IS NULL OR status = 'open')) "
+"AS unrepaired "
 "FROM meridian.reconcile_entry GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4) t";
 
 void
@@ -676,7 +678,8 @@ meridian_tail_json(StringInfo out)
 {
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	if (SPI_execute(tail_query, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	/* Not read-only: with a snapshot newer than the positions reported beside it. */
+	if (SPI_execute(tail_query, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read meridian.reconcile_entry");
 	appendStringInfoString(out, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	SPI_finish();

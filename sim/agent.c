@@ -151,6 +151,7 @@ static void count_tail(const struct sim *w, unsigned i, unsigned p, struct mrd_t
             rec->fate[i] == SIM_TAIL) {
             ret->transactions++;
             ret->rows++;
+            ret->unrepaired += (rec->repairs >> i & 1u) == 0;
         }
     }
 }
@@ -180,8 +181,10 @@ static void on_status(struct sim *w, const struct sim_event *e)
             l->opened_epoch[p] = r->postgres.opened[p];
         }
         l->first_write_ms[p] = r->postgres.first_write_ms[p];
+        sim_repair(w, i, p);
         count_tail(w, i, p, &l->tail[p]);
     }
+    l->through_lsn = r->postgres.count > 0 ? r->postgres.wal[r->postgres.count - 1].lsn : 0;
     r->node->dirty = true;
     sim_agent_wake(w, i, w->now);
 }

@@ -81,26 +81,77 @@ mrd_lsn sim_applied(const struct sim *w, unsigned i, unsigned origin)
 
 /* ---- taking ---- */
 
-static void repair(struct sim *w, unsigned i, unsigned origin, size_t k, unsigned partition)
+/* May @i write under this authority? */
+static bool writes(const struct sim *w, unsigned i, unsigned p, const struct mrd_authority *a)
 {
+    return a->region == i && a->state == MRD_AUTH_OPEN &&
+           w->regions[i].postgres.opened[p] == a->epoch;
+}
+
+static void repair(struct sim *w, unsigned i, unsigned origin, size_t k,
+                   const struct mrd_authority *a)
+{
+    struct sim_record *lost = &w->regions[origin].postgres.wal[k];
     struct sim_record *rec = sim_wal_append(w, i, SIM_REC_REPAIR);
 
     rec->target = (uint8_t)origin;
-    rec->partition = (uint8_t)partition;
+    rec->partition = lost->partition;
+    rec->epoch = a->epoch;
     rec->boot_ms = k;
+    lost->repairs |= (uint16_t)(1u << i);
 }
 
-static void file_commit(struct sim *w, unsigned i, unsigned origin, size_t k,
-                        const struct mrd_authority *a)
+/* What @i repaired itself, past the cut of an epoch of its own, is not repaired. */
+static void forget_repairs(struct sim *w, unsigned i, unsigned p, const struct mrd_authority *a)
+{
+    const struct sim_postgres *pg = &w->regions[i].postgres;
+
+    for (size_t n = 0; n < pg->count; n++) {
+        const struct sim_record *rec = &pg->wal[n];
+        if (rec->kind == SIM_REC_REPAIR && rec->partition == p &&
+            mrd_authority_accepts(a, (mrd_region)i, rec->epoch, rec->lsn) != MRD_ACCEPT) {
+            w->regions[rec->target].postgres.wal[rec->boot_ms].repairs &= (uint16_t) ~(1u << i);
+        }
+    }
+}
+
+void sim_repair(struct sim *w, unsigned i, unsigned p)
+{
+    const struct mrd_authority *a = &sim_snapshot(w, i)->partitions[p].authority;
+    struct sim_postgres *pg = &w->regions[i].postgres;
+
+    if (pg->repaired[p] == a->epoch || !writes(w, i, p, a)) {
+        return;
+    }
+    forget_repairs(w, i, p, a);
+    for (unsigned o = 0; o < w->config->region_count; o++) {
+        for (size_t k = 0; o != i && k < pg->streams[o].taken; k++) {
+            const struct sim_record *rec = &w->regions[o].postgres.wal[k];
+            if (rec->kind == SIM_REC_COMMIT && rec->partition == p &&
+                rec->fate[i] == SIM_TAIL && (rec->repairs >> i & 1u) == 0) {
+                repair(w, i, o, k, a);
+            }
+        }
+    }
+    pg->repaired[p] = a->epoch;
+}
+
+/* Repaired at the next look, if we are its home then. */
+static void file_commit(struct sim *w, unsigned i, unsigned origin, size_t k)
 {
     struct sim_record *rec = &w->regions[origin].postgres.wal[k];
-    unsigned partition = rec->partition;
 
     rec->fate[i] = SIM_TAIL;
     rec->filed[i]++;
-    if (a->region == i) {
-        repair(w, i, origin, k, partition);
-    }
+    w->regions[i].postgres.repaired[rec->partition] = 0;
+}
+
+static void take_repair(struct sim *w, unsigned i, const struct sim_record *rec)
+{
+    struct sim_record *lost = &w->regions[rec->target].postgres.wal[rec->boot_ms];
+
+    lost->repairs |= (uint16_t)(1u << i);
+    lost->repaired |= rec->target == i;
 }
 
 /* Whether what @i knows lets it decide on this commit; then also what it decides. */
@@ -137,8 +188,13 @@ static bool take(struct sim *w, unsigned i, unsigned origin)
     if (rec->kind == SIM_REC_HEARTBEAT) {
         s->through_session = rec->session;
         s->through_boot_ms = rec->boot_ms;
-    } else if (rec->kind == SIM_REC_REPAIR && rec->target == i) {
-        w->regions[i].postgres.wal[rec->boot_ms].repaired = true;
+    } else if (rec->kind == SIM_REC_REPAIR && holds_copy(w, i, rec->partition)) {
+        if (!judge(w, i, origin, rec, &verdict)) {
+            return false;
+        }
+        if (verdict == MRD_ACCEPT) {
+            take_repair(w, i, rec);
+        }
     } else if (rec->kind == SIM_REC_COMMIT && holds_copy(w, i, rec->partition)) {
         if (!judge(w, i, origin, rec, &verdict)) {
             return false;
@@ -151,8 +207,7 @@ static bool take(struct sim *w, unsigned i, unsigned origin)
         if (verdict == MRD_ACCEPT) {
             rec->fate[i] = SIM_APPLIED;
         } else {
-            file_commit(w, i, origin, k,
-                        &sim_snapshot(w, i)->partitions[rec->partition].authority);
+            file_commit(w, i, origin, k);
         }
         sim_say(w,
                 &(struct sim_fact){.kind = SIM_SAYS_TAKEN,

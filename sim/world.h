@@ -140,7 +140,8 @@ struct sim_record {
     mrd_lsn lsn; /* end of the commit record */
     enum sim_record_kind kind;
     uint8_t partition, target;
-    bool acked, repaired;
+    bool acked, repaired; /* lost tail: its origin holds its home's rows instead */
+    uint16_t repairs;     /* lost tail: bit i: region i knows of a repair that counts */
     uint8_t fate[SIM_REGIONS_MAX], filed[SIM_REGIONS_MAX];
     mrd_epoch epoch;
     mrd_session session; /* heartbeat */
@@ -182,6 +183,8 @@ struct sim_postgres {
     mrd_epoch opened[SIM_PARTITIONS_MAX];
     mrd_wall_ms first_write_ms[SIM_PARTITIONS_MAX];
     bool duty_busy[SIM_PARTITIONS_MAX];
+    mrd_epoch
+        repaired[SIM_PARTITIONS_MAX]; /* as home of it, all that is filed; 0: look again */
 };
 
 /* ---- regions ---- */
@@ -329,7 +332,7 @@ struct sim {
     mrd_epoch seen_epoch[SIM_REGIONS_MAX][SIM_PARTITIONS_MAX];
     mrd_epoch applied_epoch[SIM_REGIONS_MAX][SIM_PARTITIONS_MAX];
     mrd_epoch begun_epoch[SIM_PARTITIONS_MAX]; /* written under */
-    uint8_t said_yes[SIM_REGIONS_MAX]; /* operators, since the region's last failover */
+    uint8_t said_yes[SIM_REGIONS_MAX];         /* operators, since the region's last failover */
     unsigned struck;                           /* faults so far */
     uint64_t told_revision; /* audit events and records are facts when first applied */
     struct sim_random net, people;
@@ -407,6 +410,8 @@ void sim_postgres_event(struct sim *w, const struct sim_event *e);
 void sim_postgres_stop(struct sim *w, unsigned region);
 mrd_lsn sim_wal_end(const struct sim *w, unsigned region);
 struct sim_record *sim_wal_append(struct sim *w, unsigned region, enum sim_record_kind kind);
+/** @i, if it is home of the partition, sends the origins of what it filed its own rows. */
+void sim_repair(struct sim *w, unsigned i, unsigned p);
 mrd_lsn sim_applied(const struct sim *w, unsigned region, unsigned origin);
 /** Look at all streams into @region: its orders or its positions changed. */
 void sim_streams(struct sim *w, unsigned region);

@@ -6,6 +6,10 @@
  * What it lacks comes from the old home, once that has returned, or else from another live
  * region that has it. When neither is there the copy is stuck: granting the partition to that
  * region would leave it closed for as long as they are away, and nobody would say why.
+ *
+ * A region may also hold too much: what it wrote past a cut of its own, its lost tail, until a
+ * later home has sent it that home's rows instead. These lie in the WAL of that home, and count
+ * only if its epoch was not in turn cut before them; then the next home sends its own.
  */
 #include "mutant.h"
 #include "view.h"
@@ -78,4 +82,45 @@ enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
         copy = MRDI_COPY_LATE;
     }
     return copy;
+}
+
+/* Was the position @lsn of the WAL of epoch @epoch's home before the end of that epoch? */
+static bool counts(const struct mrd_authority_record *a, mrd_epoch epoch, mrd_lsn lsn,
+                   mrd_lsn cut)
+{
+    if (epoch == a->epoch) {
+        return lsn <= cut;
+    }
+    for (unsigned i = 0; i < a->history_count; i++) {
+        if (a->history[i].epoch == epoch) {
+            return lsn <= a->history[i].cut;
+        }
+    }
+    return false;
+}
+
+bool mrdi_epoch_taken(const struct mrdi_view *v, const struct mrd_authority_record *a,
+                      const struct mrd_closed_record *c, mrd_lsn cut)
+{
+    struct mrd_receipt_record r;
+    bool ok;
+
+    if (strcmp(c->reason, "failover") != 0 || mrdi_life_ended(v, c)) {
+        return true;
+    }
+    (void)mrdi_receipt(v->store, c->receipt, &r, &ok);
+    /* Of what is too old to have a receipt nobody could ever say more. */
+    return !ok || (r.taken_epoch != 0 && counts(a, r.taken_epoch, r.taken_lsn, cut));
+}
+
+bool mrdi_tail_taken(const struct mrdi_view *v, unsigned region,
+                     const struct mrd_authority_record *a, mrd_lsn cut)
+{
+    for (unsigned i = 0; i < a->history_count; i++) {
+        if (strcmp(a->history[i].region, mrdi_name(v, region)) == 0 &&
+            !mrdi_epoch_taken(v, a, &a->history[i], cut) && !MRDI_MUTANT(OWN_TAIL)) {
+            return false;
+        }
+    }
+    return true;
 }

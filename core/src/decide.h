@@ -67,9 +67,11 @@ void mrdi_judge(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,
  * Could anybody take the partition over from @t, as things stand? Otherwise @why says why not.
  *
  * @fenced  replicas that refused already, for whom it does not matter if they died since
+ * @cut     as in mrdi_tail_taken: as far as is known by now
  */
 bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
-                   const struct mrd_authority_record *a, mrd_regions fenced, char why[128]);
+                   const struct mrd_authority_record *a, mrd_regions fenced, mrd_lsn cut,
+                   char why[128]);
 
 /**
  * Who refused and died since counts, but not if he alone holds the furthest position: whoever

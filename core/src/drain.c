@@ -29,7 +29,7 @@ static bool fit(struct mrdi_step *s, const struct mrdi_partition *p,
            !mrdi_drained(&s->v, i) && mrdi_live(&s->v, i) && !mrdi_fencing(&s->v, i) &&
            !mrd_lacks(&s->v.regions[i].session, p->index) &&
            mrdi_copy_of(&s->v, i, a, false, &origin) == MRDI_COPY_WHOLE &&
-           !mrdi_verdict(s, i, &observers, &reason);
+           mrdi_tail_taken(&s->v, i, a, UINT64_MAX) && !mrdi_verdict(s, i, &observers, &reason);
 }
 
 /* The configured home if it is fit, else the nearest to @from that is; or -1. */

@@ -72,6 +72,19 @@ static bool concerns(const struct mrdi_view *v, const struct mrdi_partition *p, 
 
 /* ---- starting ---- */
 
+/* How far the live have come in what @t wrote: a cut would not be drawn beyond that. */
+static mrd_lsn furthest(const struct mrdi_view *v, unsigned t)
+{
+    mrd_lsn lsn = 0;
+
+    for (unsigned b = 0; b < v->config->region_count; b++) {
+        if (b != t && mrdi_live(v, b) && mrdi_applied(v, b, t) > lsn) {
+            lsn = mrdi_applied(v, b, t);
+        }
+    }
+    return lsn;
+}
+
 /* Home of something; or last home of something vacant that somebody could take by now. */
 static bool worth_starting(const struct mrdi_view *v, unsigned t, bool *ret_homes)
 {
@@ -91,7 +104,7 @@ static bool worth_starting(const struct mrdi_view *v, unsigned t, bool *ret_home
             *ret_homes = true;
             return true;
         }
-        worth = worth || mrdi_feasible(v, &p, t, &a, 0, why);
+        worth = worth || mrdi_feasible(v, &p, t, &a, 0, furthest(v, t), why);
     }
     return worth;
 }

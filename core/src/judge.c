@@ -54,12 +54,13 @@ static unsigned refusals_needed(const struct mrd_conf_class *class)
 }
 
 bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
-                   const struct mrd_authority_record *a, mrd_regions fenced, char why[128])
+                   const struct mrd_authority_record *a, mrd_regions fenced, mrd_lsn cut,
+                   char why[128])
 {
     const struct mrd_conf_class *class = p->class;
     mrd_regions others = class->replicas & (mrd_regions)~mrdi_bit(t);
-    unsigned votes = 0, live = 0, copies = 0, able = 0;
-    const char *origin = "";
+    unsigned votes = 0, live = 0, copies = 0, able = 0, whole = 0;
+    const char *origin = "", *loser = "";
 
     for (unsigned b = 0; b < v->config->region_count; b++) {
         if (!mrdi_in(others, b)) {
@@ -70,7 +71,12 @@ bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, un
             bool copy = has_copy(v, p->index, t, b);
             live++;
             copies += copy;
-            able += copy && mrdi_copy_of(v, b, a, true, &origin) != MRDI_COPY_STUCK;
+            if (copy && mrdi_copy_of(v, b, a, true, &origin) != MRDI_COPY_STUCK) {
+                bool taken = mrdi_tail_taken(v, b, a, cut);
+                able++;
+                whole += taken;
+                loser = taken ? loser : mrdi_name(v, b);
+            }
         }
     }
     why[0] = '\0';
@@ -82,6 +88,10 @@ bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, un
         snprintf(why, 128, "no live region that may hold it has a copy");
     } else if (able == 0) {
         mrdi_say_stuck(origin, why);
+    } else if (whole == 0) {
+        snprintf(why, 128,
+                 "what \"%.40s\" lost is not repaired there, and nobody else can take it",
+                 loser);
     } else if (class->durability == MRD_QUORUM && votes < refusals_needed(class)) {
         snprintf(why, 128, "acknowledged writes may be only in regions that are down");
     }
@@ -156,7 +166,7 @@ static bool fenced_enough(struct mrdi_step *s, const struct mrd_conf_class *clas
  * at once, then who is furthest; ties by the order of the configuration.
  */
 static int successor(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
-                     const struct mrd_authority_record *a, mrd_regions fenced)
+                     const struct mrd_authority_record *a, mrd_regions fenced, mrd_lsn cut)
 {
     enum mrdi_copy best_copy = MRDI_COPY_STUCK;
     mrd_lsn best_lsn = 0;
@@ -169,7 +179,8 @@ static int successor(const struct mrdi_view *v, const struct mrdi_partition *p, 
         uint64_t revision;
         mrd_regions allowed = MRDI_MUTANT(ANY_PLACE) ? p->class->replicas : p->class->allowed;
         if (!mrdi_in(fenced & allowed, b) || !mrdi_live(v, b) || mrdi_fencing(v, b) ||
-            !mrdi_fence_of(v, t, b, &f, &revision) || !has_copy(v, p->index, t, b)) {
+            !mrdi_fence_of(v, t, b, &f, &revision) || !has_copy(v, p->index, t, b) ||
+            !mrdi_tail_taken(v, b, a, cut)) {
             continue;
         }
         copy = mrdi_copy_of(v, b, a, true, &origin);
@@ -201,16 +212,18 @@ void mrdi_judge(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,
     int to;
 
     mrdi_collect_usable(&s->v, class, t, j);
-    if (!mrdi_feasible(&s->v, p, t, a, j->fenced, j->why)) {
+    if (!mrdi_feasible(&s->v, p, t, a, j->fenced, UINT64_MAX, j->why)) {
         j->outcome = MRDI_VACATE;
         return;
     }
     if (!fenced_enough(s, class, t, j)) {
         return;
     }
-    to = successor(&s->v, p, t, a, j->fenced);
+    to = successor(&s->v, p, t, a, j->fenced, j->cut.applied_lsn);
     if (to >= 0) {
         j->outcome = MRDI_GRANT;
         j->to = (unsigned)to;
+    } else if (!mrdi_feasible(&s->v, p, t, a, j->fenced, j->cut.applied_lsn, j->why)) {
+        j->outcome = MRDI_VACATE;
     }
 }

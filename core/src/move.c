@@ -1,7 +1,9 @@
 /*
  * Planned moves: the request, and the coordinator's care that none hangs.
  *
- *   request --> FREEZE: the authority is frozen; the home drains what is in flight
+ *   request --> WAIT:   only if the target lost writes in a failover that are not repaired
+ * there yet (mrdi_tail_taken); a frozen home could not repair them
+ *           --> FREEZE: the authority is frozen; the home drains what is in flight
  *   home    --> FROZEN: nothing is in flight, the final position is known
  *   target  --> DONE: it has applied the final position, and grants itself the next epoch
  *
@@ -72,8 +74,9 @@ static const char *stuck(struct mrdi_step *s, const struct mrd_move_record *m, u
     }
     /* Counted from the move's last change: each of its steps gets the whole bound. */
     if (mrdi_age_ns(&s->c->moves[index], revision, s->now_ns) > MOVE_BOUND_MS * MRDI_MS) {
-        return m->state == MRD_MOVE_FREEZE ? "writers did not finish in time"
-                                           : "the target did not catch up in time";
+        return m->state == MRD_MOVE_WAIT ? "what the target lost was not repaired there in time"
+               : m->state == MRD_MOVE_FREEZE ? "writers did not finish in time"
+                                             : "the target did not catch up in time";
     }
     return NULL;
 }
@@ -86,29 +89,62 @@ static bool failover_has_it(const struct mrdi_view *v, const struct mrd_move_rec
     return from >= 0 && mrdi_fencing(v, (unsigned)from);
 }
 
-static bool end_if_stuck(struct mrdi_step *s, const struct mrdi_partition *p)
+static void end_stuck(struct mrdi_step *s, const struct mrdi_partition *p,
+                      const struct mrd_move_record *m, uint64_t revision, const char *why)
+{
+    struct mrd_authority_record a;
+    bool known;
+    uint64_t authority_revision = mrdi_authority(&s->v, p, &a, &known);
+
+    mrdi_move_abort(s->p, s->store, p, m, revision, why, s->wall_ms);
+    if (known && a.state == MRD_AUTH_FROZEN && a.epoch == m->epoch) {
+        a.state = MRD_AUTH_OPEN;
+        mrdi_compare(s->p, authority_revision, "authority/%s/%s", p->class->name, p->name);
+        mrdi_put_authority(s->p, p, &a);
+    }
+}
+
+/* The target is whole by now: the move begins in earnest. */
+static bool freeze(struct mrdi_step *s, const struct mrdi_partition *p,
+                   struct mrd_move_record *m, uint64_t revision)
+{
+    struct mrd_authority_record a;
+    bool ok;
+    uint64_t authority_revision = mrdi_authority(&s->v, p, &a, &ok);
+    int to = mrd_config_region(s->config, m->to);
+
+    if (!ok || a.state != MRD_AUTH_OPEN || a.epoch != m->epoch) {
+        end_stuck(s, p, m, revision, "the home changed");
+        return true;
+    }
+    if (to < 0 || !mrdi_tail_taken(&s->v, (unsigned)to, &a, UINT64_MAX)) {
+        return false;
+    }
+    m->state = MRD_MOVE_FREEZE;
+    a.state = MRD_AUTH_FROZEN;
+    mrdi_compare(s->p, authority_revision, "authority/%s/%s", p->class->name, p->name);
+    mrdi_compare(s->p, revision, "move/%s/%s", p->class->name, p->name);
+    mrdi_put_authority(s->p, p, &a);
+    mrdi_put_move(s->p, p, m);
+    return true;
+}
+
+static bool advance(struct mrdi_step *s, const struct mrdi_partition *p)
 {
     struct mrd_move_record m;
-    struct mrd_authority_record a;
-    bool ok, known;
-    uint64_t revision = mrdi_move(s->store, p, &m, &ok), authority_revision;
+    bool ok;
+    uint64_t revision = mrdi_move(s->store, p, &m, &ok);
     const char *why;
 
     if (!ok || !mrdi_move_active(&m) || failover_has_it(&s->v, &m)) {
         return false;
     }
     why = stuck(s, &m, p->index, revision);
-    if (why == NULL) {
-        return false;
+    if (why != NULL) {
+        end_stuck(s, p, &m, revision, why);
+        return true;
     }
-    mrdi_move_abort(s->p, s->store, p, &m, revision, why, s->wall_ms);
-    authority_revision = mrdi_authority(&s->v, p, &a, &known);
-    if (known && a.state == MRD_AUTH_FROZEN && a.epoch == m.epoch) {
-        a.state = MRD_AUTH_OPEN;
-        mrdi_compare(s->p, authority_revision, "authority/%s/%s", p->class->name, p->name);
-        mrdi_put_authority(s->p, p, &a);
-    }
-    return true;
+    return m.state == MRD_MOVE_WAIT && freeze(s, p, &m, revision);
 }
 
 bool mrdi_move_step(struct mrdi_step *s)
@@ -117,7 +153,7 @@ bool mrdi_move_step(struct mrdi_step *s)
 
     for (unsigned i = 0; i < count; i++) {
         struct mrdi_partition p = mrdi_partition(s->config, i);
-        if (end_if_stuck(s, &p)) {
+        if (advance(s, &p)) {
             return true;
         }
     }
@@ -272,7 +308,8 @@ static void begin_move(struct request *q, const char *who, mrd_wall_ms wall_ms,
     struct mrd_move_record m = {
         .id = mrdi_next_id(store) + q->p.index,
         .epoch = q->authority.epoch,
-        .state = MRD_MOVE_FREEZE,
+        .state = mrdi_tail_taken(&q->v, q->to, &q->authority, UINT64_MAX) ? MRD_MOVE_FREEZE
+                                                                          : MRD_MOVE_WAIT,
         .started_ms = wall_ms,
     };
     struct mrd_receipt_record r = {.id = m.id, .kind = "move", .detected_ms = wall_ms};
@@ -284,7 +321,9 @@ static void begin_move(struct request *q, const char *who, mrd_wall_ms wall_ms,
     memcpy(r.from, m.from, sizeof(r.from));
     memcpy(r.to, m.to, sizeof(r.to));
     snprintf(r.observers, sizeof(r.observers), "%s", who);
-    q->authority.state = MRD_AUTH_FROZEN;
+    if (m.state == MRD_MOVE_FREEZE) {
+        q->authority.state = MRD_AUTH_FROZEN;
+    }
 
     mrdi_compare(ret, q->authority_revision, "authority/%s/%s", q->p.class->name, q->p.name);
     mrdi_compare(ret, q->move_revision, "move/%s/%s", q->p.class->name, q->p.name);

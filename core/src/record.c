@@ -422,7 +422,7 @@ int mrd_move_record_decode(struct mrd_buf *in, struct mrd_move_record *ret)
     get_name(in, r.from);
     get_name(in, r.to);
     r.epoch = mrd_buf_get_u64(in);
-    r.state = get_enum(in, MRD_MOVE_ABORTED);
+    r.state = get_enum(in, MRD_MOVE_WAIT);
     r.final_lsn = mrd_buf_get_u64(in);
     r.final_session = mrd_buf_get_u64(in);
     r.final_boot_ms = mrd_buf_get_u64(in);
@@ -462,6 +462,8 @@ int mrd_receipt_record_encode(const struct mrd_receipt_record *r, struct mrd_buf
     mrd_buf_put_u64(out, r->tail_rows);
     mrd_buf_put_u64(out, r->rpo_ms);
     mrd_buf_put_u32(out, r->rto_ms);
+    mrd_buf_put_u64(out, r->taken_epoch);
+    mrd_buf_put_u64(out, r->taken_lsn);
     mrd_buf_put_u8(out, r->tail_gone);
     return finish_write(out);
 }
@@ -496,6 +498,8 @@ int mrd_receipt_record_decode(struct mrd_buf *in, struct mrd_receipt_record *ret
     r.tail_rows = mrd_buf_get_u64(in);
     r.rpo_ms = mrd_buf_get_u64(in);
     r.rto_ms = mrd_buf_get_u32(in);
+    r.taken_epoch = mrd_buf_get_u64(in);
+    r.taken_lsn = mrd_buf_get_u64(in);
     r.tail_gone = get_enum(in, 1) == 1;
     rc = finish_read(in);
     if (rc == 0) {

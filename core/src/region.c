@@ -298,22 +298,38 @@ bool mrdi_caught_up(const struct mrdi_view *v, const struct mrd_local *local, un
     return true;
 }
 
-/* The closed epoch whose lost tail is counted next: the home may have moved again before the
- * one that it left behind was back. Index into the history, or -1. */
+/* Must the lost tail of this closed epoch still be counted, or (@counted) repaired? */
+static bool tail_open(const struct mrdi_view *v, const struct mrd_authority_record *a,
+                      const struct mrd_closed_record *h, bool counted)
+{
+    int t = mrd_config_region(v->config, h->region);
+    struct mrd_receipt_record r;
+    bool ok;
+
+    if (t < 0 || strcmp(h->reason, "failover") != 0 || !mrdi_returned(v, (unsigned)t) ||
+        mrdi_fencing(v, (unsigned)t)) {
+        return false;
+    }
+    (void)mrdi_receipt(v->store, h->receipt, &r, &ok);
+    if (!ok || !counted) {
+        return ok && r.returned_ms == 0;
+    }
+    return strcmp(a->region, h->region) != 0 && !mrdi_epoch_taken(v, a, h, UINT64_MAX);
+}
+
+/*
+ * The closed epoch whose lost tail is due next: the home may have moved again before the one
+ * that it left behind was back. One that was counted is due again when the home that repaired
+ * it was replaced and its repairs do not count; but none that is to be counted waits for that.
+ * Index into the history, or -1.
+ */
 static int tail_due(const struct mrdi_view *v, const struct mrd_authority_record *a)
 {
-    for (unsigned i = 0; i < a->history_count; i++) {
-        const struct mrd_closed_record *h = &a->history[i];
-        int t = mrd_config_region(v->config, h->region);
-        struct mrd_receipt_record r;
-        bool ok = false;
-
-        if (t >= 0 && strcmp(h->reason, "failover") == 0 && mrdi_returned(v, (unsigned)t) &&
-            !mrdi_fencing(v, (unsigned)t)) {
-            mrdi_receipt(v->store, h->receipt, &r, &ok);
-        }
-        if (ok && r.returned_ms == 0) {
-            return (int)i;
+    for (unsigned counted = 0; counted < 2; counted++) {
+        for (unsigned i = 0; i < a->history_count; i++) {
+            if (tail_open(v, a, &a->history[i], counted != 0)) {
+                return (int)i;
+            }
         }
     }
     return -1;
@@ -540,17 +556,25 @@ static bool counts_tail(const struct step *s, const struct mrdi_partition *p,
 }
 
 /* The old home is back, and we have applied everything it wrote before it came back. */
+static bool tail_here(const struct step *s, const struct mrdi_partition *p,
+                      const struct mrd_authority_record *a, unsigned i,
+                      const struct mrd_receipt_record *r)
+{
+    int t = mrd_config_region(s->v.config, r->from);
+    const struct mrd_peer_report *mine = mrdi_peer(&s->local->report, r->from);
+
+    return t >= 0 && mine != NULL && s->local->tail[p->index].epoch == a->history[i].epoch &&
+           counts_tail(s, p, a, r->from) &&
+           mine->applied_lsn >= s->v.regions[t].session.opened_lsn;
+}
+
 static bool note_returned(const struct step *s, const struct mrdi_partition *p,
                           const struct mrd_authority_record *a, unsigned i,
                           struct mrd_receipt_record *r)
 {
     const struct mrd_tail_count *tail = &s->local->tail[p->index];
-    int t = mrd_config_region(s->v.config, r->from);
-    const struct mrdi_region_view *home = t >= 0 ? &s->v.regions[t] : NULL;
-    const struct mrd_peer_report *mine = mrdi_peer(&s->local->report, r->from);
 
-    if (home == NULL || mine == NULL || tail->epoch != a->history[i].epoch ||
-        !counts_tail(s, p, a, r->from) || mine->applied_lsn < home->session.opened_lsn) {
+    if (r->returned_ms != 0) {
         return false;
     }
     r->returned_ms = s->wall_ms;
@@ -561,13 +585,29 @@ static bool note_returned(const struct step *s, const struct mrdi_partition *p,
     return true;
 }
 
-/* The receipt of the closed epoch @i: opened when it is the last one, returned when @i is due.
+/* We are home, and have sent the old home what to hold instead of each row of its tail. */
+static bool note_taken(const struct step *s, const struct mrdi_partition *p,
+                       const struct mrd_authority_record *a, unsigned i,
+                       struct mrd_receipt_record *r)
+{
+    if (strcmp(a->region, s->name) != 0 || strcmp(r->from, s->name) == 0 ||
+        s->local->opened_epoch[p->index] < a->epoch || s->local->through_lsn == 0 ||
+        s->local->tail[p->index].unrepaired > 0 ||
+        mrdi_epoch_taken(&s->v, a, &a->history[i], UINT64_MAX)) {
+        return false;
+    }
+    r->taken_epoch = a->epoch;
+    r->taken_lsn = s->local->through_lsn;
+    return true;
+}
+
+/* The receipt of the closed epoch @i: opened when it is the last one, its tail when @i is due.
  */
 static bool update_receipt(struct step *s, const struct mrdi_partition *p,
                            const struct mrd_authority_record *a, unsigned i, bool due)
 {
     struct mrd_receipt_record r;
-    bool ok, returned;
+    bool ok, returned = false;
     bool changed = false;
     uint64_t revision = mrdi_receipt(s->v.store, a->history[i].receipt, &r, &ok);
 
@@ -577,7 +617,10 @@ static bool update_receipt(struct step *s, const struct mrdi_partition *p,
     if (i + 1 == a->history_count && strcmp(a->region, s->name) == 0) {
         changed = note_opened(s, p, a, &r);
     }
-    returned = due && note_returned(s, p, a, i, &r);
+    if (due && tail_here(s, p, a, i, &r)) {
+        returned = note_returned(s, p, a, i, &r);
+        changed = note_taken(s, p, a, i, &r) || changed;
+    }
     if (!changed && !returned) {
         return false;
     }

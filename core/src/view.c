@@ -318,7 +318,8 @@ uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt
 
 bool mrdi_move_active(const struct mrd_move_record *m)
 {
-    return m->state == MRD_MOVE_FREEZE || m->state == MRD_MOVE_FROZEN;
+    return m->state == MRD_MOVE_WAIT || m->state == MRD_MOVE_FREEZE ||
+           m->state == MRD_MOVE_FROZEN;
 }
 
 uint64_t mrdi_next_id(const struct mrd_store *s)

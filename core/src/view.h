@@ -138,6 +138,19 @@ enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
                             const char **ret_origin);
 
 /**
+ * Is what @region lost when failovers ended epochs of its own repaired there, once it has
+ * applied every closed epoch up to its cut? Otherwise it holds rows that nobody else has, and
+ * must not become home.
+ *
+ * @cut  where the present epoch is about to be closed; UINT64_MAX: after all that it wrote
+ */
+bool mrdi_tail_taken(const struct mrdi_view *v, unsigned region,
+                     const struct mrd_authority_record *a, mrd_lsn cut);
+/** The same of one closed epoch. */
+bool mrdi_epoch_taken(const struct mrdi_view *v, const struct mrd_authority_record *a,
+                      const struct mrd_closed_record *c, mrd_lsn cut);
+
+/**
  * Has @self applied every closed epoch of this partition up to its cut? Only then may it open
  * or take over what the authority grants it.
  */

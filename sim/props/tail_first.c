@@ -1,6 +1,7 @@
 /*
  * A home's first write under a new epoch comes after everything that counts of the epochs
- * before it: no commit that lies before a cut is missing there.
+ * before it: no commit that lies before a cut is missing there, and none of its own that lies
+ * past one is still held instead of the rows of the home that it lost it to.
  */
 #include "props.h"
 
@@ -22,6 +23,23 @@ static void check_epoch(struct sim *w, unsigned i, unsigned p,
     }
 }
 
+static void check_own(struct sim *w, unsigned i, unsigned p, const struct mrd_closed_record *c)
+{
+    const struct sim_postgres *pg = &w->regions[i].postgres;
+
+    for (size_t k = 0; k < pg->count; k++) {
+        const struct sim_record *rec = &pg->wal[k];
+        if (rec->kind == SIM_REC_COMMIT && rec->partition == p && rec->epoch == c->epoch &&
+            rec->lsn > c->cut && !rec->repaired) {
+            sim_broken(w, "tail first",
+                       "%s opens %s with commit %llu, which it lost in epoch %llu",
+                       sim_name(w, i), sim_class(w, p)->name, (unsigned long long)rec->lsn,
+                       (unsigned long long)rec->epoch);
+            return;
+        }
+    }
+}
+
 void sim_look_tail_first(struct sim *w, const struct sim_fact *f)
 {
     const struct mrd_authority_record *a = &w->authority[f->partition];
@@ -33,6 +51,10 @@ void sim_look_tail_first(struct sim *w, const struct sim_fact *f)
     }
     w->begun_epoch[f->partition] = a->epoch;
     for (unsigned k = 0; k < a->history_count; k++) {
-        check_epoch(w, f->region, f->partition, &a->history[k]);
+        if (mrd_config_region(w->config, a->history[k].region) == f->region) {
+            check_own(w, f->region, f->partition, &a->history[k]);
+        } else {
+            check_epoch(w, f->region, f->partition, &a->history[k]);
+        }
     }
 }

@@ -486,6 +486,7 @@ static void status(struct world *w, unsigned i)
             r->first_write_ms[p] != 0 ? r->first_write_ms[p] + r->wall_ahead_ms : 0;
         count_tail(w, i, p, &duties[p], &r->local.tail[p]);
     }
+    r->local.through_lsn = wal_end(r);
 }
 
 static void probe(struct world *w, unsigned i)

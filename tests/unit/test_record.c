@@ -90,8 +90,9 @@ static void example_move(union any *r)
 static void example_receipt(union any *r)
 {
     r->receipt = (struct mrd_receipt_record){
-        0x1301, "failover", "orders", "all", "us", "eu", 5,  "eu,ap", "granted", 1,  2,    3,
-        4,      5,          6,        7,     8,    9,    10, 11,      12,        13, true,
+        0x1301, "failover", "orders", "all", "us", "eu", 5,    "eu,ap", "granted",
+        1,      2,          3,        4,     5,    6,    7,    8,       9,
+        10,     11,         12,       13,    14,   15,   true,
     };
 }
 

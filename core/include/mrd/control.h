@@ -142,7 +142,9 @@ struct mrd_local {
                                the same status call that gave the applied positions */
         mrd_epoch epoch;    /* which one that was */
         uint64_t transactions, rows, rpo_ms;
+        uint64_t unrepaired; /* rows for which the old home was not yet sent what to hold */
     } tail[MRD_PARTITIONS_MAX];
+    mrd_lsn through_lsn; /* end of our WAL, read by that call after the applied positions */
 };
 
 /*
@@ -208,7 +210,8 @@ struct mrd_duty {
     mrd_epoch epoch;
     mrd_region
         tail_origin;      /* the oldest epoch that a failover closed, whose old home is back */
-    mrd_epoch tail_epoch; /* and whose receipt still lacks the lost tail; 0: none */
+    mrd_epoch tail_epoch; /* and whose receipt still lacks the lost tail, or that the old home
+                             was sent what to hold instead; 0: none */
 };
 
 /** Work out the duties, one for each partition in the order of the configuration. */

@@ -178,6 +178,8 @@ enum mrd_move_state {
     MRD_MOVE_FROZEN, /* nothing is in flight; the final position is known */
     MRD_MOVE_DONE,
     MRD_MOVE_ABORTED,
+    MRD_MOVE_WAIT, /* before the others: the home goes on until what the target lost in an
+                      earlier failover is repaired there; nothing is frozen yet */
 };
 
 struct mrd_move_record {
@@ -217,8 +219,11 @@ struct mrd_receipt_record {
     mrd_wall_ms first_write_ms;
     mrd_wall_ms returned_ms; /* the old home's tail was taken whole; the receipt is final */
     uint64_t tail_transactions, tail_rows;
-    uint64_t rpo_ms; /* span of the tail's commit times */
-    uint32_t rto_ms; /* first write after fault (move: pause) */
+    uint64_t rpo_ms;       /* span of the tail's commit times */
+    uint32_t rto_ms;       /* first write after fault (move: pause) */
+    mrd_epoch taken_epoch; /* the home of this epoch has sent the old home what to hold instead
+                              of its tail; 0: nobody has */
+    mrd_lsn taken_lsn;     /* before this position of its WAL: who has applied that is whole */
     bool tail_gone; /* the old home was made anew: what of its tail is not counted above is gone
                        with its disk, and nobody knows how much that was */
 };
