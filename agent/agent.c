@@ -365,6 +365,9 @@ static void decide(struct agent *a)
         carry_out(a, &act);
     }
     note_lease(a);
+    if (a->api != NULL) {
+        api_settle(a->api);
+    }
 }
 
 static void on_tick(uv_timer_t *t)

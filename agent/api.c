@@ -32,6 +32,7 @@
 #define BODY_MAX ((size_t)64 * 1024)
 #define METRICS_MAX ((size_t)64 * 1024)
 #define CONNECTIONS_MAX 64
+#define SETTLE_NS (UINT64_C(2000) * 1000000)
 
 struct api {
     struct agent *a;
@@ -40,6 +41,7 @@ struct api {
     uv_timer_t timer;
     bool polling, stopped;
     struct api_request *suspended; /* list */
+    struct api_wait *committed;    /* list; see api_wait_for */
     char path[108];
 };
 
@@ -117,6 +119,30 @@ struct api_request *api_wait_end(struct api_wait *w)
     }
     free(w);
     return r;
+}
+
+void api_wait_for(struct api_wait *w, uint64_t revision)
+{
+    struct api *api = w->request->api;
+    w->revision = revision;
+    w->until_ns = clock_boot_ns() + SETTLE_NS;
+    w->next = api->committed;
+    api->committed = w;
+}
+
+void api_settle(struct api *api)
+{
+    struct api_wait **p = &api->committed;
+    while (*p != NULL) {
+        struct api_wait *w = *p;
+        if (w->request != NULL && w->revision > mrd_store_revision(api->a->store) &&
+            clock_boot_ns() < w->until_ns) {
+            p = &w->next;
+            continue;
+        }
+        *p = w->next;
+        api_committed(w);
+    }
 }
 
 /* ---- who asks ---- */
@@ -489,5 +515,11 @@ void api_stop(struct api *api)
 
 void api_free(struct api *api)
 {
+    while (api != NULL && api->committed != NULL) {
+        struct api_wait *w = api->committed;
+        api->committed = w->next;
+        json_decref(w->row);
+        free(w);
+    }
     free(api);
 }

@@ -10,5 +10,7 @@ struct api;
 
 /** Listen. @a is borrowed for the life of the object. */
 int api_new(struct agent *a, struct api **ret, struct mrd_err *err);
+/** Our copy of the store, or the time, went on: answer whom that concerns. */
+void api_settle(struct api *api);
 void api_stop(struct api *api);
 void api_free(struct api *api); /* accepts NULL */

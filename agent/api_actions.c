@@ -57,19 +57,15 @@ static json_t *asked(const struct agent *a, const char *member, json_t *row)
     return o;
 }
 
-static void on_committed(void *ctx, int code, uint64_t revision)
+static void not_committed(struct api_wait *w, int code)
 {
-    struct api_wait *w = ctx;
     struct api_wait copy = *w;
     struct api_request *r = api_wait_end(w);
-    (void)revision;
+    json_decref(copy.row);
     if (r == NULL) {
-        json_decref(copy.row);
         return;
     }
-    if (code == 0) {
-        api_answer(r, MHD_HTTP_ACCEPTED, asked(r->agent, copy.member, copy.row));
-    } else if (code == MRD_ECONFLICT) {
+    if (code == MRD_ECONFLICT) {
         /* not 409: asked again, it is decided upon what is true then */
         api_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE,
                    "the state changed while this was asked for, and nothing was done",
@@ -81,7 +77,29 @@ static void on_committed(void *ctx, int code, uint64_t revision)
     } else {
         no_store(r);
     }
+}
+
+void api_committed(struct api_wait *w)
+{
+    struct api_wait copy = *w;
+    struct api_request *r = api_wait_end(w);
+    if (r != NULL) {
+        api_answer(r, MHD_HTTP_ACCEPTED, asked(r->agent, copy.member, copy.row));
+    }
     json_decref(copy.row);
+}
+
+/* The leader is first to have what it committed. Who asks us next must see it too. */
+static void on_stored(void *ctx, int code, uint64_t revision)
+{
+    struct api_wait *w = ctx;
+    if (code != 0) {
+        not_committed(w, code);
+    } else if (w->request != NULL && revision > mrd_store_revision(w->request->agent->store)) {
+        api_wait_for(w, revision);
+    } else {
+        api_committed(w);
+    }
 }
 
 /* Send the agent's proposal. @row is taken. */
@@ -95,7 +113,7 @@ static void commit(struct api_request *r, const char *member, const char *see, j
     w->row = row;
     w->member = member;
     w->see = see;
-    if (agent_propose(r->agent, &r->agent->node.proposal, on_committed, w) != 0) {
+    if (agent_propose(r->agent, &r->agent->node.proposal, on_stored, w) != 0) {
         json_decref(row);
         api_wait_end(w);
         no_store(r);

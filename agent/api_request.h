@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <jansson.h>
 
@@ -35,12 +36,17 @@ struct api_wait {
     json_t *row;        /* what was asked of the store; freed by whoever ends the wait */
     const char *member; /* what the row is called in the answer */
     const char *see;    /* where it can be looked at */
+    uint64_t revision;  /* committed at; our own copy does not have it yet */
+    uint64_t until_ns;  /* how long that is waited for */
+    struct api_wait *next;
 };
 
 /** Note that an answer is under way. NULL when out of memory. */
 struct api_wait *api_wait_new(struct api_request *r);
 /** The answer is there: frees @w and returns the request, or NULL when nobody waits. */
 struct api_request *api_wait_end(struct api_wait *w);
+/** Call api_committed once our own copy of the store has @revision, or in a while. */
+void api_wait_for(struct api_wait *w, uint64_t revision);
 
 /**
  * Who asks: the name in /etc/passwd of the user at the other end of the socket, or "uid N".
@@ -53,6 +59,8 @@ void api_answer(struct api_request *r, unsigned status, json_t *answer);
 void api_refuse(struct api_request *r, unsigned status, const char *error, const char *hint);
 
 /* api_actions.c; each answers or waits. @body is borrowed until the call returns. */
+/** What was asked for is committed; who asks us next sees it. Ends @w. */
+void api_committed(struct api_wait *w);
 void api_move(struct api_request *r, const json_t *body);
 void api_drain(struct api_request *r, const json_t *body);
 void api_dial(struct api_request *r, const json_t *body);
