@@ -552,6 +552,22 @@ static void tell_failover(struct sim *w, const struct mrd_entry *e)
     }
 }
 
+/* "fence/LOST/BY" */
+static void tell_refusal(struct sim *w, const struct mrd_entry *e)
+{
+    char lost[MRD_KEY_MAX];
+    char *by;
+
+    snprintf(lost, sizeof(lost), "%s", e->key + 6);
+    by = strchr(lost, '/');
+    if (by != NULL) {
+        *by = '\0';
+        sim_say(w, &(struct sim_fact){.kind = SIM_SAYS_REFUSED,
+                                      .region = (uint8_t)mrd_config_region(w->config, by + 1),
+                                      .peer = (uint8_t)mrd_config_region(w->config, lost)});
+    }
+}
+
 static void on_change(void *ctx, const struct mrd_entry *e)
 {
     struct watcher *at = ctx;
@@ -570,6 +586,8 @@ static void on_change(void *ctx, const struct mrd_entry *e)
             tell_event(w, e);
         } else if (strncmp(e->key, "failover/", 9) == 0) {
             tell_failover(w, e);
+        } else if (strncmp(e->key, "fence/", 6) == 0) {
+            tell_refusal(w, e);
         }
     }
 }

@@ -226,7 +226,7 @@ static void draw_amount(struct sim *w, struct sim_random *r, struct sim_fault *f
 static void draw_faults(struct sim *w, struct sim_random *r)
 {
     unsigned n = w->config->region_count, weights[SIM_FAULT_KINDS] = {0}, total = 0;
-    bool bad_clocks = sim_chance(r, 250);
+    bool bad_clocks = sim_chance(r, 250), bursts = sim_chance(r, 500);
     unsigned count = (unsigned)sim_between(r, 0, 60);
 
     for (unsigned k = 0; k < SIM_FAULT_KINDS; k++) {
@@ -249,6 +249,10 @@ static void draw_faults(struct sim *w, struct sim_random *r)
         f->peer = (uint8_t)((f->region + 1 + sim_below(r, n - 1)) % n);
         f->partition = (uint8_t)sim_below(r, mrd_partition_count(w->config));
         f->at = sim_between(r, 10 * SECOND, w->heal_at - SECOND);
+        if (bursts && i > 0 && sim_chance(r, 600)) { /* while the one before is dealt with */
+            f->at = f[-1].at + sim_between(r, 0, 8 * SECOND * w->scale);
+            f->at = f->at < w->heal_at - SECOND ? f->at : w->heal_at - SECOND;
+        }
         f->until = f->at + sim_between(r, 100 * SIM_MS, longest);
         draw_amount(w, r, f);
     }

@@ -278,6 +278,7 @@ enum sim_fact_kind {
     SIM_SAYS_TAKEN,     /* region took record of peer; number: enum sim_fate */
     SIM_SAYS_AUTHORITY, /* a partition's authority changed: record a */
     SIM_SAYS_FAILOVER,  /* failover record: record f */
+    SIM_SAYS_REFUSED,   /* region refused the stream of peer, as the store has it */
     SIM_SAYS_READ,      /* region served a read of token; number: enum mrd_route_why */
     SIM_SAYS_APPLIED,   /* region's store applied payload at index number */
     SIM_SAYS_END,
@@ -332,8 +333,10 @@ struct sim {
     mrd_epoch seen_epoch[SIM_REGIONS_MAX][SIM_PARTITIONS_MAX];
     mrd_epoch applied_epoch[SIM_REGIONS_MAX][SIM_PARTITIONS_MAX];
     mrd_epoch begun_epoch[SIM_PARTITIONS_MAX]; /* written under */
-    uint8_t said_yes[SIM_REGIONS_MAX];         /* operators, since the region's last failover */
-    unsigned struck;                           /* faults so far */
+    bool refused[SIM_REGIONS_MAX]
+                [SIM_REGIONS_MAX];     /* on record: this region that one's stream */
+    uint8_t said_yes[SIM_REGIONS_MAX]; /* operators, since the region's last failover */
+    unsigned struck;                   /* faults so far */
     uint64_t told_revision; /* audit events and records are facts when first applied */
     struct sim_random net, people;
     bool clocks_valid; /* so far: within the drift bound, and none stood still */

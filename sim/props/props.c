@@ -14,6 +14,7 @@ const struct sim_property sim_properties[] = {
     {"placement", sim_look_placement},
     {"observers", sim_look_observers},
     {"approvals", sim_look_approvals},
+    {"word kept", sim_look_word_kept},
     {"tail first", sim_look_tail_first},
     {"settles",
      sim_look_settles}, /* before accounted: what is stuck explains what is missing */

@@ -15,6 +15,7 @@ void sim_look_reads_go_forward(struct sim *w, const struct sim_fact *f);
 void sim_look_placement(struct sim *w, const struct sim_fact *f);
 void sim_look_observers(struct sim *w, const struct sim_fact *f);
 void sim_look_approvals(struct sim *w, const struct sim_fact *f);
+void sim_look_word_kept(struct sim *w, const struct sim_fact *f);
 void sim_look_tail_first(struct sim *w, const struct sim_fact *f);
 void sim_look_settles(struct sim *w, const struct sim_fact *f);
 
