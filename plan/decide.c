@@ -297,23 +297,30 @@ static void break_even(const struct plan_workload *w, struct plan_answer *a)
     }
 }
 
-static void one_posture(const struct place *p, enum plan_posture posture, bool cdn,
-                        struct plan_result *r)
+/** Every posture without and, where there is something to cache, with a CDN. */
+static void place_postures(const struct place *p, struct plan_answer *a)
 {
     const struct plan_class *c = p->class;
+    struct plan_result *results[2 * PLAN_POSTURES];
+    bool caches = c->cacheable > 0 && c->reads_per_s > 0;
 
-    memset(r, 0, sizeof(*r));
-    r->posture = posture;
-    r->cdn = cdn;
-    r->refused = refusal(c, posture);
-    r->quorum = posture != PLAN_SINGLE && c->rpo_ms == 0;
-    if (r->refused == NULL) {
-        place_search(p, r);
+    for (unsigned i = 0; i < PLAN_POSTURES; i++) {
+        for (int cdn = 0; cdn <= caches; cdn++) {
+            struct plan_result *r = results[a->count] = &a->results[a->count];
+            r->posture = (enum plan_posture)i;
+            r->cdn = cdn == 1;
+            r->refused = refusal(c, r->posture);
+            r->quorum = r->posture != PLAN_SINGLE && c->rpo_ms == 0;
+            a->count++;
+        }
     }
-    if (r->refused == NULL) {
-        recovery(p->load, c, r);
-        availability(p->load, r);
-        judge(c, r);
+    place_search(p, results, a->count);
+    for (unsigned i = 0; i < a->count; i++) {
+        if (a->results[i].refused == NULL) {
+            recovery(p->load, c, &a->results[i]);
+            availability(p->load, &a->results[i]);
+            judge(c, &a->results[i]);
+        }
     }
 }
 
@@ -331,13 +338,10 @@ int plan_class_answer(struct plan_data *data, const struct plan_workload *load,
     }
     memset(ret, 0, sizeof(*ret));
     ret->class = class;
-    for (unsigned i = 0; i < PLAN_POSTURES; i++) {
-        for (int cdn = 0; cdn <= (class->cacheable > 0 && class->reads_per_s > 0); cdn++) {
-            struct plan_result *r = &ret->results[ret->count++];
-            one_posture(p, (enum plan_posture)i, cdn == 1, r);
-            if (years > 0 && r->refused == NULL) {
-                simulate(load, r, years, seed, annual_h);
-            }
+    place_postures(p, ret);
+    for (unsigned i = 0; i < ret->count && years > 0; i++) {
+        if (ret->results[i].refused == NULL) {
+            simulate(load, &ret->results[i], years, seed, annual_h);
         }
     }
     choose(ret);

@@ -88,6 +88,12 @@ int place_new(struct plan_data *data, const struct plan_workload *load,
                                   : plan_usd_per_gb(data, ra, rb, &source);
         }
     }
+    for (unsigned r = 0; r < p->candidates; r++) {
+        for (unsigned i = 0; i < p->points; i++) {
+            bool may = p->allowed[r][p->country[i]];
+            p->legal_ms[r][i] = may ? (float)p->ms[r][i] : (float)PLACE_NEVER;
+        }
+    }
     *ret = p;
     return 0;
 }
@@ -109,6 +115,9 @@ static bool reads_are_local(enum plan_posture p)
 static int nearest(const struct place *p, const struct place_set *s, unsigned i, int lost)
 {
     int best = -1;
+    if (s->near != NULL && lost < 0) {
+        return s->near[i];
+    }
     for (unsigned k = 0; k < s->n; k++) {
         if ((int)k != lost && p->allowed[s->at[k]][p->country[i]] &&
             (best < 0 || p->ms[s->at[k]][i] < p->ms[s->at[best]][i])) {
@@ -142,10 +151,13 @@ void place_latency(const struct place *p, const struct place_set *s,
                    double *ret_write)
 {
     int near = nearest(p, s, i, lost);
-    int home = lost == 0 ? 1 : 0; /* the first of the others takes over */
+    int home = s->home;
 
+    if (lost == home) { /* the first of the others takes over */
+        home = lost == 0 ? 1 : 0;
+    }
     *ret_read = *ret_write = PLACE_NEVER;
-    if (near < 0 || (home == 1 && s->n < 2)) {
+    if (near < 0 || home >= (int)s->n) {
         return;
     }
     double to_near = p->ms[s->at[near]][i], to_home = p->ms[s->at[home]][i];
@@ -166,13 +178,32 @@ static void share_within(const struct place *p, const struct place_set *s,
                          struct plan_result *r)
 {
     const struct plan_class *c = p->class;
-    double read = 0, write = 0;
+    double commit[PLAN_REPLICAS_MAX], read = 0, write = 0;
+    double read_ms =
+        c->read_p95_ms != PLAN_NO_TARGET ? (double)c->read_p95_ms : PLACE_NEVER / 2;
+    double write_ms =
+        c->write_p95_ms != PLAN_NO_TARGET ? (double)c->write_p95_ms : PLACE_NEVER / 2;
+    bool local = reads_are_local(r->posture), forwards = r->posture == PLAN_READ_LOCAL;
+    const double *to_home = p->ms[s->at[s->home]];
 
+    for (unsigned k = 0; k < s->n; k++) {
+        commit[k] = commit_ms(p, s, r, (int)k, -1) + p->load->processing_ms;
+    }
     for (unsigned i = 0; i < p->points; i++) {
-        double rd, wr;
-        place_latency(p, s, r, i, -1, &rd, &wr);
-        read += rd <= (double)c->read_p95_ms && rd < PLACE_NEVER ? p->weight[i] : 0;
-        write += wr <= (double)c->write_p95_ms && wr < PLACE_NEVER ? p->weight[i] : 0;
+        int near = nearest(p, s, i, -1);
+        if (near < 0) {
+            continue;
+        }
+        double to_near = p->ms[s->at[near]][i];
+        double rd = p->load->processing_ms + (local ? to_near : to_home[i]), wr;
+        if (forwards) {
+            wr = fmin(to_home[i], to_near + p->rtt[s->at[near]][s->at[s->home]]) +
+                 commit[s->home];
+        } else {
+            wr = local ? to_near + commit[near] : to_home[i] + commit[s->home];
+        }
+        read += rd <= read_ms ? p->weight[i] : 0;
+        write += wr <= write_ms ? p->weight[i] : 0;
     }
     r->read_ok = r->cdn ? c->cacheable + (1 - c->cacheable) * read : read;
     /* Writes to records homed elsewhere count as late. */
@@ -187,6 +218,9 @@ static void share_within(const struct place *p, const struct place_set *s,
 static double covered(const struct place *p, const struct place_set *s)
 {
     double sum = 0;
+    if (p->class->residency_count == 0) {
+        return s->n > 1 ? 1 : 0;
+    }
     for (unsigned u = 0; u < p->load->user_count; u++) {
         unsigned places = 0;
         for (unsigned k = 0; k < s->n; k++) {
@@ -224,7 +258,7 @@ static void user_shares(const struct place *p, const struct place_set *s, struct
 {
     memset(r->share, 0, sizeof(r->share));
     if (!reads_are_local(r->posture)) {
-        r->share[0] = 1;
+        r->share[s->home] = 1;
         return;
     }
     for (unsigned i = 0; i < p->points; i++) {
@@ -273,7 +307,7 @@ static void transfer_cost(const struct place *p, const struct place_set *s,
     double copies = 0;
 
     for (unsigned a = 0; a < s->n; a++) {
-        double from = spread ? r->share[a] : a == 0 ? 1 : 0, cheapest = INFINITY;
+        double from = spread ? r->share[a] : (int)a == s->home ? 1 : 0, cheapest = INFINITY;
         for (unsigned b = 0; b < s->n; b++) {
             double usd = p->usd_gb[s->at[a]][s->at[b]];
             if (a == b) {
@@ -289,8 +323,8 @@ static void transfer_cost(const struct place *p, const struct place_set *s,
             r->cost[PLAN_REPLICATION] += from * gb * cheapest;
             copies += from;
         }
-        if (r->posture == PLAN_READ_LOCAL && a > 0) {
-            r->cost[PLAN_FORWARDING] += r->share[a] * gb * p->usd_gb[s->at[a]][s->at[0]];
+        if (r->posture == PLAN_READ_LOCAL && (int)a != s->home) {
+            r->cost[PLAN_FORWARDING] += r->share[a] * gb * p->usd_gb[s->at[a]][s->at[s->home]];
         }
     }
     r->replication_mbit = gb * copies * GB * 8 / MONTH_S / 1e6;
@@ -333,41 +367,66 @@ static void cost(const struct place *p, const struct place_set *s, struct plan_r
 
 /* ---- one placement ---- */
 
-void place_evaluate(const struct place *p, const struct place_set *s, bool with_percentiles,
-                    struct plan_result *r)
+/** What the search compares; the shares of the users are known. */
+static void weigh(const struct place *p, const struct place_set *s, struct plan_result *r)
 {
-    double ms[4];
-
     r->n = s->n;
-    for (unsigned k = 0; k < s->n; k++) {
-        r->region[k] = p->load->candidates[s->at[k]];
-    }
-    user_shares(p, s, r);
     r->covered = covered(p, s);
     cost(p, s, r);
-    if (!with_percentiles) {
-        return;
+}
+
+void place_evaluate(const struct place *p, const struct place_set *set, struct plan_result *r)
+{
+    struct place_set s = *set;
+    double ms[4], rtt = 0;
+
+    s.near = NULL;
+    s.home = 0;
+    s.at[0] = set->at[set->home];
+    s.at[set->home] = set->at[0];
+    for (unsigned k = 0; k < s.n; k++) {
+        r->region[k] = p->load->candidates[s.at[k]];
+        rtt = fmax(rtt, p->rtt[s.at[0]][s.at[k]]);
     }
-    share_within(p, s, r);
-    percentiles(p, s, r, -1, ms);
+    user_shares(p, &s, r);
+    weigh(p, &s, r);
+    share_within(p, &s, r);
+    percentiles(p, &s, r, -1, ms);
     r->read_p50 = ms[0], r->read_p95 = ms[1], r->write_p50 = ms[2], r->write_p95 = ms[3];
     r->lost_read_p95 = r->lost_write_p95 = 0;
-    for (unsigned k = 0; k < s->n && s->n > 1; k++) {
-        percentiles(p, s, r, (int)k, ms);
+    for (unsigned k = 0; k < s.n && s.n > 1; k++) {
+        percentiles(p, &s, r, (int)k, ms);
         r->lost_read_p95 = fmax(r->lost_read_p95, ms[1]);
         r->lost_write_p95 = fmax(r->lost_write_p95, ms[3]);
     }
-    double rtt = 0;
-    for (unsigned k = 1; k < s->n; k++) {
-        rtt = fmax(rtt, p->rtt[s->at[0]][s->at[k]]);
-    }
-    r->lag_s = s->n > 1 ? rtt / 2000 + SHIP_S : 0;
+    r->lag_s = s.n > 1 ? rtt / 2000 + SHIP_S : 0;
 }
+
+/* ---- the search ---- */
+
+#define SEARCHES_MAX (2 * PLAN_POSTURES)
+
+struct search {
+    struct plan_result best;
+    struct place_set best_set;
+    double best_missing; /* shares of users that are late or without a second region */
+    bool found;
+    unsigned least, most; /* regions */
+};
+
+struct walk {
+    const struct place *p;
+    unsigned count, most;
+    struct search searches[SEARCHES_MAX];
+    /* at each depth: which member is nearest to each point, and how near */
+    int near[PLAN_REPLICAS_MAX + 1][PLACE_POINTS_MAX];
+    float near_ms[PLAN_REPLICAS_MAX + 1][PLACE_POINTS_MAX];
+};
 
 /** Sets that no rule of law forbids: every user's data has a place in it, and only such. */
 static bool lawful(const struct place *p, const struct place_set *s, enum plan_posture posture)
 {
-    for (unsigned u = 0; u < p->load->user_count; u++) {
+    for (unsigned u = 0; p->class->residency_count > 0 && u < p->load->user_count; u++) {
         bool somewhere = false, everywhere = true;
         for (unsigned k = 0; k < s->n; k++) {
             somewhere |= p->allowed[s->at[k]][u];
@@ -380,86 +439,146 @@ static bool lawful(const struct place *p, const struct place_set *s, enum plan_p
     return true;
 }
 
-struct search {
-    const struct place *p;
-    struct plan_result best;
-    struct place_set best_set;
-    double best_missing; /* shares of users that are late, of reads and writes */
-    bool found;
-};
+static double missing(const struct plan_class *c, const struct plan_result *r)
+{
+    double sum = (c->read_p95_ms != PLAN_NO_TARGET ? fmax(0, 0.95 - r->read_ok) : 0) +
+                 (c->write_p95_ms != PLAN_NO_TARGET ? fmax(0, 0.95 - r->write_ok) : 0);
+    if ((c->rto_ms != PLAN_NO_TARGET || c->availability_pct >= 0) &&
+        r->posture != PLAN_SINGLE) {
+        sum += 1 - r->covered;
+    }
+    return sum < 1e-9 ? 0 : sum;
+}
 
-static void consider(struct search *q, const struct place_set *s)
+static void consider(const struct place *p, struct search *q, const struct place_set *s,
+                     const double *share)
 {
     struct plan_result r = q->best;
-    const struct plan_class *c = q->p->class;
 
-    place_evaluate(q->p, s, false, &r);
+    memcpy(r.share, share, sizeof(r.share));
+    if (!reads_are_local(r.posture)) {
+        user_shares(p, s, &r);
+    }
+    weigh(p, s, &r);
     if (q->found && q->best_missing <= 0 && r.total >= q->best.total) {
         return;
     }
-    share_within(q->p, s, &r);
-    double missing = (c->read_p95_ms != PLAN_NO_TARGET ? fmax(0, 0.95 - r.read_ok) : 0) +
-                     (c->write_p95_ms != PLAN_NO_TARGET ? fmax(0, 0.95 - r.write_ok) : 0);
-    if (c->rto_ms != PLAN_NO_TARGET || c->availability_pct >= 0) {
-        missing += r.posture != PLAN_SINGLE ? 1 - r.covered : 0;
-    }
-    missing = missing < 1e-9 ? 0 : missing;
-    if (!q->found || missing < q->best_missing ||
-        (missing <= q->best_missing && r.total < q->best.total)) {
+    share_within(p, s, &r);
+    double late = missing(p->class, &r);
+    if (!q->found || late < q->best_missing ||
+        (late <= q->best_missing && r.total < q->best.total)) {
         q->found = true;
         q->best = r;
         q->best_set = *s;
-        q->best_missing = missing;
+        q->best_missing = late;
     }
 }
 
-/** Every home of a finished set, where homes differ. */
-static void consider_homes(struct search *q, const struct place_set *s)
+/** A finished set: every search that takes its size, every home where homes differ. */
+static void consider_all(struct walk *w, struct place_set *s)
 {
-    enum plan_posture posture = q->best.posture;
-    unsigned homes = posture < PLAN_FOLLOW_THE_SUN ? s->n : 1;
+    const struct place *p = w->p;
+    double share[PLAN_REPLICAS_MAX + 1] = {0};
 
-    if (!lawful(q->p, s, posture)) {
-        return;
+    s->near = w->near[s->n];
+    for (unsigned i = 0; i < p->points; i++) {
+        share[s->near[i] + 1] += p->weight[i]; /* the first: those without a region */
     }
-    for (unsigned h = 0; h < homes; h++) {
-        struct place_set with_home = *s;
-        with_home.at[0] = s->at[h];
-        with_home.at[h] = s->at[0];
-        consider(q, &with_home);
+    for (unsigned k = 0; k < w->count; k++) {
+        struct search *q = &w->searches[k];
+        enum plan_posture posture = q->best.posture;
+        int homes = posture < PLAN_FOLLOW_THE_SUN ? (int)s->n : 1;
+        if (s->n < q->least || s->n > q->most || !lawful(p, s, posture)) {
+            continue;
+        }
+        for (s->home = 0; s->home < homes; s->home++) {
+            consider(p, q, s, share + 1);
+        }
     }
 }
 
-static void extend(struct search *q, struct place_set *s, unsigned from, unsigned least,
-                   unsigned most)
+/** The nearest member of each point once candidate @c is the @n-th member, from 0. */
+static void add_member(struct walk *w, int n, int c)
 {
-    if (s->n >= least) {
-        consider_homes(q, s);
+    const float *ms = w->p->legal_ms[c], *old_ms = w->near_ms[n];
+    const int *old = w->near[n];
+    float *new_ms = w->near_ms[n + 1];
+    int *new = w->near[n + 1];
+
+    for (unsigned i = 0; i < w->p->points; i++) {
+        bool nearer = ms[i] < old_ms[i];
+        new[i] = nearer ? n : old[i];
+        new_ms[i] = nearer ? ms[i] : old_ms[i];
     }
-    for (unsigned c = from; c < q->p->candidates && s->n < most; c++) {
+}
+
+static void extend(struct walk *w, struct place_set *s, unsigned from)
+{
+    if (s->n > 0) {
+        consider_all(w, s);
+    }
+    for (unsigned c = from; c < w->p->candidates && s->n < w->most; c++) {
+        add_member(w, (int)s->n, (int)c);
         s->at[s->n++] = (int)c;
-        extend(q, s, c + 1, least, most);
+        extend(w, s, c + 1);
         s->n--;
     }
 }
 
-void place_search(const struct place *p, struct plan_result *r)
+static void start_search(struct walk *w, const struct plan_result *r)
 {
-    struct search q = {.p = p, .best = *r};
-    struct place_set s = {0};
-    unsigned least = r->posture == PLAN_SINGLE ? 1 : r->quorum ? 3 : 2;
-    unsigned most = r->posture == PLAN_SINGLE      ? 1
-                    : r->posture < PLAN_READ_LOCAL ? least
-                                                   : (unsigned)p->load->replicas_max;
+    struct search *q = &w->searches[w->count++];
+    enum plan_posture posture = r->posture;
 
-    extend(&q, &s, 0, least, most);
-    if (!q.found) {
-        r->refused = p->candidates < least || most < least
+    q->best = *r;
+    q->least = posture == PLAN_SINGLE ? 1 : r->quorum ? 3 : 2;
+    q->most = posture == PLAN_SINGLE      ? 1
+              : posture < PLAN_READ_LOCAL ? q->least
+                                          : (unsigned)w->p->load->replicas_max;
+    w->most = q->most > w->most ? q->most : w->most;
+}
+
+static void finish_search(const struct place *p, struct search *q, struct plan_result *r)
+{
+    if (!q->found) {
+        r->refused = p->candidates < q->least || q->most < q->least
                          ? "there are too few regions to choose from"
                          : "no set of regions keeps the residency rules";
         r->missed |= PLAN_MISS_RESIDENCY;
         return;
     }
-    *r = q.best;
-    place_evaluate(p, &q.best_set, true, r);
+    *r = q->best;
+    place_evaluate(p, &q->best_set, r);
+}
+
+void place_search(const struct place *p, struct plan_result *const *results, unsigned count)
+{
+    struct walk *w = calloc(1, sizeof(*w));
+    struct place_set s = {0};
+
+    mrd_assert(count <= SEARCHES_MAX);
+    if (w != NULL) {
+        w->p = p;
+    }
+    for (unsigned k = 0; k < count; k++) {
+        if (w == NULL) {
+            results[k]->refused = "out of memory";
+        } else if (results[k]->refused == NULL) {
+            start_search(w, results[k]);
+        }
+    }
+    if (w == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < p->points; i++) {
+        w->near[0][i] = -1;
+        w->near_ms[0][i] = (float)PLACE_NEVER;
+    }
+    extend(w, &s, 0);
+    for (unsigned k = 0, at = 0; k < count; k++) {
+        if (results[k]->refused == NULL) {
+            finish_search(p, &w->searches[at++], results[k]);
+        }
+    }
+    free(w);
 }
