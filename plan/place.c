@@ -173,6 +173,19 @@ void place_latency(const struct place *p, const struct place_set *s,
     }
 }
 
+/** From shares of the users in time to shares that count as kept. */
+static void set_within(const struct plan_class *c, struct plan_result *r, double read,
+                       double write)
+{
+    r->read_ok = r->cdn ? c->cacheable + (1 - c->cacheable) * read : read;
+    /* Writes to records homed elsewhere count as late. */
+    bool targeted = c->write_p95_ms != PLAN_NO_TARGET;
+    r->write_ok = !targeted                           ? write
+                  : homes_are_local(r->posture)       ? write * c->locality
+                  : r->posture == PLAN_FOLLOW_THE_SUN ? write * c->daytime
+                                                      : write;
+}
+
 /** Shares of the users whose reads and writes are within their targets. */
 static void share_within(const struct place *p, const struct place_set *s,
                          struct plan_result *r)
@@ -205,13 +218,7 @@ static void share_within(const struct place *p, const struct place_set *s,
         read += rd <= read_ms ? p->weight[i] : 0;
         write += wr <= write_ms ? p->weight[i] : 0;
     }
-    r->read_ok = r->cdn ? c->cacheable + (1 - c->cacheable) * read : read;
-    /* Writes to records homed elsewhere count as late. */
-    r->write_ok = homes_are_local(r->posture) && c->write_p95_ms != PLAN_NO_TARGET
-                      ? write * c->locality
-                  : r->posture == PLAN_FOLLOW_THE_SUN && c->write_p95_ms != PLAN_NO_TARGET
-                      ? write * c->daytime
-                      : write;
+    set_within(c, r, read, write);
 }
 
 /** Share of the users whose data a second member may hold. */
@@ -405,6 +412,9 @@ void place_evaluate(const struct place *p, const struct place_set *set, struct p
 /* ---- the search ---- */
 
 #define SEARCHES_MAX (2 * PLAN_POSTURES)
+#define WEIGHT_ONE (1 << 30)
+#define SLACK 1e-5 /* what rounding in the bounds may hide, as a share */
+#define SLACK_MS 0.01F
 
 struct search {
     struct plan_result best;
@@ -417,6 +427,10 @@ struct search {
 struct walk {
     const struct place *p;
     unsigned count, most;
+    int32_t weight[PLACE_POINTS_MAX]; /* in units of WEIGHT_ONE, for fast sums */
+    /* shares that no set can exceed: of writes in time, by home; and of this set's users */
+    double home_bound[PLAN_CANDIDATES_MAX];
+    double near_read, near_write;
     struct search searches[SEARCHES_MAX];
     /* at each depth: which member is nearest to each point, and how near */
     int near[PLAN_REPLICAS_MAX + 1][PLACE_POINTS_MAX];
@@ -450,9 +464,42 @@ static double missing(const struct plan_class *c, const struct plan_result *r)
     return sum < 1e-9 ? 0 : sum;
 }
 
-static void consider(const struct place *p, struct search *q, const struct place_set *s,
+/** Share of the weight whose time is within @limit, or a little more. */
+static double within(const int32_t *weight, const float *ms, unsigned n, float limit)
+{
+    int32_t sum = 0;
+    for (unsigned i = 0; i < n; i++) {
+        sum += ms[i] <= limit ? weight[i] : 0;
+    }
+    return (double)sum / WEIGHT_ONE + SLACK;
+}
+
+static float limit_ms(const struct place *p, uint64_t target)
+{
+    double ms = target != PLAN_NO_TARGET ? (double)target : PLACE_NEVER / 2;
+    return (float)(ms - p->load->processing_ms) + SLACK_MS;
+}
+
+/** Can no latency make @r better than the best so far? Asked before latencies are looked at. */
+static bool hopeless(const struct walk *w, const struct search *q, const struct place_set *s,
+                     const struct plan_result *r)
+{
+    struct plan_result bound = *r;
+    bool local = reads_are_local(r->posture);
+    double write =
+        r->posture == PLAN_READ_LOCAL || !local ? w->home_bound[s->at[s->home]] : w->near_write;
+    if (!q->found) {
+        return false;
+    }
+    set_within(w->p->class, &bound, local ? w->near_read : 1, write);
+    double least = missing(w->p->class, &bound);
+    return least > q->best_missing || (least >= q->best_missing && r->total >= q->best.total);
+}
+
+static void consider(const struct walk *w, struct search *q, const struct place_set *s,
                      const double *share)
 {
+    const struct place *p = w->p;
     struct plan_result r = q->best;
 
     memcpy(r.share, share, sizeof(r.share));
@@ -460,7 +507,7 @@ static void consider(const struct place *p, struct search *q, const struct place
         user_shares(p, s, &r);
     }
     weigh(p, s, &r);
-    if (q->found && q->best_missing <= 0 && r.total >= q->best.total) {
+    if (hopeless(w, q, s, &r)) {
         return;
     }
     share_within(p, s, &r);
@@ -484,6 +531,10 @@ static void consider_all(struct walk *w, struct place_set *s)
     for (unsigned i = 0; i < p->points; i++) {
         share[s->near[i] + 1] += p->weight[i]; /* the first: those without a region */
     }
+    w->near_read =
+        within(w->weight, w->near_ms[s->n], p->points, limit_ms(p, p->class->read_p95_ms));
+    w->near_write =
+        within(w->weight, w->near_ms[s->n], p->points, limit_ms(p, p->class->write_p95_ms));
     for (unsigned k = 0; k < w->count; k++) {
         struct search *q = &w->searches[k];
         enum plan_posture posture = q->best.posture;
@@ -492,7 +543,7 @@ static void consider_all(struct walk *w, struct place_set *s)
             continue;
         }
         for (s->home = 0; s->home < homes; s->home++) {
-            consider(p, q, s, share + 1);
+            consider(w, q, s, share + 1);
         }
     }
 }
@@ -523,6 +574,38 @@ static void extend(struct walk *w, struct place_set *s, unsigned from)
         extend(w, s, c + 1);
         s->n--;
     }
+}
+
+/** The best that writes can do with each candidate as home, whatever stands beside it. */
+static void bound_homes(struct walk *w)
+{
+    const struct place *p = w->p;
+    float best[PLACE_POINTS_MAX];
+
+    for (unsigned h = 0; h < p->candidates; h++) {
+        for (unsigned i = 0; i < p->points; i++) {
+            best[i] = (float)p->ms[h][i];
+        }
+        for (unsigned k = 0; k < p->candidates; k++) {
+            for (unsigned i = 0; i < p->points; i++) {
+                float forwarded = (float)(p->ms[k][i] + p->rtt[k][h]);
+                best[i] = forwarded < best[i] ? forwarded : best[i];
+            }
+        }
+        w->home_bound[h] =
+            within(w->weight, best, p->points, limit_ms(p, p->class->write_p95_ms));
+    }
+}
+
+static void start_walk(struct walk *w, const struct place *p)
+{
+    w->p = p;
+    for (unsigned i = 0; i < p->points; i++) {
+        w->weight[i] = (int32_t)(p->weight[i] * WEIGHT_ONE);
+        w->near[0][i] = -1;
+        w->near_ms[0][i] = (float)PLACE_NEVER;
+    }
+    bound_homes(w);
 }
 
 static void start_search(struct walk *w, const struct plan_result *r)
@@ -558,7 +641,7 @@ void place_search(const struct place *p, struct plan_result *const *results, uns
 
     mrd_assert(count <= SEARCHES_MAX);
     if (w != NULL) {
-        w->p = p;
+        start_walk(w, p);
     }
     for (unsigned k = 0; k < count; k++) {
         if (w == NULL) {
@@ -569,10 +652,6 @@ void place_search(const struct place *p, struct plan_result *const *results, uns
     }
     if (w == NULL) {
         return;
-    }
-    for (unsigned i = 0; i < p->points; i++) {
-        w->near[0][i] = -1;
-        w->near_ms[0][i] = (float)PLACE_NEVER;
     }
     extend(w, &s, 0);
     for (unsigned k = 0, at = 0; k < count; k++) {
