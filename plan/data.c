@@ -619,19 +619,25 @@ static int nearest(const struct plan_data *data, int which, double lat, double l
     return n;
 }
 
-/** From a place to region @r by way of the nearest measured regions; NAN when there is none. */
-static double via_nearest(struct plan_data *data, int which, double lat, double lon, int r)
+/** To region @r by way of the nearest measured regions; NAN when there is none. */
+static double through(struct plan_data *data, int which, const int near[MRD_NEAREST_REGIONS],
+                      const double km[MRD_NEAREST_REGIONS], int n, int r)
 {
-    int near[MRD_NEAREST_REGIONS];
-    double km[MRD_NEAREST_REGIONS], best = NAN;
-    int n = nearest(data, which, lat, lon, near, km);
-
+    double best = NAN;
     for (int i = 0; i < n; i++) {
         double rtt = near[i] == r ? 0 : measured(data, which, near[i], r);
         double sum = MRD_MS_PER_KM * km[i] + rtt;
         best = sum >= best ? best : isnan(sum) ? best : sum;
     }
     return best;
+}
+
+static double via_nearest(struct plan_data *data, int which, double lat, double lon, int r)
+{
+    int near[MRD_NEAREST_REGIONS];
+    double km[MRD_NEAREST_REGIONS];
+    int n = nearest(data, which, lat, lon, near, km);
+    return through(data, which, near, km, n, r);
 }
 
 double plan_rtt_ms(struct plan_data *data, int a, int b, int *ret_source)
@@ -664,21 +670,41 @@ double plan_rtt_ms(struct plan_data *data, int a, int b, int *ret_source)
     return isnan(best) || straight > best ? straight : best;
 }
 
+void plan_user_rtts(struct plan_data *data, const struct plan_place *place, const int *regions,
+                    unsigned count, double *ret_ms)
+{
+    int near[PLAN_MATRICES][MRD_NEAREST_REGIONS], n[PLAN_MATRICES];
+    double km[PLAN_MATRICES][MRD_NEAREST_REGIONS];
+
+    for (int m = 0; m < PLAN_MATRICES; m++) {
+        n[m] = -1; /* looked up when a region of that matrix is asked for */
+    }
+    for (unsigned i = 0; i < count; i++) {
+        const struct plan_region *to = &data->regions[regions[i]];
+        double rtt = NAN;
+        for (int m = 0; m < PLAN_MATRICES && isnan(rtt); m++) {
+            if (to->row[m] < 0) {
+                continue;
+            }
+            if (n[m] < 0) {
+                n[m] = nearest(data, m, place->latitude, place->longitude, near[m], km[m]);
+            }
+            rtt = through(data, m, near[m], km[m], n[m], regions[i]);
+            data->sources[m].used |= !isnan(rtt);
+        }
+        if (isnan(rtt)) {
+            rtt = MRD_MS_PER_KM * mrd_distance_km(place->latitude, place->longitude,
+                                                  to->latitude, to->longitude);
+        }
+        ret_ms[i] = MRD_LAST_MILE_MS + rtt;
+    }
+}
+
 double plan_user_rtt_ms(struct plan_data *data, const struct plan_place *place, int r)
 {
-    for (int m = 0; m < PLAN_MATRICES; m++) {
-        double rtt = data->regions[r].row[m] >= 0
-                         ? via_nearest(data, m, place->latitude, place->longitude, r)
-                         : (double)NAN;
-        if (!isnan(rtt)) {
-            data->sources[m].used = true;
-            return MRD_LAST_MILE_MS + rtt;
-        }
-    }
-    const struct plan_region *to = &data->regions[r];
-    double best = MRD_MS_PER_KM * mrd_distance_km(place->latitude, place->longitude,
-                                                  to->latitude, to->longitude);
-    return MRD_LAST_MILE_MS + best;
+    double ms;
+    plan_user_rtts(data, place, &r, 1, &ms);
+    return ms;
 }
 
 /* ---- all of it ---- */

@@ -128,6 +128,10 @@ double plan_rtt_ms(struct plan_data *data, int a, int b, int *ret_source);
 /** F22: round trip of a user at @place to region @r. */
 double plan_user_rtt_ms(struct plan_data *data, const struct plan_place *place, int r);
 
+/** The same to each of @count regions. */
+void plan_user_rtts(struct plan_data *data, const struct plan_place *place, const int *regions,
+                    unsigned count, double *ret_ms);
+
 /** List price of a GB from region @a to region @b (-1: the internet), and why it is that. */
 double plan_usd_per_gb(struct plan_data *data, int a, int b, enum plan_source_id *ret_source);
 

@@ -34,8 +34,10 @@ static void add_points(struct place *p, struct plan_data *data)
             unsigned i = p->points++;
             p->weight[i] = w->users[u].share * c->metros[m].weight;
             p->country[i] = (short)u;
+            double ms[PLAN_CANDIDATES_MAX];
+            plan_user_rtts(data, &c->metros[m], w->candidates, p->candidates, ms);
             for (unsigned r = 0; r < p->candidates; r++) {
-                p->ms[r][i] = plan_user_rtt_ms(data, &c->metros[m], w->candidates[r]);
+                p->ms[r][i] = ms[r];
             }
         }
     }
@@ -525,11 +527,15 @@ static void consider(const struct walk *w, struct search *q, const struct place_
 static void consider_all(struct walk *w, struct place_set *s)
 {
     const struct place *p = w->p;
-    double share[PLAN_REPLICAS_MAX + 1] = {0};
+    /* Several sums, so that one addition need not wait for the one before. */
+    double part[4][PLAN_REPLICAS_MAX + 1] = {{0}}, share[PLAN_REPLICAS_MAX + 1];
 
     s->near = w->near[s->n];
     for (unsigned i = 0; i < p->points; i++) {
-        share[s->near[i] + 1] += p->weight[i]; /* the first: those without a region */
+        part[i % 4][s->near[i] + 1] += p->weight[i]; /* the first: those without a region */
+    }
+    for (unsigned k = 0; k <= PLAN_REPLICAS_MAX; k++) {
+        share[k] = part[0][k] + part[1][k] + part[2][k] + part[3][k];
     }
     w->near_read =
         within(w->weight, w->near_ms[s->n], p->points, limit_ms(p, p->class->read_p95_ms));
