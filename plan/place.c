@@ -433,6 +433,7 @@ struct walk {
     /* shares that no set can exceed: of writes in time, by home; and of this set's users */
     double home_bound[PLAN_CANDIDATES_MAX];
     double near_read, near_write;
+    bool near_known; /* they are of the present set */
     struct search searches[SEARCHES_MAX];
     /* at each depth: which member is nearest to each point, and how near */
     int near[PLAN_REPLICAS_MAX + 1][PLACE_POINTS_MAX];
@@ -483,22 +484,31 @@ static float limit_ms(const struct place *p, uint64_t target)
 }
 
 /** Can no latency make @r better than the best so far? Asked before latencies are looked at. */
-static bool hopeless(const struct walk *w, const struct search *q, const struct place_set *s,
+static bool hopeless(struct walk *w, const struct search *q, const struct place_set *s,
                      const struct plan_result *r)
 {
-    struct plan_result bound = *r;
+    const struct place *p = w->p;
+    struct plan_result bound;
     bool local = reads_are_local(r->posture);
+
+    if (!q->found || (q->best_missing <= 0 && r->total >= q->best.total)) {
+        return q->found;
+    }
+    if (!w->near_known) {
+        const float *ms = w->near_ms[s->n];
+        w->near_read = within(w->weight, ms, p->points, limit_ms(p, p->class->read_p95_ms));
+        w->near_write = within(w->weight, ms, p->points, limit_ms(p, p->class->write_p95_ms));
+        w->near_known = true;
+    }
     double write =
         r->posture == PLAN_READ_LOCAL || !local ? w->home_bound[s->at[s->home]] : w->near_write;
-    if (!q->found) {
-        return false;
-    }
+    bound = *r;
     set_within(w->p->class, &bound, local ? w->near_read : 1, write);
     double least = missing(w->p->class, &bound);
     return least > q->best_missing || (least >= q->best_missing && r->total >= q->best.total);
 }
 
-static void consider(const struct walk *w, struct search *q, const struct place_set *s,
+static void consider(struct walk *w, struct search *q, const struct place_set *s,
                      const double *share)
 {
     const struct place *p = w->p;
@@ -537,10 +547,7 @@ static void consider_all(struct walk *w, struct place_set *s)
     for (unsigned k = 0; k <= PLAN_REPLICAS_MAX; k++) {
         share[k] = part[0][k] + part[1][k] + part[2][k] + part[3][k];
     }
-    w->near_read =
-        within(w->weight, w->near_ms[s->n], p->points, limit_ms(p, p->class->read_p95_ms));
-    w->near_write =
-        within(w->weight, w->near_ms[s->n], p->points, limit_ms(p, p->class->write_p95_ms));
+    w->near_known = false;
     for (unsigned k = 0; k < w->count; k++) {
         struct search *q = &w->searches[k];
         enum plan_posture posture = q->best.posture;
