@@ -64,6 +64,7 @@ typedef struct GuardWaiter
 typedef struct GuardShared
 {
 	LWLock	   *lock;			/* protects adding slots and the first write */
+	mrd_boot_ns lease_end_ns;	/* of the last lease that the launcher saw; its own */
 	pg_atomic_uint32 count;
 	GuardSlot	slots[GUARD_SLOTS_MAX];
 	GuardWaiter waiters[FLEXIBLE_ARRAY_MEMBER]; /* by backend */
@@ -210,9 +211,22 @@ hopeless(const struct mrd_snapshot *s, const GuardWaiter *w, uint32 count)
 		if (is_replaced(s, &shared->slots[w->under[i].slot], w->under[i].epoch))
 			return "another region was granted the write authority";
 	}
-	if (s->session == 0 || meridian_boot_ns() > s->lease_deadline_ns + wait_ns)
+	if (meridian_boot_ns() > shared->lease_end_ns + wait_ns)
 		return "this region's lease has ended";
 	return NULL;
+}
+
+/*
+ * A session that has ended, or has only just begun, has no lease; the commits
+ * that wait began under the one before, and their time counts from its end.
+ */
+static void
+remember_lease(const struct mrd_snapshot *s)
+{
+	if (s->lease_deadline_ns != 0)
+		shared->lease_end_ns = s->lease_deadline_ns;
+	else if (shared->lease_end_ns == 0)
+		shared->lease_end_ns = meridian_boot_ns();
 }
 
 /*
@@ -224,6 +238,7 @@ hopeless(const struct mrd_snapshot *s, const GuardWaiter *w, uint32 count)
 void
 meridian_guard_end_waits(const struct mrd_snapshot *s)
 {
+	remember_lease(s);
 	for (int i = 0; i < MaxBackends; i++)
 	{
 		GuardWaiter *w = &shared->waiters[i];

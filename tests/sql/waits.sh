@@ -137,8 +137,8 @@ waiting() { # ID: a commit that waits, in the background as $b
     q -c "INSERT INTO shop.accounts VALUES ($1, 100) RETURNING 'inserted'" >"$out" 2>&1 & b=$!
     wait_for "waits for standbys" "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'INSERT INTO shop.accounts%' AND wait_event = 'SyncRep'"
 }
-ended() { # WHAT: the session has ended, soon and without success
-    for _ in $(seq 40); do kill -0 $b 2>/dev/null || break; sleep 0.05; done
+ended() { # WHAT [TRIES]: the session has ended, soon and without success
+    for _ in $(seq "${2:-40}"); do kill -0 $b 2>/dev/null || break; sleep 0.05; done
     kill -0 $b 2>/dev/null && die "$1: still waiting"
     if wait $b; then die "$1: success was reported"; fi
     grep -q 'INSERT 0\|^inserted' "$out" && die "$1: $(cat "$out")"
@@ -154,8 +154,16 @@ sleep 0.2; waiting 6
 snap lease_ms=1; sleep 0.4
 kill -0 $b 2>/dev/null || die "not given time: $(cat "$out")"
 ended "lease ended"
+# neither no session nor a new one without a lease yet makes that end earlier than it was
+snap lease_ms=4000
+waiting 7
+snap session=0 lease_ms=0; sleep 0.5
+kill -0 $b 2>/dev/null || die "ended with the session: $(cat "$out")"
+snap session=6 lease_ms=0; sleep 0.5
+kill -0 $b 2>/dev/null || die "ended by the next session: $(cat "$out")"
+ended "the lease of the session before ended" 160
 snap
-expect "told as in doubt" "$(($(in_doubt) - before))" 2
+expect "told as in doubt" "$(($(in_doubt) - before))" 3
 q -c "ALTER SYSTEM RESET meridian.quorum_wait" -c "SELECT pg_reload_conf()" >/dev/null
 grep -q 'the outcome of the commit is in doubt: its session was ended while it waited' "$PGDIR/log" || die "the log does not say so"
 kill -CONT $r
