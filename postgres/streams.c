@@ -374,17 +374,25 @@ attend(const struct mrd_snapshot *snap, const struct mrd_snap_region *region)
 	}
 }
 
-/* Has this process been waiting for a lock longer than it should? */
+/*
+ * Has the stream's worker been waiting for a lock longer than it should?  The
+ * server notes by the wall clock when a wait began: that tells one wait from the
+ * next, but not how long it has been, because that clock may step.
+ */
 static bool
-waits_too_long(const PGPROC *proc)
+waits_too_long(MeridianStream *s, const PGPROC *proc)
 {
-	TimestampTz since;
+	uint64		wait = 0;
 
-	if (meridian_lock_wait_ms < 0 || proc->waitStatus != PROC_WAIT_STATUS_WAITING)
-		return false;
-	since = (TimestampTz) pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &proc->waitStart));
-	return since != 0 &&
-		TimestampDifferenceExceeds(since, GetCurrentTimestamp(), meridian_lock_wait_ms);
+	if (proc->waitStatus == PROC_WAIT_STATUS_WAITING)
+		wait = pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &proc->waitStart));
+	if (wait != s->lock_wait)
+	{
+		s->lock_wait = wait;
+		s->lock_wait_since = meridian_instant();
+	}
+	return wait != 0 && meridian_lock_wait_ms >= 0 &&
+		TimestampDifferenceExceeds(s->lock_wait_since, meridian_instant(), meridian_lock_wait_ms);
 }
 
 /*
@@ -422,7 +430,7 @@ end_blockers_of_all(void)
 		MeridianStream *s = &meridian_streams->streams[i];
 		PGPROC	   *proc = s->pid == 0 ? NULL : BackendPidGetProc(s->pid);
 
-		if (proc != NULL && waits_too_long(proc))
+		if (proc != NULL && waits_too_long(s, proc))
 			end_blockers(s);
 	}
 }

@@ -74,6 +74,8 @@ typedef struct MeridianStream
 	TimestampTz obey_by;		/* who goes on against the order is ended then; 0: nobody */
 	TimestampTz start_after;
 	int			backoff_ms;
+	uint64		lock_wait;		/* the wait for a lock that its worker is in, as the server knows it */
+	TimestampTz lock_wait_since;	/* and when we first saw that */
 } MeridianStream;
 
 typedef struct MeridianStreams

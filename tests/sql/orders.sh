@@ -72,7 +72,25 @@ sleep 0.4; expect "it is given time" "$(q eu "SELECT count(*) FROM pg_stat_activ
 synced us eu; same shop.events
 echo "ROLLBACK;" >&8; exec 8>&-
 if wait $holder; then die "the session was left alone"; fi
+
+# --- and its time is its time, though the clock of this region is put forward meanwhile
+clock() { python3 -c 'import struct, sys; sys.stdout.buffer.write(struct.pack("q", int(sys.argv[1]) * 10**9))' "$1" | dd of="$ROOT/clock" conv=notrunc status=none; }
+clock 0; chmod 644 "$ROOT/clock"
+pg_stop "$ROOT/eu"
+LD_PRELOAD=$PG_BUILD/lab/lab-clockshim.so MERIDIAN_LAB_CLOCK=$ROOT/clock pg_start "$ROOT/eu"
+q eu "ALTER SYSTEM SET meridian.lock_wait = '5s'" "SELECT pg_reload_conf()" >/dev/null
+synced us eu
+hold eu "SELECT FROM shop.events WHERE id = 10 FOR UPDATE"
+q us "UPDATE shop.events SET label = 'after a while' WHERE id = 10"
+stuck eu
+clock 300; sleep 1
+expect "the clock is wrong" "$(q eu "SELECT extract(epoch FROM clock_timestamp()) > $(date +%s) + 200")" t
+expect "it is given time all the same" "$(q eu "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%held%' AND state = 'idle in transaction'")" 1
+let_go
+synced us eu; same shop.events
+pg_stop "$ROOT/eu"; pg_start "$ROOT/eu"
 q eu "ALTER SYSTEM RESET meridian.lock_wait" "SELECT pg_reload_conf()" >/dev/null
+synced us eu
 
 # --- refused means by nobody: a worker that takes the origin's changes by way of another region counts
 refused_within 1500 ap us
