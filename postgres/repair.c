@@ -119,14 +119,14 @@ meridian_repairs_due(const struct mrd_snapshot *s)
 	seen_authorities = authorities;
 	if (!fresh && !meridian_apply.stream->repairs)
 		return false;
-	return mrd_may_apply(s, meridian_boot_ns()) && GetCurrentTimestamp() >= not_before;
+	return mrd_may_apply(s, meridian_boot_ns()) && meridian_instant() >= not_before;
 }
 
 static void
 try_again(void)
 {
 	meridian_repairs_expect(meridian_apply.origin);
-	not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AGAIN_MS);
+	not_before = TimestampTzPlusMilliseconds(meridian_instant(), AGAIN_MS);
 }
 
 /* ----------------------------------------------------------------
@@ -167,7 +167,7 @@ typedef enum Outcome
 {
 	NOTHING_LEFT,
 	SENT,						/* there may be more */
-	DIVIDE,						/* one of them cannot be repaired */
+	DIVIDE,						/* one of them cannot be repaired: find out which */
 	LATER						/* a lock is not to be had, or the home changed */
 } Outcome;
 
@@ -721,7 +721,7 @@ static void
 send_partition(MemoryContext context, const char *class_name, const char *partition)
 {
 	Batch	   *b = NULL;
-	int			limit = BATCH_ENTRIES;
+	int			alone = 0;		/* so many of the next are tried one by one */
 
 	for (;;)
 	{
@@ -737,15 +737,17 @@ send_partition(MemoryContext context, const char *class_name, const char *partit
 			return;
 		}
 		if (b == NULL || !b->resumed || b->epoch != v.epoch)
-			b = new_batch(context, class_name, partition, v.epoch, limit);
+			b = new_batch(context, class_name, partition, v.epoch,
+						  alone > 0 ? 1 : BATCH_ENTRIES);
 		switch (try_batch(b))
 		{
 			case NOTHING_LEFT:
 				return;
 			case SENT:
+				alone = Max(alone - 1, 0);
 				break;
 			case DIVIDE:
-				limit = 1;
+				alone = b->count;
 				break;
 			case LATER:
 				try_again();
@@ -1012,12 +1014,12 @@ any_committing(char *ret, Size size)
 static void
 wait_for_committing(void)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), COMMITTING_WAIT_MS);
+	TimestampTz until = TimestampTzPlusMilliseconds(meridian_instant(), COMMITTING_WAIT_MS);
 	char		which[2 * MRD_NAME_MAX];
 
 	while (any_committing(which, sizeof(which)))
 	{
-		if (GetCurrentTimestamp() >= until)
+		if (meridian_instant() >= until)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("cannot repair %s yet: a commit that this region began as its home has not ended",

@@ -80,6 +80,23 @@ synced eu us
 same shop.pair
 decide us
 
+# --- it costs the entries around it a step each, and those behind them nothing
+fence us
+q us "ALTER TABLE shop.pair ALTER id TYPE text" "INSERT INTO shop.pair SELECT CASE i WHEN 150 THEN 'abc' ELSE (1000 + i)::text END, 'lost' FROM generate_series(1, 1000) i"
+replace events us eu; replace schema us eu; snap_all; promote events eu; promote schema eu
+unfence us
+filed eu us 1001
+wait_for "all but one are repaired" eu "SELECT count(*) = 1000 FROM meridian.reconcile_entry WHERE status = 'open' AND repaired_epoch IS NOT NULL"
+steps=$(q eu "SELECT count(DISTINCT repaired_lsn) FROM meridian.reconcile_entry WHERE status = 'open'")
+[ "$steps" -le 120 ] || die "the repair of 1000 rows, one of which does not fit, took $steps steps"
+q us "SET meridian.restoring = on" "ALTER TABLE shop.pair DISABLE TRIGGER ALL" "DELETE FROM shop.pair WHERE id = 'abc'" \
+    "ALTER TABLE shop.pair ALTER id TYPE int USING id::int" "ALTER TABLE shop.pair ENABLE ALWAYS TRIGGER meridian_guard"
+filed eu us 1002
+synced us eu; synced eu us ap; synced ap us
+same shop.pair
+decide eu
+replace events eu us; replace schema eu us; snap_all; promote events us; promote schema us
+
 # --- a tail of an epoch that is not remembered any more: who had all that counts of it knows that
 # it is lost; who had not must not guess
 replace events us eu; replace schema us eu; snap_all; promote events eu
