@@ -36,8 +36,10 @@ static const size_t fixed[] = {
  */
 static int check_numbers(uint8_t type, struct mrd_buf b)
 {
-    /* The third word of a vote's answer holds flags, and beside them whatever was in memory. */
-    unsigned count = type == REQUEST_VOTE_RESULT ? 2 : 3;
+    /* The third word of a vote's answer holds flags, and beside them whatever was in memory.
+     * That of an append's answer is the last index, and whatever was in memory when an older
+     * term was rejected; who reads it first makes it no more than it can be. */
+    unsigned count = type == REQUEST_VOTE_RESULT || type == APPEND_ENTRIES_RESULT ? 2 : 3;
 
     for (unsigned i = 0; i < count; i++) {
         if (mrd_buf_get_u64(&b) >> 40 != 0) {
