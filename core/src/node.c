@@ -24,9 +24,9 @@
 static void flight_end(struct mrd_node *n, struct mrd_flight *f, int code, mrd_boot_ns now_ns)
 {
     f->id = 0;
-    if ((f == &n->flights[MRD_FLIGHT_REGION] || f == &n->flights[MRD_FLIGHT_DUTY]) &&
-        code != 0) {
-        mrd_region_abandon(&n->region);
+    /* Of the region's two flights each knows only of its own: the other goes on. */
+    if (code != 0) {
+        mrd_region_abandon(&n->region, f->seq, f->opening);
     }
     if (f == &n->flights[MRD_FLIGHT_BARRIER] && code == 0) {
         n->caught_up = true;
@@ -287,22 +287,38 @@ static enum mrd_flight_role region_role(const struct mrd_node *n)
                : MRD_FLIGHT_REGION;
 }
 
+/* What the region proposes next, and which renewal or opening is in it. */
+static bool region_wants(struct mrd_node *n, uint64_t *ret_seq, mrd_session *ret_opening)
+{
+    struct mrd_region_state *r = &n->region;
+    uint64_t seq = r->seq;
+    mrd_session opening = r->opening; /* in the other flight, or late */
+
+    r->opening = 0;
+    mrd_region_step(r, n->config, n->store, &n->local, n->now.boot_ns, n->now.wall_ms,
+                    &n->proposal);
+    *ret_seq = r->seq != seq ? r->seq : 0;
+    *ret_opening = r->opening;
+    if (r->opening == 0) {
+        r->opening = opening;
+    }
+    return n->proposal.wanted;
+}
+
 static bool step_region(struct mrd_node *n, struct mrd_node_act *ret)
 {
     enum mrd_flight_role role = region_role(n);
-    mrd_boot_ns sent_before_ns = n->region.last_sent_ns;
+    mrd_session opening;
+    uint64_t seq;
 
-    if (n->now.store_full || !may_fly(n, role)) {
+    if (n->now.store_full || !may_fly(n, role) || !region_wants(n, &seq, &opening)) {
         return false;
     }
-    mrd_region_step(&n->region, n->config, n->store, &n->local, n->now.boot_ns, n->now.wall_ms,
-                    &n->proposal);
-    if (!n->proposal.wanted) {
-        return false;
-    }
-    if (n->region.last_sent_ns != sent_before_ns) {
+    if (seq != 0) {
         n->local.canary_ok = false; /* the next renewal needs another */
     }
+    n->flights[role].seq = seq;
+    n->flights[role].opening = opening;
     return fly(n, role, ret);
 }
 

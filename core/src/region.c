@@ -89,11 +89,15 @@ void mrd_region_observe(struct mrd_region_state *r, const struct mrd_config *con
     }
 }
 
-void mrd_region_abandon(struct mrd_region_state *r)
+void mrd_region_abandon(struct mrd_region_state *r, uint64_t seq, mrd_session opening)
 {
-    r->pending_seq = 0;
-    r->pending_ns = 0;
-    r->opening = 0;
+    if (seq != 0 && r->pending_seq == seq) {
+        r->pending_seq = 0;
+        r->pending_ns = 0;
+    }
+    if (opening != 0 && r->opening == opening) {
+        r->opening = 0;
+    }
 }
 
 /* ---- the lease ---- */

@@ -549,6 +549,12 @@ static void publish(struct world *w, unsigned i)
     }
 }
 
+/* One proposal at a time: what is pending was in it. */
+static void abandon(struct mrd_region_state *r)
+{
+    mrd_region_abandon(r, r->pending_seq, r->opening);
+}
+
 static void collect_outcomes(struct world *w, unsigned i)
 {
     struct world_region *r = &w->regions[i];
@@ -560,11 +566,11 @@ static void collect_outcomes(struct world *w, unsigned i)
         if (mrd_memory_outcome(w->memory, r->region_ticket, &rc)) {
             r->region_ticket = 0;
             if (rc != 0) {
-                mrd_region_abandon(&r->region);
+                abandon(&r->region);
             }
         } else if (changed || w->now_ms - r->region_sent_ms > GIVE_UP_MS) {
             r->region_ticket = 0;
-            mrd_region_abandon(&r->region);
+            abandon(&r->region);
         }
     }
     if (r->coordinator_ticket != 0 &&
@@ -598,7 +604,7 @@ static void decide(struct world *w, unsigned i)
             r->region_ticket =
                 mrd_memory_propose(w->memory, i, &r->region_proposal->txn, w->now_ms * MS);
             if (r->region_ticket == 0) {
-                mrd_region_abandon(&r->region);
+                abandon(&r->region);
             }
         }
     }

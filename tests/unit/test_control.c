@@ -866,7 +866,7 @@ static void an_abandoned_renewal_cannot_pass_for_a_later_one(void **state)
     lone_commit(l, &l->p, T(1020));
     mrd_region_step(&l->region, l->config, l->store, &l->local, T(1030), 0, lost);
     assert_true(lost->wanted);
-    mrd_region_abandon(&l->region);
+    mrd_region_abandon(&l->region, l->region.pending_seq, 0);
     lone_canary(l, T(1500));
     assert_true(lone_step(l, T(2000))); /* the second attempt, based on the same state */
     assert_int_equal(lone_commit(l, lost, T(2100)), 0); /* the first one arrives after all */

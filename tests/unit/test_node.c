@@ -246,6 +246,103 @@ static void a_full_disk_renews_nothing_and_leads_nothing(void **state)
     end(t);
 }
 
+static void put(struct at *t, const char *key, const struct mrd_buf *value)
+{
+    struct mrd_txn *txn = calloc(1, sizeof(*txn));
+
+    txn->put_count = 1;
+    snprintf(txn->puts[0].key, MRD_KEY_MAX, "%s", key);
+    txn->puts[0].value = value->data;
+    txn->puts[0].len = value->pos;
+    assert_int_equal(mrd_store_apply(t->store, txn, NULL), 0);
+    free(txn);
+}
+
+static void put_failover(struct at *t, const char *region, enum mrd_failover_state state)
+{
+    struct mrd_failover_record f = {.id = 0x300, .session = 1, .state = (uint8_t)state};
+    uint8_t bytes[1024];
+    struct mrd_buf b = mrd_buf_writer(bytes, sizeof(bytes));
+    char key[MRD_KEY_MAX];
+
+    snprintf(f.region, MRD_NAME_MAX, "%s", region);
+    snprintf(f.reason, sizeof(f.reason), "unreachable");
+    snprintf(key, sizeof(key), "failover/%s", region);
+    assert_int_equal(mrd_failover_record_encode(&f, &b), 0);
+    put(t, key, &b);
+}
+
+static void canary(struct at *t)
+{
+    pass(t, 10);
+    t->node.local.canary_ok = true;
+    t->node.local.canary_ns = t->now.boot_ns;
+}
+
+/* us, led by eu, has a session, and its first renewal is on its way; @ret_sent holds it. */
+static uint64_t renewal_in_flight(struct at *t, uint8_t *ret_sent, size_t *ret_len)
+{
+    char told[16];
+    uint64_t flight;
+
+    catch_up(t);
+    canary(t);
+    flight = run(t, told);
+    commit(t, MRD_FLIGHT_REGION, flight);
+    assert_int_equal(t->node.region.session, 1);
+    canary(t);
+    flight = run(t, told);
+    assert_non_null(strchr(told, 'R'));
+    assert_int_equal(t->node.region.pending_seq, 1);
+    memcpy(ret_sent, t->bytes, t->sent.pos);
+    *ret_len = t->sent.pos;
+    return flight;
+}
+
+static void a_duty_that_lost_its_race_leaves_the_renewal_on_its_way(void **state)
+{
+    static uint8_t sent[MRD_TXN_MAX];
+    struct at *t = begin(1);
+    char told[16];
+    size_t len;
+    uint64_t renewal = renewal_in_flight(t, sent, &len), duty;
+    mrd_boot_ns sent_ns = t->now.boot_ns;
+
+    (void)state;
+    put_failover(t, "eu", MRD_FAILOVER_FENCE);
+    (void)run(t, told);
+    mrd_node_refused(&t->node, 1, true, t->now.boot_ns + 1);
+    pass(t, 10);
+    duty = run(t, told);
+    assert_non_null(strchr(told, 'U'));
+    mrd_node_answer(&t->node, MRD_FLIGHT_DUTY, duty, MRD_ECONFLICT, 0, t->now.boot_ns);
+    memcpy(t->bytes, sent, len);
+    t->sent.pos = len;
+    commit(t, MRD_FLIGHT_REGION, renewal);
+    assert_int_equal(t->node.region.deadline_ns, sent_ns + 4000 * MS);
+    end(t);
+}
+
+static void a_renewal_that_failed_leaves_the_opening_on_its_way(void **state)
+{
+    static uint8_t sent[MRD_TXN_MAX];
+    struct at *t = begin(1);
+    char told[16];
+    size_t len;
+    uint64_t renewal = renewal_in_flight(t, sent, &len), opening;
+
+    (void)state;
+    put_failover(t, "us", MRD_FAILOVER_DONE); /* lived through: a new session says so */
+    canary(t);
+    opening = run(t, told);
+    assert_non_null(strchr(told, 'U'));
+    assert_int_equal(t->node.region.opening, 2);
+    mrd_node_answer(&t->node, MRD_FLIGHT_REGION, renewal, MRD_EUNAVAILABLE, 0, t->now.boot_ns);
+    commit(t, MRD_FLIGHT_DUTY, opening);
+    assert_int_equal(t->node.region.session, 2);
+    end(t);
+}
+
 /* eu renews: it is live, and homes nothing. */
 static void eu_renews(struct at *t)
 {
@@ -451,6 +548,8 @@ int main(void)
         cmocka_unit_test(a_lost_answer_is_given_up_and_a_late_one_ignored),
         cmocka_unit_test(a_new_leader_ends_what_went_to_the_old_one),
         cmocka_unit_test(a_full_disk_renews_nothing_and_leads_nothing),
+        cmocka_unit_test(a_duty_that_lost_its_race_leaves_the_renewal_on_its_way),
+        cmocka_unit_test(a_renewal_that_failed_leaves_the_opening_on_its_way),
         cmocka_unit_test(the_lead_changes_at_most_every_half_minute),
         cmocka_unit_test(refusals_count_when_asked_after_the_order_was_published),
         cmocka_unit_test(a_restart_leaves_the_running_promise_alone),

@@ -195,9 +195,14 @@ void mrd_region_step(struct mrd_region_state *r, const struct mrd_config *config
                      const struct mrd_store *store, const struct mrd_local *local,
                      mrd_boot_ns now_ns, mrd_wall_ms wall_ms, struct mrd_proposal *ret);
 
-/** The renewal or opening lost its race, could not be sent, or its outcome is unknown: forget
- *  what was pending. */
-void mrd_region_abandon(struct mrd_region_state *r);
+/**
+ * What a proposal carried lost its race, could not be sent, or its outcome is unknown: forget
+ * that it was pending, and nothing else.
+ *
+ * @seq      number of the renewal in it; 0: there was none
+ * @opening  the session that it was to open; 0: none
+ */
+void mrd_region_abandon(struct mrd_region_state *r, uint64_t seq, mrd_session opening);
 
 /** What the agent should do in its PostgreSQL for one partition. */
 struct mrd_duty {

@@ -48,7 +48,9 @@ struct mrd_flight {
     uint64_t id;   /* 0: none; an answer with another id is too late */
     bool accepted; /* committed at @revision; waiting until our own store has it */
     uint64_t revision;
-    mrd_region to; /* the leader it went to */
+    uint64_t seq;        /* the renewal in it, */
+    mrd_session opening; /* or the session that it is to open; 0: neither */
+    mrd_region to;       /* the leader it went to */
     mrd_boot_ns deadline_ns;
     mrd_boot_ns again_ns; /* after a failure: not before this */
     int failed;           /* code of a failure not told yet */
