@@ -59,7 +59,7 @@ bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, un
 {
     const struct mrd_conf_class *class = p->class;
     mrd_regions others = class->replicas & (mrd_regions)~mrdi_bit(t);
-    unsigned votes = 0, live = 0, copies = 0, able = 0, whole = 0;
+    unsigned votes = 0, live = 0, unhurt = 0, copies = 0, able = 0, whole = 0;
     const char *origin = "", *loser = "";
 
     for (unsigned b = 0; b < v->config->region_count; b++) {
@@ -67,9 +67,12 @@ bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, un
             continue;
         }
         votes += mrdi_live(v, b) || mrdi_in(fenced, b);
-        if (mrdi_in(class->allowed, b) && mrdi_live(v, b)) {
+        live += mrdi_in(class->allowed, b) && mrdi_live(v, b);
+        /* As in successor: were it waited for, two that are being replaced could each wait for
+         * the other. Once its own replacement is over it is a candidate again. */
+        if (mrdi_in(class->allowed, b) && mrdi_live(v, b) && !mrdi_fencing(v, b)) {
             bool copy = has_copy(v, p->index, t, b);
-            live++;
+            unhurt++;
             copies += copy;
             if (copy && mrdi_copy_of(v, b, a, true, &origin) != MRDI_COPY_STUCK) {
                 bool taken = mrdi_tail_taken(v, b, a, cut);
@@ -84,6 +87,8 @@ bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, un
         snprintf(why, 128, "no other region than \"%s\" may hold it", mrdi_name(v, t));
     } else if (live == 0) {
         snprintf(why, 128, "no other region that may hold it is live");
+    } else if (unhurt == 0) {
+        snprintf(why, 128, "every other live region that may hold it is being replaced itself");
     } else if (copies == 0) {
         snprintf(why, 128, "no live region that may hold it has a copy");
     } else if (able == 0) {

@@ -629,6 +629,64 @@ static void a_refuser_that_died_draws_no_cut_alone(void **state)
     desk_free(d);
 }
 
+/* A region is back from its failover: a session that knows of it. */
+static void come_back(struct desk *d, unsigned i)
+{
+    char key[MRD_KEY_MAX];
+    struct mrd_entry e;
+    struct mrd_buf b;
+    struct mrd_failover_record f;
+
+    snprintf(key, sizeof(key), "failover/%s", names[i]);
+    assert_int_equal(mrd_store_get(d->store, key, &e), 0);
+    b = mrd_buf_reader(e.value, e.len);
+    assert_int_equal(mrd_failover_record_decode(&b, &f), 0);
+    d->sessions[i].session++;
+    d->sessions[i].after_failover = f.id;
+    renew(d, i);
+}
+
+/* us and eu, each home of one class, fell silent one after the other, refused each other, and
+ * live again. Each is the only one who could replace the other. */
+static void two_that_are_replaced_do_not_wait_for_each_other(void **state)
+{
+    struct desk *d = desk_new(3);
+    const struct mrd_failover_record f = {.session = 1, .reason = "unreachable", .fault_ms = 1};
+    struct mrd_failover_record us = f, eu = f;
+    struct mrd_authority_record a;
+
+    (void)state;
+    d->config.regions[AP].witness = true;
+    for (unsigned k = 0; k < 2; k++) {
+        d->config.classes[k].replicas = d->config.classes[k].allowed = 1u << US | 1u << EU;
+    }
+    put_authority(
+        d, "events",
+        &(struct mrd_authority_record){.region = "eu", .epoch = 1, .state = MRD_AUTH_OPEN});
+    memcpy(us.region, "us", 3);
+    memcpy(eu.region, "eu", 3);
+    us.id = 0x300;
+    eu.id = 0x400;
+    PUT(d, "failover/us", mrd_failover_record_encode, &us);
+    PUT(d, "failover/eu", mrd_failover_record_encode, &eu);
+    refuse(d, EU, US, 0x100);
+    refuse(d, US, EU, 0x100);
+    pass(d, 10000, 7);
+    expect(d, "authority.vacated class=orders partition=all prev=us epoch=1 why=\"every other "
+              "live region that may hold it is being replaced itself\"\n"
+              "failover.done region=us\n"
+              "authority.granted class=events partition=all region=us epoch=2 prev=eu "
+              "reason=failover cut=0/100\n"
+              "failover.done region=eu\n");
+    come_back(d, US);
+    come_back(d, EU);
+    pass(d, 1000, 7);
+    expect(d, "authority.resumed class=orders partition=all region=us epoch=1\n");
+    get_authority(d, "orders", &a);
+    assert_string_equal(a.region, "us");
+    desk_free(d);
+}
+
 /* ---- who should lead the store ---- */
 
 static void the_lead_goes_where_it_helps(void **state)
@@ -890,6 +948,7 @@ int main(void)
         cmocka_unit_test(the_home_says_when_a_tail_is_repaired),
         cmocka_unit_test(a_home_that_cannot_open_is_vacant_and_resumes),
         cmocka_unit_test(a_refuser_that_died_draws_no_cut_alone),
+        cmocka_unit_test(two_that_are_replaced_do_not_wait_for_each_other),
         cmocka_unit_test(the_lead_goes_where_it_helps),
         cmocka_unit_test(what_is_handed_on_has_no_gaps),
         cmocka_unit_test(a_new_life_begins_beyond_the_old_one),

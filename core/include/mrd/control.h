@@ -86,7 +86,8 @@ void mrd_coordinator_lead(struct mrd_coordinator *c, bool leads, mrd_boot_ns now
  * replica, and that the old home cannot write: its session is expired, or lease + margin passed
  * since we applied the failover record. (Any lease that the old home extends afterwards comes
  * with the knowledge that its partitions are being taken away, and it publishes both at once.)
- * The successor is an allowed live replica among those that refused: first who holds every
+ * The successor is an allowed live replica among those that refused, and is not being replaced
+ * itself: first who holds every
  * earlier epoch up to its cut, then who has the highest applied position, ties by configuration
  * order. The cut is the highest applied position among the refusals; a refuser that died since,
  * and alone holds that position, does not count as one.
