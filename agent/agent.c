@@ -158,14 +158,11 @@ static void observe_config(struct agent *a, const struct mrd_entry *e)
     struct mrd_conf_errors *errors = malloc(sizeof(*errors));
     bool differs = e->len != a->config_len || memcmp(e->value, a->config_text, e->len) != 0;
 
-    a->node.config_known = true;
-    a->node.config_revision = e->revision;
-    /* What we cannot read may be newer than we are: never to be written over. */
-    a->node.config_stored_version = UINT64_MAX;
     if (stored != NULL && errors != NULL &&
         mrd_config_parse((const char *)e->value, e->len, stored, errors) == 0) {
-        a->node.config_stored_version = stored->version;
+        mrd_node_config(&a->node, e->revision, &stored->version);
     } else {
+        mrd_node_config(&a->node, e->revision, NULL);
         log_event("event=config.unreadable revision=%" PRIu64 " reason=\"%s\"", e->revision,
                   errors != NULL && errors->count > 0 ? errors->errors[0].text : "no memory");
     }

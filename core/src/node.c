@@ -441,6 +441,13 @@ void mrd_node_observe(struct mrd_node *n, const struct mrd_entry *e, mrd_boot_ns
     n->dirty = true;
 }
 
+void mrd_node_config(struct mrd_node *n, uint64_t revision, const uint64_t *version)
+{
+    n->config_known = true;
+    n->config_revision = revision;
+    n->config_stored_version = version != NULL ? *version : UINT64_MAX;
+}
+
 void mrd_node_lead(struct mrd_node *n, bool leads, mrd_boot_ns now_ns)
 {
     mrd_coordinator_lead(&n->coordinator, leads, now_ns);

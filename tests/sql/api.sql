@@ -72,7 +72,7 @@ SELECT test.is((SELECT s->'slots' || (s->'tail') FROM st), '[]'::jsonb, 'no slot
 INSERT INTO meridian.reconcile_entry VALUES ('eu', '0/1', 1, 'events', 'all', 1, '2026-01-01 00:00:00+00', 'shop.events', 'delete', '{}', NULL, 'open'),
     ('eu', '0/1', 2, 'events', 'all', 1, '2026-01-01 00:00:00+00', 'shop.events', 'delete', '{}', NULL, 'applied'),
     ('eu', '0/2', 1, 'events', 'all', 1, '2026-01-01 00:00:01.5+00', 'shop.events', 'delete', '{}', NULL, 'open');
-SELECT test.is(meridian.agent_status()->'tail', '[{"origin": "eu", "class": "events", "partition": "all", "epoch": 1, "transactions": 2, "rows": 3, "open": 2, "rpo_ms": 1500}]'::jsonb, 'tail');
+SELECT test.is(meridian.agent_status()->'tail', '[{"origin": "eu", "class": "events", "partition": "all", "epoch": 1, "transactions": 2, "rows": 3, "open": 2, "rpo_ms": 1500, "unrepaired": 3}]'::jsonb, 'tail');
 
 -- receipts are kept as they change
 SELECT meridian.record_receipts('[{"id": "0000000000000001", "kind": "move", "from": "us", "to": "eu", "class": "events", "partition": "all"}]');

@@ -494,6 +494,61 @@ static void a_restart_without_a_quorum_keeps_what_was_known(void **state)
     end(t);
 }
 
+/* Does the leader propose its own file's text? */
+static bool proposes_config(struct at *t, uint64_t *ret_flight, char told[16])
+{
+    const struct mrd_txn *txn = &t->node.proposal.txn;
+
+    *ret_flight = run(t, told);
+    return strchr(told, 'C') != NULL && strcmp(txn->puts[0].key, "config") == 0;
+}
+
+/* Its own is version 7, and the bootstrap of authorities is over. */
+static void the_stored_configuration_is_replaced_by_a_newer_one_alone(void **state)
+{
+    static const struct {
+        const char *name;
+        bool stored, readable;
+        uint64_t version;
+        bool replaced;
+    } rows[] = {
+        {"none is stored", false, false, 0, true},
+        {"an older one", true, true, 6, true},
+        {"the same", true, true, 7, false},
+        {"a newer one", true, true, 8, false},
+        {"one that cannot be read", true, false, 0, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct at *t = begin(0);
+        uint64_t flight;
+        char told[16];
+        bool proposed = false;
+        ROW(rows[i].name);
+        catch_up(t);
+        t->config.version = 7;
+        t->node.config_text = (const uint8_t *)"v7";
+        t->node.config_len = 2;
+        if (rows[i].stored) {
+            mrd_node_config(&t->node, 99, rows[i].readable ? &rows[i].version : NULL);
+        }
+        for (unsigned round = 0; round < 4 && !proposed; round++) {
+            pass(t, 50);
+            proposed = proposes_config(t, &flight, told);
+            if (!proposed && strchr(told, 'C') != NULL) {
+                commit(t, MRD_FLIGHT_COORDINATOR, flight);
+            }
+        }
+        assert_int_equal(proposed, rows[i].replaced);
+        if (proposed) {
+            assert_int_equal(t->node.proposal.txn.compares[0].revision,
+                             rows[i].stored ? 99 : 0);
+        }
+        end(t);
+    }
+}
+
 /* The configuration has changed meanwhile: indices would mean something else. */
 static void a_snapshot_of_another_map_is_not_kept(void **state)
 {
@@ -554,6 +609,7 @@ int main(void)
         cmocka_unit_test(refusals_count_when_asked_after_the_order_was_published),
         cmocka_unit_test(a_restart_leaves_the_running_promise_alone),
         cmocka_unit_test(a_restart_without_a_quorum_keeps_what_was_known),
+        cmocka_unit_test(the_stored_configuration_is_replaced_by_a_newer_one_alone),
         cmocka_unit_test(a_snapshot_of_another_map_is_not_kept),
         cmocka_unit_test(a_restart_that_learns_of_its_replacement_says_so_at_once),
     };

@@ -138,6 +138,13 @@ mrd_boot_ns mrd_node_stale_ns(const struct mrd_node *n, mrd_boot_ns now_ns);
 /** A key of our copy of the store changed, or was there at start. */
 void mrd_node_observe(struct mrd_node *n, const struct mrd_entry *e, mrd_boot_ns now_ns);
 
+/**
+ * The store's configuration changed, or was there at start. The host reads it.
+ *
+ * @version  NULL: it cannot be read. It may be newer than this program, so it is never replaced
+ */
+void mrd_node_config(struct mrd_node *n, uint64_t revision, const uint64_t *version);
+
 /** Leadership of the store gained or lost. */
 void mrd_node_lead(struct mrd_node *n, bool leads, mrd_boot_ns now_ns);
 
