@@ -17,6 +17,7 @@
 #include <mrd/verdict.h>
 
 #include "log.h"
+#include "text.h"
 
 #define MS UINT64_C(1000000)
 
@@ -903,27 +904,9 @@ json_t *document_pending(const struct agent *a)
 
 /* ---- metrics ---- */
 
-struct text {
-    char *out;
-    size_t cap, len;
-};
-
-static void put(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct text *t, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(t->out + t->len, t->cap - t->len, fmt, ap);
-    va_end(ap);
-    if (n > 0) {
-        t->len = (size_t)n < t->cap - t->len ? t->len + (size_t)n : t->cap - 1;
-    }
-}
-
 static void gauge(struct text *t, const char *name, const char *help)
 {
-    put(t, "# HELP meridian_%s %s\n# TYPE meridian_%s gauge\n", name, help, name);
+    text_put(t, "# HELP meridian_%s %s\n# TYPE meridian_%s gauge\n", name, help, name);
 }
 
 static void put_peers(struct text *t, const struct agent *a)
@@ -932,22 +915,22 @@ static void put_peers(struct text *t, const struct agent *a)
     gauge(t, "peer_reachable", "Whether a probe of another region succeeds, by kind.");
     for (unsigned i = 0; i < r->peer_count; i++) {
         const struct mrd_peer_report *p = &r->peers[i];
-        put(t, "meridian_peer_reachable{peer=\"%s\",kind=\"agent\"} %d\n", p->region,
-            (p->reachable & MRD_SEES_AGENT) != 0);
-        put(t, "meridian_peer_reachable{peer=\"%s\",kind=\"sql\"} %d\n", p->region,
-            (p->reachable & MRD_SEES_SQL) != 0);
-        put(t, "meridian_peer_reachable{peer=\"%s\",kind=\"edge\"} %d\n", p->region,
-            (p->reachable & MRD_SEES_EDGE) != 0);
+        text_put(t, "meridian_peer_reachable{peer=\"%s\",kind=\"agent\"} %d\n", p->region,
+                 (p->reachable & MRD_SEES_AGENT) != 0);
+        text_put(t, "meridian_peer_reachable{peer=\"%s\",kind=\"sql\"} %d\n", p->region,
+                 (p->reachable & MRD_SEES_SQL) != 0);
+        text_put(t, "meridian_peer_reachable{peer=\"%s\",kind=\"edge\"} %d\n", p->region,
+                 (p->reachable & MRD_SEES_EDGE) != 0);
     }
     gauge(t, "peer_rtt_seconds", "Smoothed round-trip time to another region's agent.");
     for (unsigned i = 0; i < r->peer_count; i++) {
-        put(t, "meridian_peer_rtt_seconds{peer=\"%s\"} %.6f\n", r->peers[i].region,
-            r->peers[i].rtt_us / 1e6);
+        text_put(t, "meridian_peer_rtt_seconds{peer=\"%s\"} %.6f\n", r->peers[i].region,
+                 r->peers[i].rtt_us / 1e6);
     }
     gauge(t, "stream_lag_bytes", "Bytes of another region's WAL not yet applied here.");
     for (unsigned i = 0; i < r->peer_count; i++) {
-        put(t, "meridian_stream_lag_bytes{peer=\"%s\"} %" PRIu64 "\n", r->peers[i].region,
-            r->peers[i].lag_bytes);
+        text_put(t, "meridian_stream_lag_bytes{peer=\"%s\"} %" PRIu64 "\n", r->peers[i].region,
+                 r->peers[i].lag_bytes);
     }
 }
 
@@ -959,23 +942,24 @@ size_t document_metrics(const struct agent *a, char *out, size_t cap)
 
     gauge(&t, "lease_left_seconds",
           "What is left of this region's lease; 0 when none is held.");
-    put(&t, "meridian_lease_left_seconds %.3f\n",
-        (double)agent_lease_left_ms(a, now_ns) / 1000.0);
+    text_put(&t, "meridian_lease_left_seconds %.3f\n",
+             (double)agent_lease_left_ms(a, now_ns) / 1000.0);
     gauge(&t, "store_has_leader", "Whether some region leads the store.");
-    put(&t, "meridian_store_has_leader %d\n", raft_node_leader(a->raft) != MRD_REGION_NONE);
+    text_put(&t, "meridian_store_has_leader %d\n",
+             raft_node_leader(a->raft) != MRD_REGION_NONE);
     gauge(&t, "store_leads", "Whether this region leads the store.");
-    put(&t, "meridian_store_leads %d\n", raft_node_leads(a->raft));
+    text_put(&t, "meridian_store_leads %d\n", raft_node_leads(a->raft));
     gauge(&t, "stale_seconds", "How old what this agent knows is; 0 while it is current.");
     mrd_boot_ns stale_ns = mrd_node_stale_ns(&a->node, now_ns);
-    put(&t, "meridian_stale_seconds %.3f\n",
-        (double)(stale_ns == UINT64_MAX ? now_ns - a->started_ns : stale_ns) / 1e9);
+    text_put(&t, "meridian_stale_seconds %.3f\n",
+             (double)(stale_ns == UINT64_MAX ? now_ns - a->started_ns : stale_ns) / 1e9);
     gauge(&t, "store_revision", "Newest revision of the store applied here.");
-    put(&t, "meridian_store_revision %" PRIu64 "\n", mrd_store_revision(a->store));
+    text_put(&t, "meridian_store_revision %" PRIu64 "\n", mrd_store_revision(a->store));
     gauge(&t, "postgres_answers", "Whether the last canary write succeeded.");
-    put(&t, "meridian_postgres_answers %d\n", a->pg != NULL && pgwork_answers(a->pg));
+    text_put(&t, "meridian_postgres_answers %d\n", a->pg != NULL && pgwork_answers(a->pg));
     gauge(&t, "problems", "How many problems /v1/status lists.");
-    put(&t, "meridian_problems %zu\n",
-        problems != NULL ? agent_problems(a, problems, 32) : (size_t)0);
+    text_put(&t, "meridian_problems %zu\n",
+             problems != NULL ? agent_problems(a, problems, 32) : (size_t)0);
     put_peers(&t, a);
     free(problems);
     return t.len;

@@ -12,6 +12,7 @@
  * configured region. Everything else is the operator's, in a file that goes first.
  */
 #include "pgconf.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,35 +23,14 @@
 
 #define FILE_MAX ((size_t)64 * 1024)
 
-struct text {
-    char *out;
-    size_t cap, len;
-};
-
-static void put(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct text *t, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(t->out + t->len, t->cap - t->len, fmt, ap);
-    va_end(ap);
-    t->len = n < 0 || (size_t)n >= t->cap - t->len ? t->cap - 1 : t->len + (size_t)n;
-}
-
-static bool overflown(const struct text *t)
-{
-    return t->len + 1 >= t->cap;
-}
-
 /* A quoted value as postgresql.conf wants it: quotes doubled, backslashes too. */
 static void put_setting(struct text *t, const char *name, const char *value)
 {
-    put(t, "%s = '", name);
+    text_put(t, "%s = '", name);
     for (const char *p = value; *p != '\0'; p++) {
-        put(t, *p == '\'' || *p == '\\' ? "%c%c" : "%c", *p, *p);
+        text_put(t, *p == '\'' || *p == '\\' ? "%c%c" : "%c", *p, *p);
     }
-    put(t, "'\n");
+    text_put(t, "'\n");
 }
 
 static void put_path(struct text *t, const char *name, const char *dir, const char *file)
@@ -108,22 +88,22 @@ static void put_standbys(struct text *t, const struct pgconf *c)
     }
     others = (mrd_regions)(others & ~(1u << c->self));
     if (others == 0 || acks == 0) {
-        put(t, "synchronous_standby_names = ''\n");
+        text_put(t, "synchronous_standby_names = ''\n");
         return;
     }
-    put(t, "synchronous_standby_names = 'ANY %u (", acks);
+    text_put(t, "synchronous_standby_names = 'ANY %u (", acks);
     const char *comma = "";
     for (unsigned i = 0; i < conf->region_count; i++) {
         if ((others >> i & 1) != 0) {
-            put(t, "%s\"meridian_", comma);
+            text_put(t, "%s\"meridian_", comma);
             for (const char *p = conf->regions[i].name; *p != '\0'; p++) {
-                put(t, "%c", *p == '-' ? '_' : *p);
+                text_put(t, "%c", *p == '-' ? '_' : *p);
             }
-            put(t, "\"");
+            text_put(t, "\"");
             comma = ", ";
         }
     }
-    put(t, ")'\n");
+    text_put(t, ")'\n");
 }
 
 int pgconf_text(const struct pgconf *c, char *out, size_t cap)
@@ -133,75 +113,77 @@ int pgconf_text(const struct pgconf *c, char *out, size_t cap)
     unsigned n = c->config->region_count;
     char listen[600];
 
-    put(&t,
-        "# Written by the agent of region \"%s\"; changes here are lost.\n"
-        "# Put yours into postgresql.conf, above the line that includes this file.\n",
-        self->name);
+    text_put(&t,
+             "# Written by the agent of region \"%s\"; changes here are lost.\n"
+             "# Put yours into postgresql.conf, above the line that includes this file.\n",
+             self->name);
     snprintf(listen, sizeof(listen), "localhost,%s", c->bind != NULL ? c->bind : self->db_host);
     put_setting(&t, "listen_addresses", listen);
-    put(&t, "port = %u\n", self->db_port);
+    text_put(&t, "port = %u\n", self->db_port);
     put_setting(&t, "unix_socket_directories", c->run_dir);
-    put(&t, "ssl = on\n");
+    text_put(&t, "ssl = on\n");
     put_path(&t, "ssl_cert_file", c->certs_dir, "node.crt");
     put_path(&t, "ssl_key_file", c->certs_dir, "node.key");
     put_path(&t, "ssl_ca_file", c->certs_dir, "ca.crt");
-    put(&t, "\nshared_preload_libraries = 'meridian'\n");
+    text_put(&t, "\nshared_preload_libraries = 'meridian'\n");
     if (names_plugins(c->version)) {
-        put(&t, "output_plugin_libraries = 'pgoutput, test_decoding, meridian'\n");
+        text_put(&t, "output_plugin_libraries = 'pgoutput, test_decoding, meridian'\n");
     }
     put_setting(&t, "meridian.region", self->name);
     put_setting(&t, "meridian.database", self->db_name);
     put_path(&t, "meridian.snapshot_file", c->run_dir, "snapshot");
-    put(&t,
-        "\nwal_level = logical\n"
-        "track_commit_timestamp = on\n"
-        "max_replication_slots = %u\n"
-        "max_wal_senders = %u\n"
-        "max_worker_processes = %u\n"
-        "max_connections = %u\n",
-        2 * n + 8, 2 * n + 8, 4 * n + 16, 100 + 4 * n);
-    put(&t, "synchronous_commit = local\n");
-    put(&t, "max_slot_wal_keep_size = %uMB\n", c->config->retained_wal_mb);
+    text_put(&t,
+             "\nwal_level = logical\n"
+             "track_commit_timestamp = on\n"
+             "max_replication_slots = %u\n"
+             "max_wal_senders = %u\n"
+             "max_worker_processes = %u\n"
+             "max_connections = %u\n",
+             2 * n + 8, 2 * n + 8, 4 * n + 16, 100 + 4 * n);
+    text_put(&t, "synchronous_commit = local\n");
+    text_put(&t, "max_slot_wal_keep_size = %uMB\n", c->config->retained_wal_mb);
     put_standbys(&t, c);
     /* A broken link is noticed within seconds, on an idle connection and on a busy one. */
-    put(&t, "\nwal_sender_timeout = 10s\n"
-            "tcp_keepalives_idle = 5\n"
-            "tcp_keepalives_interval = 2\n"
-            "tcp_keepalives_count = 3\n"
-            "tcp_user_timeout = 10000\n"
-            "restart_after_crash = on\n");
-    return overflown(&t) ? MRD_EFULL : (int)t.len;
+    text_put(&t, "\nwal_sender_timeout = 10s\n"
+                 "tcp_keepalives_idle = 5\n"
+                 "tcp_keepalives_interval = 2\n"
+                 "tcp_keepalives_count = 3\n"
+                 "tcp_user_timeout = 10000\n"
+                 "restart_after_crash = on\n");
+    return text_overflown(&t) ? MRD_EFULL : (int)t.len;
 }
 
 static int hba_text(const struct pgconf *c, char *out, size_t cap)
 {
     struct text t = {out, cap, 0};
-    put(&t, "# Written by the agent; changes here are lost. Yours go into the file named by\n"
-            "# --pg-hba, which stands first.\n");
+    text_put(&t,
+             "# Written by the agent; changes here are lost. Yours go into the file named by\n"
+             "# --pg-hba, which stands first.\n");
     FILE *f = c->extra_hba != NULL ? fopen(c->extra_hba, "r") : NULL;
     if (f != NULL) {
         char line[1024];
         while (fgets(line, sizeof(line), f) != NULL) {
-            put(&t, "%s", line);
+            text_put(&t, "%s", line);
         }
         fclose(f);
-        put(&t, "\n");
+        text_put(&t, "\n");
     }
-    put(&t, "local    all  all  peer\n"
-            "hostssl  all  meridian  0.0.0.0/0  cert map=meridian\n"
-            "hostssl  all  meridian  ::/0       cert map=meridian\n");
-    return overflown(&t) ? MRD_EFULL : (int)t.len;
+    text_put(&t, "local    all  all  peer\n"
+                 "hostssl  all  meridian  0.0.0.0/0  cert map=meridian\n"
+                 "hostssl  all  meridian  ::/0       cert map=meridian\n");
+    return text_overflown(&t) ? MRD_EFULL : (int)t.len;
 }
 
 static int ident_text(const struct pgconf *c, char *out, size_t cap)
 {
     struct text t = {out, cap, 0};
-    put(&t,
+    text_put(
+        &t,
         "# Written by the agent: the certificates of these regions may be role meridian.\n");
     for (unsigned i = 0; i < c->config->region_count; i++) {
-        put(&t, "meridian  \"%s\"  meridian\n", c->config->regions[i].name);
+        text_put(&t, "meridian  \"%s\"  meridian\n", c->config->regions[i].name);
     }
-    return overflown(&t) ? MRD_EFULL : (int)t.len;
+    return text_overflown(&t) ? MRD_EFULL : (int)t.len;
 }
 
 static int problem(struct mrd_err *err, const char *doing, const char *path)

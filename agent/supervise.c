@@ -386,6 +386,22 @@ static void make_cluster(struct guest *g)
     }
 }
 
+/* Write what PostgreSQL reads at its start; *ret_changed: it was not so before. */
+static int configure_pg(struct supervise *s, const char *data, bool *ret_changed,
+                        struct mrd_err *err)
+{
+    const struct pgconf conf = {.config = s->config,
+                                .self = s->self,
+                                .data_dir = data,
+                                .run_dir = s->opt.run_dir,
+                                .certs_dir = s->opt.certs_dir,
+                                .bind = s->opt.bind,
+                                .extra_hba = s->opt.pg_hba,
+                                .version = s->pg_version};
+
+    return pgconf_write(&conf, ret_changed, err);
+}
+
 static void start_pg(struct guest *g)
 {
     struct supervise *s = g->s;
@@ -399,15 +415,7 @@ static void start_pg(struct guest *g)
         make_cluster(g);
         return;
     }
-    const struct pgconf conf = {.config = s->config,
-                                .self = s->self,
-                                .data_dir = data,
-                                .run_dir = s->opt.run_dir,
-                                .certs_dir = s->opt.certs_dir,
-                                .bind = s->opt.bind,
-                                .extra_hba = s->opt.pg_hba,
-                                .version = s->pg_version};
-    if (pgconf_write(&conf, &changed, &err) != 0) {
+    if (configure_pg(s, data, &changed, &err) != 0) {
         refuse(g, "%s", err.text);
         return;
     }
@@ -426,15 +434,7 @@ static void reload_pg(struct guest *g)
     bool changed = false;
 
     snprintf(data, sizeof(data), "%s/pg", s->opt.state_dir);
-    const struct pgconf conf = {.config = s->config,
-                                .self = s->self,
-                                .data_dir = data,
-                                .run_dir = s->opt.run_dir,
-                                .certs_dir = s->opt.certs_dir,
-                                .bind = s->opt.bind,
-                                .extra_hba = s->opt.pg_hba,
-                                .version = s->pg_version};
-    if (pgconf_write(&conf, &changed, &err) != 0) {
+    if (configure_pg(s, data, &changed, &err) != 0) {
         log_event("event=guest.unconfigured guest=pg reason=\"%s\"", err.text);
     } else if (changed) {
         kill(g->pid, SIGHUP);
