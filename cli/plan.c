@@ -102,6 +102,30 @@ static unsigned wisdom(const struct asked *q, const struct plan_answer *a, char 
     return n;
 }
 
+/** What was assumed rather than measured or given, as sentences; their count. */
+static unsigned assumptions(const struct asked *q, char out[4][260])
+{
+    const struct plan_workload *w = &q->load;
+    unsigned n = 0;
+
+    snprintf(
+        out[n++], 260,
+        "a region is up %.4f%% of the time, an outage lasts %.2f h, %.0f%% of them take every "
+        "region (failures:)",
+        w->region_pct, w->outage_h, 100 * w->beta);
+    if (w->compute_usd_month < 0 || w->database_usd_month < 0) {
+        snprintf(
+            out[n++], 260,
+            "compute and database cost 0.35 and 0.15 USD a month per request/s where prices: "
+            "does not say");
+    }
+    snprintf(out[n++], 260,
+             "a request is one round trip on a warm connection and %.0f ms of work; users are "
+             "their countries' cities (F22)",
+             w->processing_ms);
+    return n;
+}
+
 /* ---- tables ---- */
 
 static char *seconds(double s, char out[32])
@@ -300,6 +324,11 @@ static int print_plan(struct asked *q)
     if (q->load.budget_usd_month >= 0 && total > q->load.budget_usd_month) {
         printf("over the budget of %.2f USD/month\n", q->load.budget_usd_month);
     }
+    char lines[4][260];
+    puts("\nassumed");
+    for (unsigned i = 0, count = assumptions(q, lines); i < count; i++) {
+        cli_paragraph(lines[i], 2);
+    }
     puts("\nfacts");
     for (unsigned i = 0; i < PLAN_SOURCES; i++) {
         const struct plan_source *s = &q->data->sources[i];
@@ -429,6 +458,12 @@ static int print_json(struct asked *q)
                             q->load.name, "multi_region", n > 1, "regions", names, "usd_month",
                             total, "classes", classes, "facts", facts, "years",
                             (json_int_t)q->years, "seed", (json_int_t)q->seed);
+    json_t *assumed = json_array();
+    char lines[4][260];
+    for (unsigned i = 0, count = assumptions(q, lines); i < count; i++) {
+        json_array_append_new(assumed, json_string(lines[i]));
+    }
+    json_object_set_new(all, "assumed", assumed);
     int rc = all == NULL ? -1 : json_dumpf(all, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     json_decref(all);
     putchar('\n');
