@@ -61,7 +61,7 @@ extern void meridian_apply_count(const char *schema_name, const char *table_name
 extern PGconn *meridian_link_open(const char *conninfo, bool replication);
 extern PGresult *meridian_link_exec(PGconn *conn, const char *command, ExecStatusType expected);
 extern char *meridian_link_conninfo(const char *region);
-extern void meridian_link_wait(PGconn *conn, int events, long timeout_ms);
+extern bool meridian_link_wait(PGconn *conn, int events, long timeout_ms);
 extern char *meridian_link_literal(PGconn *conn, const char *value);
 extern void meridian_link_tend_spare(const char *conninfo);
 extern bool meridian_link_has_spare(void);

@@ -50,8 +50,11 @@ link_error(PGconn *conn)
 	return text[0] == '\0' ? pstrdup("the connection was closed") : text;
 }
 
-/* Wake on the latch, the socket (events, WL_SOCKET_...), or the time. */
-void
+/*
+ * Wake on the latch, the socket (events, WL_SOCKET_...), or the time.  True when
+ * it was the socket.
+ */
+bool
 meridian_link_wait(PGconn *conn, int events, long timeout_ms)
 {
 	int			rc = WaitLatchOrSocket(MyLatch,
@@ -62,6 +65,7 @@ meridian_link_wait(PGconn *conn, int events, long timeout_ms)
 		ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	meridian_apply_heed();
+	return (rc & events) != 0;
 }
 
 static void
@@ -106,9 +110,10 @@ meridian_link_open(const char *conninfo, bool replication)
 			break;
 		if (meridian_instant() > until)
 			fail_connect(conn, "it took too long to connect");
-		meridian_link_wait(conn, poll == PGRES_POLLING_READING ? WL_SOCKET_READABLE :
-						   WL_SOCKET_WRITEABLE, WAKE_MS);
-		poll = PQconnectPoll(conn);
+		/* asked while the socket is not ready, libpq would itself wait for it, deaf to us */
+		if (meridian_link_wait(conn, poll == PGRES_POLLING_READING ? WL_SOCKET_READABLE :
+							   WL_SOCKET_WRITEABLE, WAKE_MS))
+			poll = PQconnectPoll(conn);
 	}
 	if (PQstatus(conn) != CONNECTION_OK)
 		fail_connect(conn, NULL);

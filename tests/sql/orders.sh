@@ -63,6 +63,26 @@ expect "and is what a crash leaves" "$(stream eu us applied_lsn)" "$said"
 ORDER[eu/us]=run; snap eu
 synced us eu; same shop.events; same shop.orders
 
+# --- the origin's host is gone: nothing answers the worker that connects, not even a refusal
+address=$(q eu "SELECT conninfo FROM meridian.region_config WHERE name = 'us'")
+mkfifo "$ROOT/silent"
+python3 -c '
+import socket, sys, time
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(0)  # a full backlog drops what else comes
+full = [socket.socket() for _ in range(4)]
+for f in full: f.setblocking(False); f.connect_ex(s.getsockname())
+print(s.getsockname()[1], flush=True); time.sleep(60)' >"$ROOT/silent" & silent=$!
+read -r port <"$ROOT/silent"
+q eu "UPDATE meridian.region_config SET conninfo = 'host=127.0.0.1 port=$port dbname=app user=meridian sslmode=disable' WHERE name = 'us'" \
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'meridian apply'" >/dev/null
+wait_for "eu connects" eu "$(is us state connecting)"
+sleep 0.5
+refused_within 1500 eu us
+kill $silent
+q eu "UPDATE meridian.region_config SET conninfo = '$address' WHERE name = 'us'"
+ORDER[eu/us]=run; snap eu
+synced us eu
+
 # --- while the order is to run, a session here cannot hold up the changes of a home for ever
 q eu "ALTER SYSTEM SET meridian.lock_wait = '1s'" "SELECT pg_reload_conf()" >/dev/null
 hold eu "SELECT FROM shop.events WHERE id = 9 FOR UPDATE"
