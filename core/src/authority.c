@@ -49,6 +49,11 @@ enum mrd_accept mrd_authority_accepts(const struct mrd_authority *a, mrd_region 
                : MRD_ACCEPT_TAIL;
 }
 
+bool mrd_epoch_here(mrd_lsn applied, mrd_lsn cut, bool later)
+{
+    return applied >= cut || (applied == 0 && later);
+}
+
 bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_region origin,
                             mrd_epoch epoch, const mrd_lsn applied[MRD_REGIONS_MAX])
 {
@@ -57,10 +62,12 @@ bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_
     }
     for (unsigned i = 0; i < a->history_count && i < MRD_HISTORY_MAX; i++) {
         const struct mrd_closed_epoch *c = &a->history[i];
+        /* Two homes that follow each other are never the same. */
+        bool later = i + 1 < a->history_count || a->region != self;
 
         if (!MRDI_MUTANT(OUT_OF_ORDER) && c->epoch < epoch && c->region < MRD_REGIONS_MAX &&
-            c->region != self && c->region != origin && applied[c->region] != 0 &&
-            applied[c->region] < c->cut) {
+            c->region != self && c->region != origin &&
+            !mrd_epoch_here(applied[c->region], c->cut, later)) {
             return false;
         }
     }

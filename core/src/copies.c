@@ -60,9 +60,18 @@ bool mrdi_obtainable(const struct mrdi_view *v, unsigned to, unsigned origin, mr
     return false;
 }
 
+bool mrdi_epoch_here(const struct mrdi_view *v, unsigned self,
+                     const struct mrd_authority_record *a, unsigned i, mrd_lsn applied)
+{
+    const char *home = a->region[0] != '\0' ? a->region : a->last_region;
+    bool later = i + 1 < a->history_count || strcmp(home, mrdi_name(v, self)) != 0;
+
+    return strcmp(a->history[i].region, mrdi_name(v, self)) == 0 ||
+           mrd_epoch_here(applied, a->history[i].cut, later);
+}
+
 enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
-                            const struct mrd_authority_record *a, bool closing,
-                            const char **ret_origin)
+                            const struct mrd_authority_record *a, const char **ret_origin)
 {
     enum mrdi_copy copy = MRDI_COPY_WHOLE;
 
@@ -70,9 +79,7 @@ enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
         const struct mrd_closed_record *c = &a->history[i];
         int origin = mrd_config_region(v->config, c->region);
         mrd_lsn applied = origin >= 0 ? mrdi_applied(v, self, (unsigned)origin) : 0;
-        bool newest = i + 1 == a->history_count && !closing;
-        /* As in mrdi_caught_up: a later copy holds the epochs before it. */
-        if (origin == (int)self || applied >= c->cut || (applied == 0 && !newest)) {
+        if (mrdi_epoch_here(v, self, a, i, applied)) {
             continue;
         }
         *ret_origin = c->region;

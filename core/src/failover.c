@@ -420,7 +420,7 @@ static bool resume(struct mrdi_step *s, unsigned t)
         const char *origin;
         if (!concerns(&s->v, &p, t, &a, &revision) || a.state != MRD_AUTH_VACANT ||
             !mrdi_in(p.class->allowed, t) ||
-            mrdi_copy_of(&s->v, t, &a, false, &origin) == MRDI_COPY_STUCK) {
+            mrdi_copy_of(&s->v, t, &a, &origin) == MRDI_COPY_STUCK) {
             continue;
         }
         mrdi_compare(s->p, s->v.regions[t].failover_revision, "failover/%s", a.last_region);
@@ -468,8 +468,7 @@ static bool strand(struct mrdi_step *s, unsigned t)
         const char *origin;
         char why[128];
         if (mrdi_live(&s->v, t) && concerns(&s->v, &p, t, &a, &revision) &&
-            unopened(&s->v, &a) &&
-            mrdi_copy_of(&s->v, t, &a, false, &origin) == MRDI_COPY_STUCK) {
+            unopened(&s->v, &a) && mrdi_copy_of(&s->v, t, &a, &origin) == MRDI_COPY_STUCK) {
             mrdi_say_stuck(origin, why);
             vacate(s, &p, &a, revision, why);
         }
@@ -540,8 +539,11 @@ void mrd_partition_why(const struct mrd_config *config, const struct mrd_store *
     if (home >= 0 && mrdi_fencing(&v, (unsigned)home)) {
         say_fencing(&v, &p, (unsigned)home, ret);
     } else if (home >= 0 && unopened(&v, &a)) {
-        switch (mrdi_copy_of(&v, (unsigned)home, &a, false, &origin)) {
+        switch (mrdi_copy_of(&v, (unsigned)home, &a, &origin)) {
         case MRDI_COPY_WHOLE:
+            if (mrd_lacks(&v.regions[home].session, index)) {
+                snprintf(ret, 128, "the new home lacks rows, and does not open without them");
+            }
             break;
         case MRDI_COPY_LATE:
             snprintf(ret, 128, "the new home is fetching what \"%s\" wrote last", origin);

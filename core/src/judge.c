@@ -74,7 +74,7 @@ bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, un
             bool copy = has_copy(v, p->index, t, b);
             unhurt++;
             copies += copy;
-            if (copy && mrdi_copy_of(v, b, a, true, &origin) != MRDI_COPY_STUCK) {
+            if (copy && mrdi_copy_of(v, b, a, &origin) != MRDI_COPY_STUCK) {
                 bool taken = mrdi_tail_taken(v, b, a, cut);
                 able++;
                 whole += taken;
@@ -188,7 +188,7 @@ static int successor(const struct mrdi_view *v, const struct mrdi_partition *p, 
             !mrdi_tail_taken(v, b, a, cut)) {
             continue;
         }
-        copy = mrdi_copy_of(v, b, a, true, &origin);
+        copy = mrdi_copy_of(v, b, a, &origin);
         if (copy < best_copy || (copy == best_copy && f.applied_lsn > best_lsn)) {
             best_copy = copy;
             best_lsn = f.applied_lsn;

@@ -288,14 +288,7 @@ bool mrdi_caught_up(const struct mrdi_view *v, const struct mrd_local *local, un
         const struct mrd_closed_record *c = &a->history[i];
         const struct mrd_peer_report *mine = mrdi_peer(&local->report, c->region);
         mrd_lsn applied = mine != NULL ? mine->applied_lsn : 0;
-        if (strcmp(c->region, mrdi_name(v, self)) == 0) {
-            continue;
-        }
-        /* A copy made after that epoch holds it without ever having had its stream. */
-        if (applied == 0 && i + 1 < a->history_count) {
-            continue;
-        }
-        if (applied < c->cut && !MRDI_MUTANT(NO_TAIL)) {
+        if (!mrdi_epoch_here(v, self, a, i, applied) && !MRDI_MUTANT(NO_TAIL)) {
             return false;
         }
     }
@@ -365,7 +358,9 @@ static void duty_of(const struct mrdi_view *v, const struct mrd_local *local, un
         ret->kind = MRD_DUTY_DRAIN;
         ret->move = m.id;
     } else if (a.state == MRD_AUTH_OPEN && local->opened_epoch[p->index] < a.epoch &&
-               mrdi_caught_up(v, local, self, &a)) {
+               mrdi_caught_up(v, local, self, &a) &&
+               (a.history_count == 0 || !mrd_lacks(&local->report, p->index))) {
+        /* The first home lacks nothing that counts: nobody had anything before it. */
         ret->kind = MRD_DUTY_PROMOTE;
     }
     ret->epoch = a.epoch;

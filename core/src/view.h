@@ -130,12 +130,17 @@ enum mrdi_copy {
 };
 
 /**
- * @closing     the present epoch is about to become one of the closed
+ * Is what counts of the closed epoch @i here, with @applied of the WAL of its region?
+ * (mrd_epoch_here, by names.)
+ */
+bool mrdi_epoch_here(const struct mrdi_view *v, unsigned self,
+                     const struct mrd_authority_record *a, unsigned i, mrd_lsn applied);
+
+/**
  * @ret_origin  whose writes are missing; untouched when none are. Borrowed from @a
  */
 enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
-                            const struct mrd_authority_record *a, bool closing,
-                            const char **ret_origin);
+                            const struct mrd_authority_record *a, const char **ret_origin);
 
 /**
  * Is what @region lost when failovers ended epochs of its own repaired there, once it has

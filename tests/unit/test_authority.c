@@ -103,6 +103,10 @@ static void test_complete(void **state)
         {"later epochs do not matter to it", &moved, 3, EU, 2, 100, 1, true},
         {"what we wrote ourselves is here", &moved, US, AP, 4, 0, 50, true},
         {"a home whose stream we never had", &moved, 3, AP, 4, 0, 50, true},
+        {"we are home, but have no stream of the home before us", &moved, AP, MRD_REGION_NONE,
+         4, 0, 50, false},
+        {"we are home, and have no stream of one long before", &moved, AP, MRD_REGION_NONE, 4,
+         200, 0, true},
         {"nobody's epoch", &vacant, AP, EU, 2, 100, 0, true},
     };
     (void)state;

@@ -560,6 +560,81 @@ static void the_home_says_when_a_tail_is_repaired(void **state)
     }
 }
 
+/* eu was given the partition and has not opened it. What does it do? */
+static void a_new_home_opens_when_nothing_is_missing(void **state)
+{
+    static const struct {
+        const char *name;
+        mrd_lsn applied; /* of us, which wrote up to 0/200 */
+        bool lacks;
+        enum mrd_duty_kind duty;
+        const char *why;
+    } rows[] = {
+        {"all is there", 0x200, false, MRD_DUTY_PROMOTE, ""},
+        {"the last writes are not", 0x1f0, false, MRD_DUTY_NONE,
+         "the new home is fetching what \"us\" wrote last"},
+        {"its position was lost", 0, false, MRD_DUTY_NONE,
+         "the new home is fetching what \"us\" wrote last"},
+        {"its position began again, without the rows before it", 0x300, true, MRD_DUTY_NONE,
+         "the new home lacks rows, and does not open without them"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct desk *d = desk_new(3);
+        struct mrd_region_state eu = {.self = EU, .session = 1};
+        struct mrd_local *local = calloc(1, sizeof(*local));
+        struct mrd_duty duties[MRD_PARTITIONS_MAX];
+        char why[128];
+        ROW(rows[i].name);
+        ONLY_EVENTS(d);
+        after_first_failover(d, "events", false);
+        report(d, EU, US)->applied_lsn = rows[i].applied;
+        mrd_set_lacks(&d->sessions[EU], 0, rows[i].lacks);
+        renew(d, EU);
+        local->report = d->sessions[EU];
+        mrd_region_duties(&eu, &d->config, d->store, local, duties);
+        assert_int_equal(duties[0].kind, rows[i].duty);
+        mrd_partition_why(&d->config, d->store, 0, why);
+        assert_string_equal(why, rows[i].why);
+        free(local);
+        desk_free(d);
+    }
+}
+
+/* ap joined after us was lost, and has its copy from eu: that is whole without us's stream. */
+static void a_copy_from_the_present_home_needs_no_earlier_stream(void **state)
+{
+    struct desk *d = desk_new(3);
+    struct mrd_region_state ap = {.self = AP, .session = 1};
+    struct mrd_local *local = calloc(1, sizeof(*local));
+    struct mrd_authority_record a;
+    struct mrd_move_record m = {
+        .id = 0x900, .from = "eu", .to = "ap", .epoch = 2, .state = MRD_MOVE_FROZEN};
+
+    (void)state;
+    ONLY_EVENTS(d);
+    after_first_failover(d, "events", true);
+    get_authority(d, "events", &a);
+    a.state = MRD_AUTH_FROZEN;
+    put_authority(d, "events", &a);
+    m.final_lsn = 0x300;
+    m.final_boot_ms = UINT64_MAX;
+    PUT(d, "move/events/all", mrd_move_record_encode, &m);
+    report(d, AP, US)->applied_lsn = 0;
+    report(d, AP, EU)->applied_lsn = 0x300;
+    renew(d, AP);
+    local->report = d->sessions[AP];
+    ap.deadline_ns = UINT64_MAX; /* its lease is fresh */
+    mrd_region_step(&ap, &d->config, d->store, local, d->now_ms * 1000000, 9, &d->proposal);
+    assert_true(d->proposal.wanted);
+    assert_int_equal(mrd_store_apply(d->store, &d->proposal.txn, NULL), 0);
+    get_authority(d, "events", &a);
+    assert_string_equal(a.region, "ap");
+    free(local);
+    desk_free(d);
+}
+
 /* Who was to hand over the last writes dies before the new home has them. */
 static void a_home_that_cannot_open_is_vacant_and_resumes(void **state)
 {
@@ -946,6 +1021,8 @@ int main(void)
         cmocka_unit_test(a_home_that_lost_writes_is_not_home_again_before_they_are_repaired),
         cmocka_unit_test(a_move_waits_until_the_target_is_repaired),
         cmocka_unit_test(the_home_says_when_a_tail_is_repaired),
+        cmocka_unit_test(a_new_home_opens_when_nothing_is_missing),
+        cmocka_unit_test(a_copy_from_the_present_home_needs_no_earlier_stream),
         cmocka_unit_test(a_home_that_cannot_open_is_vacant_and_resumes),
         cmocka_unit_test(a_refuser_that_died_draws_no_cut_alone),
         cmocka_unit_test(two_that_are_replaced_do_not_wait_for_each_other),

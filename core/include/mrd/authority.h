@@ -57,14 +57,23 @@ enum mrd_accept mrd_authority_accepts(const struct mrd_authority *a, mrd_region 
                                       mrd_epoch epoch, mrd_lsn lsn);
 
 /**
+ * Is what counts of one closed epoch of another region here?
+ *
+ * @applied  our position in that region's WAL; 0: we do not have its stream
+ * @cut      where the epoch ended
+ * @later    after that region another than we was home, or is: then who never had its stream
+ *           made his copy from a later home, which held it
+ */
+bool mrd_epoch_here(mrd_lsn applied, mrd_lsn cut, bool later);
+
+/**
  * Is all that counts of the epochs before @epoch applied here, so that a change of @epoch may
  * be? A new home's first changes can be faster than the last ones of the home before it, which
  * come another way; applied in that order they would leave the older values behind.
  *
  * @self     the applying region: what it wrote itself is here
  * @origin   of the change: its own earlier epochs come before it in its own stream
- * @applied  by region index, our position in that region's WAL; 0: never had its stream, the
- *           copy was made from a later home
+ * @applied  by region index, our position in that region's WAL; see mrd_epoch_here
  *
  * Not before @a knows the epoch: only then is it known how those before it ended.
  */
