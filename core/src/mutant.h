@@ -31,7 +31,6 @@
     X(SAME_EPOCH, "a grant goes on with the epoch it closes")                                  \
     X(TOKEN_CLOCK, "a token's time is compared across reboots")                                \
     X(TOKEN_LOST, "a token past the cut is served in silence")                                 \
-    X(UNOPENED, "a home answers reads with tokens before it has opened")                       \
     X(GAPS, "whoever is ahead hands on, whatever classes it lacks")                            \
     X(NO_RETRY, "a proposal whose answer was lost blocks its role for ever")
 

@@ -267,7 +267,7 @@ static mrd_region latest(const struct mrd_snapshot *s, const struct subject *of)
 {
     bool closed = of->authority != NULL && of->authority->state == MRD_AUTH_FENCING;
 
-    return closed && of->home == s->self && !MRDI_MUTANT(UNOPENED) ? MRD_REGION_NONE : of->home;
+    return closed && of->home == s->self ? MRD_REGION_NONE : of->home;
 }
 
 static void by_token(const struct mrd_snapshot *s, const struct mrd_request *r,
