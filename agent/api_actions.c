@@ -273,7 +273,7 @@ void api_decide(struct api_request *r, const json_t *body)
     int rc;
 
     if (!id_member(body, &id)) {
-        api_refuse(r, MHD_HTTP_BAD_REQUEST, "the body needs \"id\" as text of hex digits",
+        api_refuse(r, MHD_HTTP_BAD_REQUEST, "an approval is named by hex digits, as \"id\"",
                    "List what waits with: meridian pending.");
         return;
     }

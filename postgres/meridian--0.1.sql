@@ -422,7 +422,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no open entry "%"', id
             USING ERRCODE = 'no_data_found',
-                  HINT = 'List the entries with: SELECT * FROM meridian.reconcile.';
+                  HINT = 'List the entries with: meridian reconcile list; or SELECT * FROM meridian.reconcile.';
     END IF;
 END $$;
 
@@ -476,7 +476,7 @@ BEGIN
         RAISE EXCEPTION 'cannot apply %:%:%: "%" has no column "%"', (e).origin, (e).commit_lsn, (e).seq, rel,
             (SELECT k FROM jsonb_object_keys(image) AS k WHERE k <> ALL (known) LIMIT 1)
             USING ERRCODE = 'undefined_column',
-                  HINT = 'Apply with force to leave out what the table does not have, or discard.';
+                  HINT = 'Apply with force (--force) to leave out what the table does not have, or discard.';
     END IF;
     SELECT string_agg(format('t.%1$s = r.%1$s', k), ' AND ') INTO matches
         FROM unnest(string_to_array(keys, ', ')) AS k;
@@ -489,11 +489,11 @@ BEGIN
     END IF;
     IF NOT force AND (SELECT jsonb_object_agg(k, present->k) FROM unnest(compared) AS k WHERE present IS NOT NULL)
         IS DISTINCT FROM (SELECT jsonb_object_agg(k, expected->k) FROM unnest(compared) AS k WHERE expected IS NOT NULL) THEN
-        RAISE EXCEPTION 'cannot apply %:%:%: the row of "%" was changed since',
+        RAISE EXCEPTION 'cannot apply %:%:%: the row of "%" is not as this write found it',
                 (e).origin, (e).commit_lsn, (e).seq, rel
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = format('The row is now %s.', coalesce(present::text, 'absent')),
-                  HINT = 'Compare the images in meridian.reconcile; apply with force to overwrite, or discard.';
+                  HINT = 'Compare the images (meridian reconcile show); apply with force (--force) to overwrite, or discard.';
     END IF;
 
     IF (e).after IS NULL THEN

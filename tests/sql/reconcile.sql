@@ -39,7 +39,7 @@ SELECT test.is((SELECT encode(substr(data, position('content:'::bytea IN data) +
 SELECT test.lost('0/200', 1, 'update', test.row(3, 3), test.row(3, 300));
 SELECT test.lost('0/200', 2, 'update', test.row(4, 4), test.row(4, 400));
 UPDATE shop.notes SET v = 44 WHERE a = 4;
-SELECT test.fails('SELECT meridian.reconcile_apply(''eu:0/200'')', '55000', 'cannot apply eu:0/200:2: the row of "shop.notes" was changed since', '"v": 44', 'force');
+SELECT test.fails('SELECT meridian.reconcile_apply(''eu:0/200'')', '55000', 'cannot apply eu:0/200:2: the row of "shop.notes" is not as this write found it', '"v": 44', 'force');
 SELECT test.is(test.state(), '1=100 3=3 4=44 5=5 10=10', 'nothing changed');
 SELECT test.is((SELECT count(*) FROM meridian.reconcile WHERE status = 'open'), 2::bigint, 'still open');
 SELECT meridian.reconcile_apply('eu:0/200:1') \g /dev/null
