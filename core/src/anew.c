@@ -11,9 +11,9 @@
  * lies before every cut and every position of the new one, without anything being rewritten.
  *
  * The first session of the new life waits until nothing names the region as home, because it
- * would serve an empty database; and until every home that took over from it has opened, since
- * those may still be handing on what the old life wrote. Meanwhile nothing holds up a failover:
- * the region is as absent as it was.
+ * would serve an empty database; and until whatever it was ever home of has a home that is
+ * open, since others may still be handing on what the old life wrote. Meanwhile nothing holds
+ * up a failover: the region is as absent as it was.
  *
  * From its first session on, others whose position is of the old life begin its stream again,
  * and receipts that waited for its lost tail become final: what of the tail had not left that
@@ -201,23 +201,55 @@ bool mrdi_unborn(const struct mrdi_view *v, unsigned region)
     return ok && (!own->has_session || own->session.session <= r.session);
 }
 
-/* Its home took over from the region, and has not opened yet. */
-static bool successor_waits(const struct mrdi_view *v, const struct mrd_authority_record *a,
-                            const char *region)
+/* No other region was ever to have the partition, or all that were lost their disks as well. */
+static bool nobody_has(const struct mrdi_view *v, const struct mrdi_partition *p,
+                       unsigned region)
 {
-    const struct mrd_closed_record *last;
-    struct mrd_receipt_record r;
+    for (unsigned b = 0; b < v->config->region_count; b++) {
+        if (b != region && (p->class->replicas >> b & 1u) != 0 && !mrdi_unborn(v, b)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool was_home(const struct mrd_authority_record *a, const char *region)
+{
+    for (unsigned i = 0; i < a->history_count; i++) {
+        if (strcmp(a->history[i].region, region) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Why the partition forbids the region a first session, or NULL. However many homes followed
+ * it: until the last of them is open, what the region wrote may still be on its way there from
+ * others, and those would begin its stream again and forget how much they have of it.
+ */
+static const char *held_up_by(const struct mrdi_view *v, const struct mrdi_partition *p,
+                              unsigned region)
+{
+    const char *name = mrdi_name(v, region);
+    struct mrd_authority_record a;
     bool ok;
 
-    if (a->history_count == 0) {
-        return false;
+    mrdi_authority(v, p, &a, &ok);
+    /* What nobody has is gone: there is nothing to wait for. */
+    if (!ok || nobody_has(v, p, region)) {
+        return NULL;
     }
-    last = &a->history[a->history_count - 1];
-    if (strcmp(last->region, region) != 0) {
-        return false;
+    if (strcmp(a.state == MRD_AUTH_VACANT ? a.last_region : a.region, name) == 0) {
+        return "it is still named as home, and has nothing of what it was home of";
     }
-    (void)mrdi_receipt(v->store, last->receipt, &r, &ok);
-    return ok && r.opened_ms == 0;
+    if (!was_home(&a, name)) {
+        return NULL;
+    }
+    if (a.state == MRD_AUTH_VACANT) {
+        return "what it was home of has no home now, and may need what it wrote";
+    }
+    return mrdi_unopened(v, &a) ? "a home that took over from it is not open yet" : NULL;
 }
 
 const char *mrdi_unborn_why(const struct mrdi_view *v, unsigned region, mrd_lsn wal_lsn)
@@ -238,18 +270,9 @@ const char *mrdi_unborn_why(const struct mrdi_view *v, unsigned region, mrd_lsn 
     }
     for (unsigned i = 0; i < mrd_partition_count(v->config); i++) {
         struct mrdi_partition p = mrdi_partition(v->config, i);
-        struct mrd_authority_record a;
-        mrdi_authority(v, &p, &a, &ok);
-        /* What nobody else was to have is gone: there is nothing to wait for. */
-        if (!ok || (p.class->replicas & ~(1u << region)) == 0) {
-            continue;
-        }
-        if (strcmp(a.region, name) == 0 ||
-            (a.region[0] == '\0' && strcmp(a.last_region, name) == 0)) {
-            return "it is still named as home, and has nothing of what it was home of";
-        }
-        if (successor_waits(v, &a, name)) {
-            return "a home that took over from it is not open yet";
+        const char *why = held_up_by(v, &p, region);
+        if (why != NULL) {
+            return why;
         }
     }
     return NULL;
@@ -280,11 +303,11 @@ bool mrd_anew_stream(const struct mrd_config *config, const struct mrd_store *st
            mrdi_returned(&v, origin) && !mrdi_fencing(&v, origin) && !mrdi_unborn(&v, origin);
 }
 
-bool mrdi_life_ended(const struct mrdi_view *v, const struct mrd_closed_record *c)
+bool mrdi_life_ended(const struct mrdi_view *v, const char *region, mrd_lsn lsn)
 {
     struct mrd_anew_record r;
     bool ok;
 
-    (void)mrdi_anew(v->store, c->region, &r, &ok);
-    return ok && c->cut < r.begins;
+    (void)mrdi_anew(v->store, region, &r, &ok);
+    return ok && lsn < r.begins;
 }

@@ -49,7 +49,9 @@ bool mrdi_hands_on(const struct mrdi_view *v, unsigned by, unsigned to, unsigned
 
 bool mrdi_obtainable(const struct mrdi_view *v, unsigned to, unsigned origin, mrd_lsn lsn)
 {
-    if (mrdi_returned(v, origin) && !mrdi_fencing(v, origin)) {
+    /* Who was made anew has nothing of what it wrote before, however live it is. */
+    if (mrdi_returned(v, origin) && !mrdi_fencing(v, origin) &&
+        !mrdi_life_ended(v, mrdi_name(v, origin), lsn)) {
         return true;
     }
     for (unsigned i = 0; i < v->config->region_count; i++) {
@@ -112,7 +114,7 @@ bool mrdi_epoch_taken(const struct mrdi_view *v, const struct mrd_authority_reco
     struct mrd_receipt_record r;
     bool ok;
 
-    if (strcmp(c->reason, "failover") != 0 || mrdi_life_ended(v, c)) {
+    if (strcmp(c->reason, "failover") != 0 || mrdi_life_ended(v, c->region, c->cut)) {
         return true;
     }
     (void)mrdi_receipt(v->store, c->receipt, &r, &ok);

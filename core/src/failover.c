@@ -439,19 +439,6 @@ static bool resume(struct mrdi_step *s, unsigned t)
 
 /* ---- a new home that cannot open ---- */
 
-/* Granted, and not yet reported as opened. */
-static bool unopened(const struct mrdi_view *v, const struct mrd_authority_record *a)
-{
-    struct mrd_receipt_record r;
-    bool ok;
-
-    if (a->state != MRD_AUTH_OPEN || a->history_count == 0) {
-        return false;
-    }
-    (void)mrdi_receipt(v->store, a->history[a->history_count - 1].receipt, &r, &ok);
-    return ok && r.epoch == a->epoch && r.opened_ms == 0;
-}
-
 /*
  * The region that was to hand over the last writes died before the new home had them. Nothing
  * can be done before one returns that has them; until then the partition is vacant, which says
@@ -468,7 +455,8 @@ static bool strand(struct mrdi_step *s, unsigned t)
         const char *origin;
         char why[128];
         if (mrdi_live(&s->v, t) && concerns(&s->v, &p, t, &a, &revision) &&
-            unopened(&s->v, &a) && mrdi_copy_of(&s->v, t, &a, &origin) == MRDI_COPY_STUCK) {
+            a.state == MRD_AUTH_OPEN && mrdi_unopened(&s->v, &a) &&
+            mrdi_copy_of(&s->v, t, &a, &origin) == MRDI_COPY_STUCK) {
             mrdi_say_stuck(origin, why);
             vacate(s, &p, &a, revision, why);
         }
@@ -538,7 +526,7 @@ void mrd_partition_why(const struct mrd_config *config, const struct mrd_store *
     home = mrd_config_region(config, a.region);
     if (home >= 0 && mrdi_fencing(&v, (unsigned)home)) {
         say_fencing(&v, &p, (unsigned)home, ret);
-    } else if (home >= 0 && unopened(&v, &a)) {
+    } else if (home >= 0 && mrdi_unopened(&v, &a)) {
         switch (mrdi_copy_of(&v, (unsigned)home, &a, &origin)) {
         case MRDI_COPY_WHOLE:
             if (mrd_lacks(&v.regions[home].session, index)) {

@@ -580,7 +580,7 @@ static bool note_returned(const struct step *s, const struct mrdi_partition *p,
     r->tail_transactions = tail->transactions;
     r->tail_rows = tail->rows;
     r->rpo_ms = tail->rpo_ms;
-    r->tail_gone = mrdi_life_ended(&s->v, &a->history[i]);
+    r->tail_gone = mrdi_life_ended(&s->v, r->from, a->history[i].cut);
     return true;
 }
 

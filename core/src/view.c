@@ -316,6 +316,18 @@ uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt
     return read_receipt(s, key, ret, ok);
 }
 
+bool mrdi_unopened(const struct mrdi_view *v, const struct mrd_authority_record *a)
+{
+    struct mrd_receipt_record r;
+    bool ok;
+
+    if (a->history_count == 0) {
+        return false;
+    }
+    (void)mrdi_receipt(v->store, a->history[a->history_count - 1].receipt, &r, &ok);
+    return ok && r.epoch == a->epoch && r.opened_ms == 0;
+}
+
 bool mrdi_move_active(const struct mrd_move_record *m)
 {
     return m->state == MRD_MOVE_WAIT || m->state == MRD_MOVE_FREEZE ||

@@ -95,6 +95,9 @@ uint64_t mrdi_anew(const struct mrd_store *s, const char *region, struct mrd_ane
 uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt_record *ret,
                       bool *ok);
 
+/** Its present home, or last home while it is vacant, has not been reported as open yet. */
+bool mrdi_unopened(const struct mrdi_view *v, const struct mrd_authority_record *a);
+
 /** A move is draining or waiting for its target. */
 bool mrdi_move_active(const struct mrd_move_record *m);
 
@@ -104,8 +107,9 @@ bool mrdi_move_active(const struct mrd_move_record *m);
 bool mrdi_unborn(const struct mrdi_view *v, unsigned region);
 /** Why a region that was made anew may not open its first session yet; NULL: it may. */
 const char *mrdi_unborn_why(const struct mrdi_view *v, unsigned region, mrd_lsn wal_lsn);
-/** Was the closed epoch written by a life of its region that ended with its disk? */
-bool mrdi_life_ended(const struct mrdi_view *v, const struct mrd_closed_record *c);
+/** Was the position @lsn of its WAL written by a life of the region that ended with its disk?
+ */
+bool mrdi_life_ended(const struct mrdi_view *v, const char *region, mrd_lsn lsn);
 
 /* ---- copies (copies.c) ---- */
 

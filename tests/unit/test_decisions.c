@@ -949,8 +949,83 @@ static void a_new_life_waits_until_nothing_names_it(void **state)
     desk_free(d);
 }
 
-/* What nobody else was ever to have is gone: the region does not wait for a successor. */
-static void a_new_life_does_not_wait_for_what_only_it_had(void **state)
+/* us was lost, then eu before it had opened, and ap is the third home: it may still fetch what
+ * us wrote from r3, which would begin us's stream again as soon as us takes part. */
+static void a_new_life_waits_for_every_home_after_it(void **state)
+{
+    static const struct {
+        const char *name;
+        enum mrd_authority_state state;
+        bool opened;
+        const char *why;
+    } rows[] = {
+        {"the last home is open", MRD_AUTH_OPEN, true, NULL},
+        {"it is not", MRD_AUTH_OPEN, false, "a home that took over from it is not open yet"},
+        {"nor while a move wants it elsewhere", MRD_AUTH_FROZEN, false,
+         "a home that took over from it is not open yet"},
+        {"it was stranded", MRD_AUTH_VACANT, false,
+         "what it was home of has no home now, and may need what it wrote"},
+        {"it was open, and nobody can follow it", MRD_AUTH_VACANT, true,
+         "what it was home of has no home now, and may need what it wrote"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct desk *d = desk_new(4);
+        struct mrd_authority_record a = {.epoch = 3, .state = (uint8_t)rows[i].state};
+        struct mrd_receipt_record r = {.id = 0x400, .kind = "failover", .epoch = 3};
+        const char *said;
+        ROW(rows[i].name);
+        ONLY_EVENTS(d);
+        after_first_failover(d, "events", false);
+        anew(d, 7);
+        snprintf(a.state == MRD_AUTH_VACANT ? a.last_region : a.region, MRD_NAME_MAX, "ap");
+        a.history_count = 2;
+        a.history[0] =
+            (struct mrd_closed_record){1, "us", 0x200, 1, 1, "failover", 0x300, 0, 1};
+        a.history[1] =
+            (struct mrd_closed_record){2, "eu", 0x150, 1, 1, "failover", 0x400, 0, 1};
+        put_authority(d, "events", &a);
+        r.opened_ms = rows[i].opened ? 5 : 0;
+        PUT(d, "receipt/0000000000000400", mrd_receipt_record_encode, &r);
+        said = why(d, (mrd_lsn)2 << 40 | 0x1000);
+        assert_int_equal(us_opens(d, (mrd_lsn)2 << 40 | 0x1000), rows[i].why == NULL);
+        assert_string_equal(said != NULL ? said : "", rows[i].why != NULL ? rows[i].why : "");
+        desk_free(d);
+    }
+}
+
+/* us takes part again, but has nothing of its old life. Only eu, the home, has the end of that,
+ * and is lost: ap must not take over from it. */
+static void a_new_life_has_nothing_of_the_old_one(void **state)
+{
+    struct desk *d = desk_new(3);
+
+    (void)state;
+    ONLY_EVENTS(d);
+    after_first_failover(d, "events", true);
+    report(d, AP, US)->applied_lsn = 0x1f0;
+    renew(d, AP);
+    anew(d, 7);
+    assert_true(us_opens(d, (mrd_lsn)2 << 40 | 0x1000));
+    assert_int_equal(mrd_store_apply(d->store, &d->proposal.txn, NULL), 0);
+    d->sessions[US].expired = false;
+    d->sessions[US].session = 2;
+    d->sessions[US].after_failover = 0x300;
+    mrd_set_lacks(&d->sessions[US], 0, true);
+    lose(d, EU, 1u << US | 1u << AP);
+    d->said_len = 0;
+    pass(d, 8000, 1u << US | 1u << AP);
+    expect(d, "failover.started region=eu observers=us,ap reason=unreachable\n"
+              "session.expired region=eu session=1 seq=2\n"
+              "authority.vacated class=events partition=all prev=eu epoch=2 why=\"what \"us\" "
+              "wrote last is only in regions that are down\"\n"
+              "failover.done region=eu\n");
+    desk_free(d);
+}
+
+/* What nobody has is gone: the region does not wait for a successor. */
+static void a_new_life_does_not_wait_for_what_nobody_has(void **state)
 {
     struct desk *d = desk_new(3);
 
@@ -960,6 +1035,15 @@ static void a_new_life_does_not_wait_for_what_only_it_had(void **state)
     d->sessions[US].expired = true;
     renew(d, US);
     anew(d, 7);
+    assert_true(us_opens(d, (mrd_lsn)2 << 40 | 0x1000));
+
+    d->config.classes[0].replicas = 1u << US | 1u << EU;
+    assert_false(us_opens(d, (mrd_lsn)2 << 40 | 0x1000));
+    d->sessions[EU].expired = true;
+    renew(d, EU);
+    assert_false(us_opens(d, (mrd_lsn)2 << 40 | 0x1000)); /* eu may return with it */
+    mrd_anew_request(&d->config, d->store, EU, 8, d->now_ms, &d->proposal);
+    assert_int_equal(mrd_store_apply(d->store, &d->proposal.txn, NULL), 0);
     assert_true(us_opens(d, (mrd_lsn)2 << 40 | 0x1000));
     desk_free(d);
 }
@@ -1030,7 +1114,9 @@ int main(void)
         cmocka_unit_test(what_is_handed_on_has_no_gaps),
         cmocka_unit_test(a_new_life_begins_beyond_the_old_one),
         cmocka_unit_test(a_new_life_waits_until_nothing_names_it),
-        cmocka_unit_test(a_new_life_does_not_wait_for_what_only_it_had),
+        cmocka_unit_test(a_new_life_waits_for_every_home_after_it),
+        cmocka_unit_test(a_new_life_has_nothing_of_the_old_one),
+        cmocka_unit_test(a_new_life_does_not_wait_for_what_nobody_has),
         cmocka_unit_test(the_others_follow_a_new_life),
     };
 
