@@ -110,8 +110,7 @@ static int
 known_partition(const struct mrd_snapshot *s, const char *class_name,
 				const char *partition)
 {
-	int			c = s == NULL ? -1 : mrd_snapshot_class(s, class_name);
-	int			p = c < 0 ? -1 : mrd_snapshot_partition(s, c, partition);
+	int			p = mrd_snapshot_find(s, class_name, partition);
 
 	if (p < 0)
 		ereport(ERROR,

@@ -219,8 +219,7 @@ may_go_on(void)
 static int
 partition_of(const struct mrd_snapshot *s, const MeridianWireStampEntry *stamp)
 {
-	int			class = mrd_snapshot_class(s, stamp->class_name);
-	int			n = class < 0 ? -1 : mrd_snapshot_partition(s, class, stamp->partition);
+	int			n = mrd_snapshot_find(s, stamp->class_name, stamp->partition);
 
 	if (n < 0)
 		ereport(ERROR,

@@ -90,8 +90,7 @@ meridian_is_schema_home(const char *origin)
 {
 	const struct mrd_snapshot *s = meridian_snapshot();
 	int			region = s == NULL ? -1 : mrd_snapshot_region(s, origin);
-	int			class = s == NULL ? -1 : mrd_snapshot_class(s, MRD_CLASS_SCHEMA);
-	int			n = class < 0 ? -1 : mrd_snapshot_partition(s, class, NULL);
+	int			n = mrd_snapshot_find(s, MRD_CLASS_SCHEMA, NULL);
 
 	return n >= 0 && s->partitions[n].authority.region == region;
 }
@@ -285,8 +284,7 @@ meridian_copied_keep(List *copied)
 static bool
 is_still_home(const struct mrd_snapshot *s, const MeridianCopied *c)
 {
-	int			class = s == NULL ? -1 : mrd_snapshot_class(s, c->class_name);
-	int			n = class < 0 ? -1 : mrd_snapshot_partition(s, class, c->partition);
+	int			n = mrd_snapshot_find(s, c->class_name, c->partition);
 
 	return n >= 0 && s->partitions[n].authority.epoch == c->epoch &&
 		s->partitions[n].authority.region == mrd_snapshot_region(s, meridian_apply.origin);

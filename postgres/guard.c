@@ -96,18 +96,6 @@ guard_snapshot(void)
 	return s;
 }
 
-static int
-partition_index(const struct mrd_snapshot *s, const char *class_name,
-				const char *partition)
-{
-	int			c;
-
-	if (s == NULL)
-		return -1;
-	c = mrd_snapshot_class(s, class_name);
-	return c < 0 ? -1 : mrd_snapshot_partition(s, c, partition);
-}
-
 /*
  * A row whose value names no partition of a class that has some: no home will
  * ever take it, so it is no matter of where to write, and not worth repeating.
@@ -245,7 +233,7 @@ holds_frozen(const struct mrd_snapshot *s, const Touch *except)
 	for (int i = 0; i < touch_count; i++)
 	{
 		const Touch *t = &touches[i];
-		int			p = partition_index(s, t->slot->class_name, t->slot->partition);
+		int			p = mrd_snapshot_find(s, t->slot->class_name, t->slot->partition);
 
 		if (t != except && t->in_flight && p >= 0 &&
 			s->partitions[p].authority.state == MRD_AUTH_FROZEN)
@@ -265,7 +253,7 @@ ask(Touch *t, TimestampTz wait_until)
 	{
 		enter(t);
 		s = guard_snapshot();
-		p = partition_index(s, t->slot->class_name, t->slot->partition);
+		p = mrd_snapshot_find(s, t->slot->class_name, t->slot->partition);
 		v = mrd_guard(s, p, meridian_boot_ns());
 		if (v.allow)
 		{
@@ -288,7 +276,7 @@ static void
 check_known(const char *class_name, const char *partition)
 {
 	const struct mrd_snapshot *s = guard_snapshot();
-	int			p = partition_index(s, class_name, partition);
+	int			p = mrd_snapshot_find(s, class_name, partition);
 
 	if (p < 0)
 		refuse(s, class_name, partition, mrd_guard(s, p, meridian_boot_ns()));
@@ -442,7 +430,7 @@ check_touch_at_commit(Touch *t)
 	pg_atomic_fetch_add_u32(&t->slot->committing, 1);
 	t->committing = true;
 	s = guard_snapshot();
-	p = partition_index(s, t->slot->class_name, t->slot->partition);
+	p = mrd_snapshot_find(s, t->slot->class_name, t->slot->partition);
 	v = mrd_guard_commit(s, p, t->epoch, meridian_boot_ns());
 	/* a move that ran out of patience took our right to commit */
 	if (v.allow && v.why == MRD_WHY_FROZEN &&
@@ -564,7 +552,7 @@ in_doubt(const Touch *t)
 	if (t->subid == InvalidSubTransactionId || !t->quorum)
 		return NULL;
 	s = meridian_snapshot();	/* not guard_snapshot(): an ERROR here would be a PANIC */
-	p = partition_index(s, t->slot->class_name, t->slot->partition);
+	p = mrd_snapshot_find(s, t->slot->class_name, t->slot->partition);
 	if (p < 0 || s->partitions[p].authority.epoch != t->epoch)
 		return "the write authority changed while it waited";
 	return ProcDiePending ? "its session was ended while it waited" : NULL;

@@ -194,8 +194,7 @@ meridian_guard_waited(void)
 static bool
 is_replaced(const struct mrd_snapshot *s, const GuardSlot *slot, mrd_epoch epoch)
 {
-	int			c = mrd_snapshot_class(s, slot->class_name);
-	int			p = c < 0 ? -1 : mrd_snapshot_partition(s, c, slot->partition);
+	int			p = mrd_snapshot_find(s, slot->class_name, slot->partition);
 
 	return p < 0 || s->partitions[p].authority.epoch != epoch;
 }

@@ -581,9 +581,8 @@ static bool
 still_home(const Batch *b)
 {
 	const struct mrd_snapshot *s = meridian_snapshot();
-	int			class = s == NULL ? -1 : mrd_snapshot_class(s, b->class_name);
-	int			p = class < 0 ? -1 : mrd_snapshot_partition(s, class, b->partition);
-	struct mrd_verdict v = mrd_guard(s, p, meridian_boot_ns());
+	struct mrd_verdict v = mrd_guard(s, mrd_snapshot_find(s, b->class_name, b->partition),
+									 meridian_boot_ns());
 
 	return v.allow && v.epoch == b->epoch;
 }
@@ -726,9 +725,8 @@ send_partition(MemoryContext context, const char *class_name, const char *partit
 	for (;;)
 	{
 		const struct mrd_snapshot *s = meridian_snapshot();
-		int			class = s == NULL ? -1 : mrd_snapshot_class(s, class_name);
-		int			p = class < 0 ? -1 : mrd_snapshot_partition(s, class, partition);
-		struct mrd_verdict v = mrd_guard(s, p, meridian_boot_ns());
+		struct mrd_verdict v = mrd_guard(s, mrd_snapshot_find(s, class_name, partition),
+										 meridian_boot_ns());
 
 		if (!v.allow)
 		{
@@ -910,19 +908,23 @@ malformed(const char *what, int rc)
 					mrd_strerror(rc))));
 }
 
-/* Only the home of a partition says what its rows are, and its stamp says that it is. */
-static bool
-stamped(const char *class_name, const char *partition)
+/*
+ * Only the home of a partition says what its rows are, and its stamp says that
+ * it is, under which epoch.  The last counts; NULL: there is none.
+ */
+static const MeridianWireStampEntry *
+stamp_of(const char *class_name, const char *partition)
 {
 	const MeridianWireStamp *stamps = &meridian_apply.xact.stamps;
+	const MeridianWireStampEntry *ret = NULL;
 
 	for (int i = 0; i < stamps->count; i++)
 	{
 		if (strcmp(stamps->entries[i].class_name, class_name) == 0 &&
 			strcmp(stamps->entries[i].partition, partition) == 0)
-			return true;
+			ret = &stamps->entries[i];
 	}
-	return false;
+	return ret;
 }
 
 static void
@@ -947,7 +949,7 @@ may_repair(const MeridianWireTuple *key)
 		memcpy(partition, key->value[att], key->len[att]);
 		partition[key->len[att]] = '\0';
 	}
-	return stamped(repair.class_name, partition);
+	return stamp_of(repair.class_name, partition) != NULL;
 }
 
 /* Describe the repaired table as a stream would, with our own attachment. */
@@ -993,8 +995,7 @@ any_committing(char *ret, Size size)
 	for (int i = 0; i < stamps->count; i++)
 	{
 		const MeridianWireStampEntry *e = &stamps->entries[i];
-		int			class = s == NULL ? -1 : mrd_snapshot_class(s, e->class_name);
-		int			p = class < 0 ? -1 : mrd_snapshot_partition(s, class, e->partition);
+		int			p = mrd_snapshot_find(s, e->class_name, e->partition);
 
 		if (p >= 0 && s->partitions[p].authority.region == s->self)
 			continue;
@@ -1101,7 +1102,7 @@ check_entry(const MeridianWireEntry *e)
 		!one_of(e->operation, operations, lengthof(operations)) ||
 		s == NULL || mrd_snapshot_region(s, e->origin) < 0 || e->seq > PG_INT32_MAX)
 		malformed("entry", MRD_EFORMAT);
-	if (!stamped(e->class_name, e->partition))
+	if (stamp_of(e->class_name, e->partition) == NULL)
 		not_home("an entry", e->class_name);
 }
 
@@ -1128,21 +1129,6 @@ image_datum(const char *image, size_t len, char *isnull)
 	*isnull = image == NULL ? 'n' : ' ';
 	return image == NULL ? (Datum) 0 :
 		PointerGetDatum(cstring_to_text_with_len(image, (int) len));
-}
-
-static uint64
-stamped_epoch(const char *class_name, const char *partition)
-{
-	const MeridianWireStamp *stamps = &meridian_apply.xact.stamps;
-	uint64		ret = 0;
-
-	for (int i = 0; i < stamps->count; i++)
-	{
-		if (strcmp(stamps->entries[i].class_name, class_name) == 0 &&
-			strcmp(stamps->entries[i].partition, partition) == 0)
-			ret = stamps->entries[i].epoch;
-	}
-	return ret;
 }
 
 void
@@ -1174,7 +1160,7 @@ meridian_entry(const void *payload, size_t len)
 	values[11] = CStringGetTextDatum(e.status);
 	values[12] = CStringGetTextDatum(e.who);
 	values[13] = TimestampTzGetDatum(e.decided_at);
-	values[14] = Int64GetDatum((int64) stamped_epoch(e.class_name, e.partition));
+	values[14] = Int64GetDatum((int64) stamp_of(e.class_name, e.partition)->epoch);
 	if (strcmp(e.status, "open") == 0)
 		nulls[12] = nulls[13] = 'n';
 	if (meridian_apply.xact.tail)

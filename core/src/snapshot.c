@@ -438,3 +438,10 @@ int mrd_snapshot_partition(const struct mrd_snapshot *s, int class_index, const 
     }
     return -1;
 }
+
+int mrd_snapshot_find(const struct mrd_snapshot *s, const char *class_name,
+                      const char *partition)
+{
+    return s == NULL ? -1
+                     : mrd_snapshot_partition(s, mrd_snapshot_class(s, class_name), partition);
+}

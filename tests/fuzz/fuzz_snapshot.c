@@ -93,7 +93,7 @@ static void use(const struct mrd_snapshot *s)
     assert(scope >= 0 && scope <= 128);
     mrd_route_near_country(s, "US", "NA");
     mrd_snapshot_region(s, "c");
-    mrd_snapshot_partition(s, mrd_snapshot_class(s, "x"), NULL);
+    mrd_snapshot_find(s, "x", NULL);
 }
 
 static void change(struct mrd_snapshot *s, const uint8_t *data, size_t size)

@@ -967,7 +967,7 @@ int world_approve(struct world *w, const char *region, bool yes, const char *who
 const char *world_home(struct world *w, const char *region, const char *class_name)
 {
     struct mrd_snapshot *s = w->regions[world_region(w, region)].snapshot;
-    int p = mrd_snapshot_partition(s, mrd_snapshot_class(s, class_name), NULL);
+    int p = mrd_snapshot_find(s, class_name, NULL);
     const struct mrd_authority *a = &s->partitions[p].authority;
 
     return a->state == MRD_AUTH_VACANT ? "" : s->regions[a->region].name;
@@ -979,9 +979,7 @@ bool world_writable(struct world *w, const char *region, const char *class_name)
     struct mrd_snapshot *s = w->regions[i].snapshot;
 
     return w->regions[i].up &&
-           mrd_guard(s, mrd_snapshot_partition(s, mrd_snapshot_class(s, class_name), NULL),
-                     clock_of(w, i))
-               .allow;
+           mrd_guard(s, mrd_snapshot_find(s, class_name, NULL), clock_of(w, i)).allow;
 }
 
 struct newest {

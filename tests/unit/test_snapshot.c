@@ -420,6 +420,10 @@ static void test_look_ups(void **state)
     assert_int_equal(mrd_snapshot_partition(&given, 1, NULL), -1);
     assert_int_equal(mrd_snapshot_partition(&given, 2, "r2"), -1);
     assert_int_equal(mrd_snapshot_partition(&given, -1, "r2"), -1);
+    assert_int_equal(mrd_snapshot_find(&given, "orders", "r2"), 2);
+    assert_int_equal(mrd_snapshot_find(&given, "orders", "all"), -1);
+    assert_int_equal(mrd_snapshot_find(&given, "nothing", "r2"), -1);
+    assert_int_equal(mrd_snapshot_find(NULL, "orders", "r2"), -1);
 }
 
 /* A real race: one thread publishes without pause, this one reads. */

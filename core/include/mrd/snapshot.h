@@ -156,3 +156,6 @@ int mrd_snapshot_class(const struct mrd_snapshot *s, const char *name);
 /** @partition NULL means the only partition of an unpartitioned class. */
 int mrd_snapshot_partition(const struct mrd_snapshot *s, int class_index,
                            const char *partition);
+/** The same by the name of its class; @s may be NULL: nothing is known yet, -1. */
+int mrd_snapshot_find(const struct mrd_snapshot *s, const char *class_name,
+                      const char *partition);
