@@ -1117,7 +1117,7 @@ on_heartbeat(void)
 {
 	MeridianStream *s = meridian_apply.stream;
 
-	tend(meridian_snapshot());	/* a position past the tail says that its repair was sent */
+	tend(meridian_snapshot());	/* between transactions, however busy the stream is */
 	on_position(msg.local_lsn);
 	flush_and_report();
 	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);

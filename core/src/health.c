@@ -119,13 +119,18 @@ static bool behind(const struct mrdi_view *v, unsigned t, unsigned h)
     return r == NULL || r->applied_lsn == 0 || r->applied_lsn < r->catch_up_lsn;
 }
 
-/* What @t had written before it came back has not been taken by the present home @h. */
-static bool tail_waits(const struct mrdi_view *v, unsigned t, unsigned h)
+/*
+ * What @t had written before it came back has not been taken by the present home @h, or @t has
+ * not applied what @h, or a home before it, sent it to hold instead.
+ */
+static bool tail_waits(const struct mrdi_view *v, unsigned t, unsigned h,
+                       const struct mrd_authority_record *a)
 {
     const struct mrd_peer_report *r = mrdi_report(v, h, t);
 
-    return v->regions[t].has_failover && r != NULL &&
-           r->applied_lsn < v->regions[t].session.opened_lsn;
+    return (v->regions[t].has_failover && r != NULL &&
+            r->applied_lsn < v->regions[t].session.opened_lsn) ||
+           !mrdi_tail_taken(v, t, a, mrdi_applied(v, t, h));
 }
 
 static bool recovering(const struct mrdi_view *v, unsigned t)
@@ -140,7 +145,7 @@ static bool recovering(const struct mrdi_view *v, unsigned t)
         }
         h = a != NULL ? mrd_config_region(v->config, a->region) : -1;
         if (h >= 0 && (unsigned)h != t && mrdi_live(v, (unsigned)h) &&
-            (behind(v, t, (unsigned)h) || tail_waits(v, t, (unsigned)h))) {
+            (behind(v, t, (unsigned)h) || tail_waits(v, t, (unsigned)h, a))) {
             return true;
         }
     }

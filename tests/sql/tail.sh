@@ -111,3 +111,32 @@ unfence us
 filed eu us 3; repaired eu; all_agree
 expect "rows at us" "$(q us "SELECT count(*) || ' ' || count(*) FILTER (WHERE label = 'meanwhile') FROM shop.events")" "350 1"
 decide eu
+
+# --- a session holds a lock at the home, and then another one where the rows were lost: nobody says
+# that they are repaired before they are
+hold() { # AT SQL: a session that has run SQL and does not end its transaction
+    q "$1" "BEGIN; $2; SELECT pg_sleep(600)" >/dev/null 2>&1 &
+    wait_for "a session holds" "$1" "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+}
+let_go() { q "$1" "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'" >/dev/null; }
+unrepaired() { q "$1" "SELECT coalesce(sum((t->>'unrepaired')::int), 0) FROM jsonb_array_elements(meridian.agent_status()->'tail') t WHERE t->>'origin' = '$2'"; }
+fence eu
+q eu "UPDATE shop.events SET label = 'lost by eu' WHERE id = 11" "INSERT INTO shop.events (id, label) VALUES (3001, 'lost by eu')"
+replace events eu us; snap_all; promote events us
+hold us "LOCK TABLE shop.events IN ROW EXCLUSIVE MODE"
+hold eu "SELECT FROM shop.events WHERE id = 11 FOR UPDATE"
+unfence eu
+filed us eu 2
+synced eu us
+expect "the position is past it, and it is not repaired" "$(unrepaired us eu)" 2
+sleep 1.2
+expect "nor in the end, while the lock is held" "$(unrepaired us eu)" 2
+let_go us
+wait_for "the repair is sent" us "SELECT sum((t->>'unrepaired')::int) = 0 FROM jsonb_array_elements(meridian.agent_status()->'tail') t WHERE t->>'origin' = 'eu'"
+through=$(q us "SELECT meridian.agent_status()->>'through_lsn'")
+sleep 0.5
+expect "it is not applied where the rows were lost" "$(applied eu us "$through") $(q eu "SELECT label FROM shop.events WHERE id = 11")" "f lost by eu"
+let_go eu
+all_agree
+expect "now it is" "$(applied eu us "$through") $(q eu "SELECT label FROM shop.events WHERE id = 11")" "t early"
+decide us

@@ -492,6 +492,41 @@ static void a_move_waits_until_the_target_is_repaired(void **state)
     }
 }
 
+/* us reads as recovering for as long as it holds rows of its lost tail, and no longer. */
+static void a_region_recovers_until_its_tail_is_repaired(void **state)
+{
+    static const struct {
+        const char *name;
+        mrd_epoch epoch;
+        mrd_lsn lsn;     /* where eu, home of epoch 2, repaired it */
+        mrd_lsn applied; /* of eu, by us */
+        enum mrd_health health;
+    } rows[] = {
+        {"filed, not repaired", 0, 0, 0x310, MRD_RECOVERING},
+        {"repaired, and not yet there", 2, 0x311, 0x310, MRD_RECOVERING},
+        {"repaired there", 2, 0x310, 0x310, MRD_HEALTHY},
+        {"by a home that nobody remembers", 7, 0x310, 0x310, MRD_RECOVERING},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct desk *d = desk_new(3);
+        enum mrd_health health[MRD_REGIONS_MAX];
+        ROW(rows[i].name);
+        ONLY_EVENTS(d);
+        after_first_failover(d, "events", true);
+        put_taken(d, "events", rows[i].epoch, rows[i].lsn);
+        d->sessions[EU].peers[US].applied_lsn = 0x280; /* all that us wrote before it is back */
+        renew(d, EU);
+        d->sessions[US].peers[EU].applied_lsn = rows[i].applied;
+        us_is_back(d);
+        mrd_health_of(&d->config, d->store, health);
+        assert_int_equal(health[US], rows[i].health);
+        assert_int_equal(health[AP], MRD_HEALTHY);
+        desk_free(d);
+    }
+}
+
 /*
  * eu counts us's tail at once, and says that it is repaired when it is. When eu was replaced
  * before that counted, its successor says so again, and the receipt stays as it was else.
@@ -1104,6 +1139,7 @@ int main(void)
         cmocka_unit_test(a_second_failover_prefers_who_can_open),
         cmocka_unit_test(a_home_that_lost_writes_is_not_home_again_before_they_are_repaired),
         cmocka_unit_test(a_move_waits_until_the_target_is_repaired),
+        cmocka_unit_test(a_region_recovers_until_its_tail_is_repaired),
         cmocka_unit_test(the_home_says_when_a_tail_is_repaired),
         cmocka_unit_test(a_new_home_opens_when_nothing_is_missing),
         cmocka_unit_test(a_copy_from_the_present_home_needs_no_earlier_stream),
