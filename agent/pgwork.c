@@ -56,8 +56,6 @@ struct pgwork {
         mrd_region origin;
         bool busy;
         mrd_boot_ns next_ns;
-        mrd_lsn
-            forgotten; /* the position that a call ended; shown until another stands there */
     } again[MRD_REGIONS_MAX]; /* streams that begin again */
     json_t *last;
     json_t *(*make_receipts)(void *ctx); /* NULL: PostgreSQL has them all */
@@ -546,15 +544,23 @@ static void start_duty(struct pgwork *w, struct duty_call *c)
 
 /* ---- regions made anew ---- */
 
+/*
+ * Once and no more: the next position comes with the copy, which may take long, and until then
+ * the old one is shown. Whether a call whose answer was lost was committed only PostgreSQL
+ * knows, so the statement itself asks whether the position still is of the life that ended.
+ */
+static const char copy_again[] =
+    "SELECT meridian.copy_again($1) FROM pg_catalog.pg_replication_origin_status"
+    " WHERE external_id = 'meridian_' || pg_catalog.replace($1, '-', '_')"
+    " AND remote_lsn > '0/0' AND remote_lsn < $2::pg_catalog.pg_lsn";
+
 static void on_again(void *ctx, PGresult *res, const char *error)
 {
     struct again_call *c = ctx;
-    (void)res;
     c->busy = false;
     if (error != NULL) {
         log_failure(&c->w->duty_log, "copy_again", error);
-        c->forgotten = 0;
-    } else {
+    } else if (PQntuples(res) > 0) {
         log_event("event=stream.copied_anew origin=%s reason=\"it was made anew\"",
                   c->w->config->regions[c->origin].name);
     }
@@ -565,19 +571,17 @@ static void follow_lives(struct pgwork *w)
     mrd_boot_ns now_ns = clock_boot_ns();
     for (mrd_region i = 0; i < w->config->region_count; i++) {
         struct again_call *c = &w->again[i];
-        const char *origin = w->config->regions[i].name;
-        const struct mrd_peer_report *mine = peer_of(w, i);
-        if (mine == NULL || c->busy || now_ns < c->next_ns || !w->fit ||
-            mine->applied_lsn == c->forgotten || !pglink_ready(w->people) ||
-            !mrd_anew_stream(w->config, w->node->store, w->local, i)) {
+        char begins_text[24];
+        const char *params[] = {w->config->regions[i].name, begins_text};
+        mrd_lsn begins;
+        if (c->busy || now_ns < c->next_ns || !w->fit || !pglink_ready(w->people) ||
+            !mrd_anew_stream(w->config, w->node->store, w->local, i, &begins)) {
             continue;
         }
-        *c = (struct again_call){.w = w,
-                                 .origin = i,
-                                 .next_ns = now_ns + FIT_RETRY_NS,
-                                 .forgotten = mine->applied_lsn};
-        c->busy = pglink_query(w->people, "SELECT meridian.copy_again($1)", 1, &origin, FIT_MS,
-                               on_again, c) == 0;
+        snprintf(begins_text, sizeof(begins_text), "%" PRIX64 "/%" PRIX64, begins >> 32,
+                 begins & 0xffffffff);
+        *c = (struct again_call){.w = w, .origin = i, .next_ns = now_ns + FIT_RETRY_NS};
+        c->busy = pglink_query(w->people, copy_again, 2, params, FIT_MS, on_again, c) == 0;
     }
 }
 

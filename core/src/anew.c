@@ -290,7 +290,7 @@ const char *mrd_anew_why(const struct mrd_config *config, const struct mrd_store
 /* ---- what the others make of it ---- */
 
 bool mrd_anew_stream(const struct mrd_config *config, const struct mrd_store *store,
-                     const struct mrd_local *local, mrd_region origin)
+                     const struct mrd_local *local, mrd_region origin, mrd_lsn *ret_begins)
 {
     struct mrdi_view v;
     struct mrd_anew_record r;
@@ -299,8 +299,12 @@ bool mrd_anew_stream(const struct mrd_config *config, const struct mrd_store *st
     mrdi_view_load(&v, config, store);
     (void)mrdi_anew(store, mrdi_name(&v, origin), &r, &ok);
     const struct mrd_peer_report *mine = mrdi_peer(&local->report, mrdi_name(&v, origin));
-    return ok && mine != NULL && mine->applied_lsn != 0 && mine->applied_lsn < r.begins &&
-           mrdi_returned(&v, origin) && !mrdi_fencing(&v, origin) && !mrdi_unborn(&v, origin);
+    if (!ok || mine == NULL || mine->applied_lsn == 0 || mine->applied_lsn >= r.begins ||
+        !mrdi_returned(&v, origin) || mrdi_fencing(&v, origin) || mrdi_unborn(&v, origin)) {
+        return false;
+    }
+    *ret_begins = r.begins;
+    return true;
 }
 
 bool mrdi_life_ended(const struct mrdi_view *v, const char *region, mrd_lsn lsn)

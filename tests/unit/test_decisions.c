@@ -1090,6 +1090,7 @@ static void the_others_follow_a_new_life(void **state)
     struct mrd_local local = {.canary_ok = false};
     struct mrd_region_state eu = {.self = EU, .session = 1};
     struct mrd_entry e;
+    mrd_lsn begins;
     struct mrd_receipt_record r;
 
     (void)state;
@@ -1107,18 +1108,19 @@ static void the_others_follow_a_new_life(void **state)
                                       .first_write_ms = 6}));
     local.report = d->sessions[EU];
     anew(d, 7);
-    assert_false(mrd_anew_stream(&d->config, d->store, &local, US));
+    assert_false(mrd_anew_stream(&d->config, d->store, &local, US, &begins));
     assert_true(us_opens(d, (mrd_lsn)2 << 40 | 0x1000));
     assert_int_equal(mrd_store_apply(d->store, &d->proposal.txn, NULL), 0);
-    assert_true(mrd_anew_stream(&d->config, d->store, &local, US));
-    assert_false(mrd_anew_stream(&d->config, d->store, &local, AP));
+    assert_true(mrd_anew_stream(&d->config, d->store, &local, US, &begins));
+    assert_int_equal(begins, (mrd_lsn)2 << 40);
+    assert_false(mrd_anew_stream(&d->config, d->store, &local, AP, &begins));
 
     local.opened_epoch[0] = 2;
     local.tail[0].epoch = 1;
     mrd_region_step(&eu, &d->config, d->store, &local, d->now_ms * 1000000, 9, &d->proposal);
     assert_false(d->proposal.wanted); /* its position is still of the old life */
     local.report.peers[US].applied_lsn = (mrd_lsn)2 << 40 | 0x2000;
-    assert_false(mrd_anew_stream(&d->config, d->store, &local, US));
+    assert_false(mrd_anew_stream(&d->config, d->store, &local, US, &begins));
     mrd_region_step(&eu, &d->config, d->store, &local, d->now_ms * 1000000, 9, &d->proposal);
     assert_true(d->proposal.wanted);
     d->said_len = 0;

@@ -300,9 +300,11 @@ enum mrd_data mrd_anew_data(const struct mrd_config *config, const struct mrd_st
 /**
  * Does our position in @origin's WAL belong to a life of it that ended, while the next one
  * takes part already? Then the stream begins again: what we lack will never come.
+ *
+ * @ret_begins  out: where the WAL of the next life begins; untouched when the answer is no
  */
 bool mrd_anew_stream(const struct mrd_config *config, const struct mrd_store *store,
-                     const struct mrd_local *local, mrd_region origin);
+                     const struct mrd_local *local, mrd_region origin, mrd_lsn *ret_begins);
 
 /** Why a region that was made anew holds no lease yet, as a sentence; NULL: that is not why. */
 const char *mrd_anew_why(const struct mrd_config *config, const struct mrd_store *store,
