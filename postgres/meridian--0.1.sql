@@ -315,6 +315,10 @@ CREATE VIEW meridian.class_sequence AS
         WHERE f.adrelid = at.relid AND f.adnum = a.attnum) s ON true
     JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.objid;
 
+-- Part of meridian.promote()
+CREATE FUNCTION meridian.forget_lost_repairs() RETURNS void
+    AS 'MODULE_PATHNAME', 'meridian_forget_lost_repairs' LANGUAGE C STRICT;
+
 CREATE FUNCTION meridian.promote(class text, partition text, epoch bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -343,6 +347,7 @@ BEGIN
             PERFORM setval(s.seqrelid, greatest(furthest - 1000, s.seqmin)::bigint);
         END IF;
     END LOOP;
+    PERFORM meridian.forget_lost_repairs();
     INSERT INTO meridian.promotion AS p VALUES (promote.class, promote.partition, promote.epoch)
         ON CONFLICT (class, partition)
         DO UPDATE SET opened_epoch = excluded.opened_epoch, opened_at = excluded.opened_at;

@@ -37,6 +37,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "replication/message.h"
@@ -68,6 +69,8 @@
  * when
  * ----------------------------------------------------------------
  */
+
+PG_FUNCTION_INFO_V1(meridian_forget_lost_repairs);
 
 static bool fresh = true;		/* what was given up or marked before is looked at anew */
 static uint64 seen_authorities; /* as of the last pass */
@@ -771,9 +774,12 @@ text_array(const char **names, int n)
 	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* What we repaired ourselves past the cut of an epoch of ours is not repaired. */
+/*
+ * What we repaired ourselves past the cut of an epoch of ours is not repaired.
+ * Of that origin; an empty name is all of them.
+ */
 static void
-forget_lost(const struct mrd_snapshot *s)
+forget_lost(const struct mrd_snapshot *s, const char *origin)
 {
 	int			max = MRD_PARTITIONS_MAX * MRD_HISTORY_MAX;
 	const char **classes = palloc(sizeof(char *) * max);
@@ -806,7 +812,7 @@ forget_lost(const struct mrd_snapshot *s)
 		return;
 	appendStringInfoChar(&epochs, '}');
 	appendStringInfoChar(&cuts, '}');
-	values[0] = CStringGetTextDatum(meridian_apply.origin);
+	values[0] = CStringGetTextDatum(origin);
 	values[1] = text_array(classes, n);
 	values[2] = text_array(partitions, n);
 	values[3] = CStringGetTextDatum(epochs.data);
@@ -815,8 +821,24 @@ forget_lost(const struct mrd_snapshot *s)
 				   "FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), "
 				   "pg_catalog.unnest($4::int8[]), pg_catalog.unnest($5::pg_catalog.pg_lsn[])) "
 				   "AS h(class, partition, epoch, cut) "
-				   "WHERE e.origin = $1 AND e.class = h.class AND e.partition = h.partition "
+				   "WHERE $1 IN (e.origin, '') AND e.class = h.class AND e.partition = h.partition "
 				   "AND e.repaired_epoch = h.epoch AND e.repaired_lsn > h.cut", 5, types, values);
+}
+
+/*
+ * For meridian.promote(): whoever is home again says how much is not repaired
+ * from its first moment on, also where no worker has looked yet.
+ */
+Datum
+meridian_forget_lost_repairs(PG_FUNCTION_ARGS)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+
+	SPI_connect();
+	if (s != NULL)
+		forget_lost(s, "");
+	SPI_finish();
+	PG_RETURN_VOID();
 }
 
 static void
@@ -827,7 +849,7 @@ look_anew(void)
 	Datum		values[1] = {CStringGetTextDatum(meridian_apply.origin)};
 
 	if (s != NULL)
-		forget_lost(s);
+		forget_lost(s, meridian_apply.origin);
 	(void) execute("UPDATE meridian.reconcile_entry SET problem = NULL "
 				   "WHERE origin = $1 AND problem IS NOT NULL AND repaired_epoch IS NULL", 1, types, values);
 }

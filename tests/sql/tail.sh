@@ -140,3 +140,24 @@ let_go eu
 all_agree
 expect "now it is" "$(applied eu us "$through") $(q eu "SELECT label FROM shop.events WHERE id = 11")" "t early"
 decide us
+
+# --- who repaired past its cut, is home again and has not met the origin since, knows that it is not repaired
+fence us
+q us "UPDATE shop.events SET label = 'lost by us' WHERE id = 12"
+replace events us eu; snap_all; promote events eu
+synced eu us ap
+fence eu
+takes eu us
+filed eu us 1; repaired eu
+refuses eu us
+replace events eu ap; snap_all; promote events ap
+unfence eu
+filed ap us 1                       # as eu told it, in what it lost
+synced eu ap; synced ap eu
+expect "marked in vain" "$(unrepaired eu us) $(unrepaired ap us)" "0 1"
+replace events ap eu; snap_all; promote events eu
+expect "home again" "$(unrepaired eu us)" 1
+unfence us
+repaired eu; all_agree
+expect "the home's row" "$(q us "SELECT label FROM shop.events WHERE id = 12")" early
+decide eu
