@@ -254,6 +254,19 @@ static int begin_anew(const struct lab_world *w, const char *config, struct mrd_
     return 0;
 }
 
+/* A region's servers are not all root, and a directory may be private, as mktemp -d makes it:
+ * they get in, but need not see what else is there. */
+static int let_in(const struct lab_world *w, struct mrd_err *err)
+{
+    struct stat st;
+
+    if (stat(w->dir, &st) != 0 ||
+        ((st.st_mode & 0111) != 0111 && chmod(w->dir, (st.st_mode & 07777) | 0111) != 0)) {
+        return lab_file_failed(err, "open to its servers the directory", w->dir);
+    }
+    return 0;
+}
+
 int lab_world_open(struct lab_world *w, const char *dir, const char *file, bool fresh,
                    struct mrd_err *err)
 {
@@ -277,6 +290,9 @@ int lab_world_open(struct lab_world *w, const char *dir, const char *file, bool 
         return code;
     }
     if (fresh && lab_world_exists(w->dir) && (code = begin_anew(w, config, err)) != 0) {
+        return code;
+    }
+    if ((code = let_in(w, err)) != 0) {
         return code;
     }
     return install_config(w, config, err);

@@ -49,13 +49,13 @@ SELECT test.is(test.state(), '1=100 3=300 4=400 5=5 10=10', 'forced');
 
 -- the other shapes of "changed since", and what force makes of them
 SELECT test.lost('0/300', 1, 'insert', NULL, test.row(5, 50));
-SELECT test.fails('SELECT meridian.reconcile_apply(''eu:0/300'')', '55000', 'changed since');
+SELECT test.fails('SELECT meridian.reconcile_apply(''eu:0/300'')', '55000', 'is not as this write found it');
 SELECT meridian.reconcile_apply('eu:0/300', true) \g /dev/null
 SELECT test.lost('0/301', 1, 'update', test.row(77, 7), test.row(77, 8));
 SELECT test.fails('SELECT meridian.reconcile_apply(''eu:0/301'')', '55000', 'absent');
 SELECT meridian.reconcile_apply('eu:0/301', true) \g /dev/null
 SELECT test.lost('0/302', 1, 'delete', test.row(10, 999), NULL);
-SELECT test.fails('SELECT meridian.reconcile_apply(''eu:0/302'')', '55000', 'changed since');
+SELECT test.fails('SELECT meridian.reconcile_apply(''eu:0/302'')', '55000', 'is not as this write found it');
 SELECT meridian.reconcile_apply('eu:0/302', true) \g /dev/null
 SELECT test.lost('0/303', 1, 'delete', test.row(10, 10), NULL);
 SELECT test.fails('SELECT meridian.reconcile_apply(''eu:0/303'')', '55000', 'absent');
