@@ -21,7 +21,10 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "access/htup_details.h"
 #include "access/table.h"
@@ -33,7 +36,10 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_relation.h"
+#include "pgstat.h"
+#include "postmaster/fork_process.h"
 #include "storage/fd.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -41,6 +47,8 @@
 #include "utils/rel.h"
 
 #include "apply.h"
+
+#define LOCK_WAIT_MS "10000"		/* of pg_dump, for a table at the other region */
 
 static PGconn *source;
 static PGresult *tables;		/* attached there: schema, name, class, partition column */
@@ -150,44 +158,21 @@ table_exists(const char *schema_name, const char *table_name)
 	return OidIsValid(nsp) && OidIsValid(get_relname_relid(table_name, nsp));
 }
 
-static void
-append_shell_word(StringInfo out, const char *word)
-{
-	appendStringInfoString(out, " '");
-	for (const char *p = word; *p != '\0'; p++)
-	{
-		if (*p == '\'')
-			appendStringInfoString(out, "'\\''");
-		else
-			appendStringInfoChar(out, *p);
-	}
-	appendStringInfoChar(out, '\'');
-}
-
 /* A name as pg_dump's patterns take it: literally */
-static void
-append_pattern(StringInfo out, const char *option, const char *schema_name, const char *table_name)
+static char *
+pattern(const char *option, const char *schema_name, const char *table_name)
 {
-	StringInfoData pattern;
-
-	initStringInfo(&pattern);
-	appendStringInfoString(&pattern, quote_identifier(schema_name));
-	if (table_name != NULL)
-		appendStringInfo(&pattern, ".%s", quote_identifier(table_name));
-	appendStringInfo(out, " %s", option);
-	append_shell_word(out, pattern.data);
-	pfree(pattern.data);
+	return psprintf("%s=%s%s%s", option, quote_identifier(schema_name),
+					table_name == NULL ? "" : ".",
+					table_name == NULL ? "" : quote_identifier(table_name));
 }
 
-/*
- * Whole schemas where we have none of that name, single tables elsewhere.
- * Returns how many patterns there are.
- */
-static int
-append_wanted(StringInfo cmd)
+/* Whole schemas where we have none of that name, single tables elsewhere; options of pg_dump */
+static List *
+wanted(void)
 {
 	List	   *schemas = NIL;
-	int			n = 0;
+	List	   *ret = NIL;
 
 	for (int i = 0; i < PQntuples(tables); i++)
 	{
@@ -199,54 +184,149 @@ append_wanted(StringInfo cmd)
 			continue;
 		if (OidIsValid(get_namespace_oid(schema_name, true)))
 		{
-			append_pattern(cmd, "--table", schema_name, PQgetvalue(tables, i, 1));
-			n++;
+			ret = lappend(ret, pattern("--table", schema_name, PQgetvalue(tables, i, 1)));
 			continue;
 		}
 		foreach(lc, schemas)
 			named |= strcmp(lfirst(lc), schema_name) == 0;
 		if (!named)
 		{
-			append_pattern(cmd, "--schema", schema_name, NULL);
+			ret = lappend(ret, pattern("--schema", schema_name, NULL));
 			schemas = lappend(schemas, pstrdup(schema_name));
-			n++;
 		}
 	}
-	return n;
+	return ret;
 }
 
-/* The dump as one string, without psql's own commands (\restrict). */
-static char *
-read_dump(const char *command)
+/* ----------------------------------------------------------------
+ * pg_dump
+ *
+ * It may wait for a lock at the other region, or for the network.  So it is a
+ * child whose process id we know and whose output we poll: an order that changes
+ * is heeded, and whatever way we leave, it does not stay behind.
+ * ----------------------------------------------------------------
+ */
+
+static pid_t dumper;
+
+static void
+end_dump(int code, Datum arg)
 {
-	FILE	   *pipe = OpenPipeStream(command, "r");
-	StringInfoData line;
-	StringInfoData text;
+	if (dumper == 0)
+		return;
+	(void) kill(dumper, SIGKILL);
+	while (waitpid(dumper, NULL, 0) < 0 && errno == EINTR)
+		;
+	dumper = 0;
+}
+
+/* Returns the end of the pipe that its output comes out of. */
+static int
+start_dump(char **argv)
+{
+	static bool registered = false;
+	int			ends[2];
+
+	if (!registered)
+		on_proc_exit(end_dump, (Datum) 0);
+	registered = true;
+	if (pipe(ends) != 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0 ||
+		fcntl(ends[0], F_SETFD, FD_CLOEXEC) != 0)
+		ereport(ERROR, (errcode_for_socket_access(), errmsg("could not create a pipe: %m")));
+	dumper = fork_process();
+	if (dumper == 0)
+	{
+		(void) dup2(ends[1], STDOUT_FILENO);
+		(void) pqsignal(SIGPIPE, SIG_DFL);
+		(void) execv(argv[0], argv);
+		_exit(127);
+	}
+	(void) close(ends[1]);
+	if (dumper < 0)
+	{
+		dumper = 0;
+		(void) close(ends[0]);
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not start pg_dump: %m")));
+	}
+	return ends[0];
+}
+
+/* All that it writes, and how it ended */
+static int
+read_all(int pipe_end, StringInfo text)
+{
 	int			status;
 
-	if (pipe == NULL)
-		ereport(ERROR, (errcode_for_file_access(), errmsg("could not start pg_dump: %m")));
-	initStringInfo(&line);
-	initStringInfo(&text);
-	for (int c = 0; c != EOF;)
+	for (;;)
 	{
-		resetStringInfo(&line);
-		while ((c = fgetc(pipe)) != EOF && c != '\n')
-			appendStringInfoChar(&line, (char) c);
-		if (strncmp(line.data, "\\restrict", 9) == 0 || strncmp(line.data, "\\unrestrict", 11) == 0)
-			continue;
-		appendBinaryStringInfo(&text, line.data, line.len);
-		appendStringInfoChar(&text, '\n');
+		char		buf[8192];
+		ssize_t		n = read(pipe_end, buf, sizeof(buf));
+
+		if (n == 0)
+			break;
+		if (n > 0)
+			appendBinaryStringInfo(text, buf, (int) n);
+		else if (errno == EAGAIN)
+			(void) WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH |
+									 WL_SOCKET_READABLE, pipe_end, 50, PG_WAIT_EXTENSION);
+		else if (errno != EINTR)
+			ereport(ERROR, (errcode_for_file_access(), errmsg("could not read from pg_dump: %m")));
+		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
+		meridian_apply_heed();
 	}
-	status = ClosePipeStream(pipe);
+	while (waitpid(dumper, &status, 0) < 0)
+	{
+		if (errno != EINTR)
+			elog(ERROR, "could not wait for pg_dump: %m");
+	}
+	dumper = 0;
+	return status;
+}
+
+/* Without psql's own commands: \restrict and \unrestrict */
+static char *
+without_commands(char *text)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (char *line = text; line != NULL && *line != '\0';)
+	{
+		char	   *end = strchr(line, '\n');
+
+		if (strncmp(line, "\\restrict", 9) != 0 && strncmp(line, "\\unrestrict", 11) != 0)
+			appendBinaryStringInfo(&out, line, end == NULL ? (int) strlen(line) : (int) (end + 1 - line));
+		line = end == NULL ? NULL : end + 1;
+	}
+	return out.data;
+}
+
+static char *
+read_dump(char **argv)
+{
+	StringInfoData text;
+	int			pipe_end = start_dump(argv);
+	volatile int status = 0;
+
+	initStringInfo(&text);
+	PG_TRY();
+	{
+		status = read_all(pipe_end, &text);
+	}
+	PG_FINALLY();
+	{
+		(void) close(pipe_end);
+		end_dump(0, (Datum) 0);
+	}
+	PG_END_TRY();
 	if (status != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 				 errmsg("could not copy the schema of region \"%s\": pg_dump failed (%s)",
 						meridian_apply.origin, wait_result_to_str(status)),
 				 errhint("Its messages are in the server's log.")));
-	return text.data;
+	return without_commands(text.data);
 }
 
 static void
@@ -282,20 +362,27 @@ meridian_copy_definitions(const char *conninfo, const char *snapshot)
 {
 	char		pg_dump[MAXPGPATH];
 	char		backend_dir[MAXPGPATH];
-	StringInfoData cmd;
+	List	   *options = wanted();
+	char	  **argv = palloc0(sizeof(char *) * (list_length(options) + 9));
+	ListCell   *lc;
+	int			n = 0;
 
+	if (options == NIL)
+		return;
 	strlcpy(backend_dir, my_exec_path, sizeof(backend_dir));
 	get_parent_directory(backend_dir);
 	snprintf(pg_dump, sizeof(pg_dump), "%s/pg_dump", backend_dir);
-	initStringInfo(&cmd);
-	append_shell_word(&cmd, pg_dump);
-	appendStringInfo(&cmd, " --schema-only --no-publications --no-subscriptions --snapshot=%s",
-					 snapshot);
-	if (append_wanted(&cmd) == 0)
-		return;
-	appendStringInfoString(&cmd, " -d");
-	append_shell_word(&cmd, conninfo);
-	restore(read_dump(cmd.data));
+	argv[n++] = pg_dump;
+	argv[n++] = "--schema-only";
+	argv[n++] = "--no-publications";
+	argv[n++] = "--no-subscriptions";
+	argv[n++] = "--lock-wait-timeout=" LOCK_WAIT_MS;
+	argv[n++] = psprintf("--snapshot=%s", snapshot);
+	foreach(lc, options)
+		argv[n++] = lfirst(lc);
+	argv[n++] = "-d";
+	argv[n++] = pstrdup(conninfo);
+	restore(read_dump(argv));
 }
 
 /* Has the origin attached a table that does not exist here? */
@@ -315,7 +402,7 @@ meridian_copy_lacks_tables(void)
  * ----------------------------------------------------------------
  */
 
-/* May this epoch's home have rows that are not in its snapshot yet? */
+/* Has this epoch's home, in its snapshot, all that the homes before it wrote? */
 static bool
 has_opened(const char *class_name, const char *partition, const struct mrd_authority *a)
 {
