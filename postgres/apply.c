@@ -694,7 +694,7 @@ begin_part(void)
 	return p;
 }
 
-/* A gap is closed exactly here, before anything more is applied (cover.c). */
+/* A gap is closed here, before anything more is applied (cover.c). */
 static void
 cover(void)
 {
@@ -923,6 +923,7 @@ on_ddl(void)
 	if (!schema_stamped())
 		meridian_apply_put_aside("a statement that no guard stamped");
 	meridian_apply_start();
+	meridian_cover_disturb();
 	meridian_rows_close();
 	run_ddl(&ddl);
 	repeat_message(MERIDIAN_DDL_PREFIX, msg.payload, msg.payload_len);
@@ -967,6 +968,7 @@ on_decision(void)
 	switch (msg.type)
 	{
 		case MERIDIAN_WIRE_REPAIR:
+			meridian_cover_disturb();
 			meridian_repair(msg.payload, msg.payload_len);
 			repeat_message(MERIDIAN_REPAIR_PREFIX, msg.payload, msg.payload_len);
 			break;
@@ -1549,7 +1551,7 @@ tend_cover(void)
 	if (meridian_apply.xact.open || leave || reconnect || part_count > 1 || s == NULL ||
 		!mrd_may_apply(s, meridian_boot_ns()))
 		return;
-	meridian_cover_tend(conninfo);
+	meridian_cover_tend(conninfo, done_lsn);
 	if (meridian_cover_due(done_lsn, true))
 		cover();
 	MemoryContextSwitchTo(message_context);

@@ -124,7 +124,10 @@ extern bool meridian_copy_lock(void);
 
 /* cover.c: closing gaps from a running stream */
 extern void meridian_cover_reset(void);
-extern void meridian_cover_tend(const char *conninfo);
+extern void meridian_cover_tend(const char *conninfo, XLogRecPtr applied);
+extern void meridian_cover_touch(Oid relid);
+extern void meridian_cover_disturb(void);
+extern bool meridian_cover_has(Oid relid, const char *partition, size_t len);
 extern void meridian_cover_applied(uint32 xid);
 extern bool meridian_cover_due(XLogRecPtr next, bool applied);
 extern void meridian_cover_copy(const char *conninfo);

@@ -15,30 +15,41 @@
  * attached that has rows, when a stream was lost.  A region with a gap is not
  * given that partition (the agent reports it, core's mrdi_copy_of).
  *
- * A gap is closed from the present home in the middle of its running stream.
- * The rows must be exactly those at the stream's position, else a change would
- * be missed or done again over newer ones.  The home's snapshot says which of
- * its transactions are in it, and the stream names each transaction it brings:
+ * A gap is closed from the present home in the middle of its running stream,
+ * which names the transaction of each change.  A snapshot there says which of
+ * its transactions are in it.  That is not the order of its WAL: a commit that
+ * waits for its acknowledgements is in the WAL, perhaps long applied here, and
+ * in nobody's snapshot yet.  So:
  *
- *	 1. Remember every transaction applied from now on; wait until all that are
- *		older have ended at the home.
- *	 2. Open a snapshot there, and read the end of its WAL: whatever is in the
- *		snapshot was committed before that end.
- *	 3. Apply the stream up to there and no further.  What is in the snapshot is
- *		now applied.
- *	 4. Is everything applied in the snapshot?  A commit that waits for its
- *		acknowledgements may not be; then again from 2.  Otherwise copy.
+ *	 1. Remember which transactions changed a table with a gap from now on; wait
+ *		until all that are older have ended at the home.
+ *	 2. Hold the stream, all of it acknowledged, until what is remembered has
+ *		ended there, too.  That takes a round trip or two, unless acknowledgements
+ *		of others are missing: then it goes on, and later again.
+ *	 3. Copy, in a snapshot taken then: all that is applied here is in it.  The
+ *		end of the home's WAL, read after it, is after every commit in it.
+ *	 4. Up to there the stream brings changes that are in the copy and others that
+ *		are not, and the snapshot tells which: the former are left out of what was
+ *		copied.  After that the partitions are whole.
+ *
+ * Definitions of tables that do not exist here are made first, in a copy of their
+ * own, when the stream has come to the end of its snapshot and no further; else it
+ * would bring statements that have been run.  What those did must be in it, so
+ * only they are remembered.
+ *
+ * Nothing is held at the home during 4.  A definition that changes, a TRUNCATE or
+ * a repair meanwhile is more than its rows: the copy then does not count.
  *
  * Changes of earlier homes are in both: the snapshot was taken after the home
  * opened the partition, that is with all of them up to their cuts, and copying
- * begins only when this region has reached the cuts too (meridian_takeable).
+ * is done only when this region has reached the cuts too (meridian_takeable).
  * Nothing of them that counts can come afterwards.
  *
- * Marks are written after the copy has committed, and only while the snapshot
+ * Marks are written at the end of 4, so an interrupted one is done again, and only while the snapshot
  * still shows the same home and epoch: a later home's first changes may have
  * gone in under the copy, and then there is no mark, and it is copied again.
  *
- * The stream stands still while a copy is made from its region.
+ * The stream stands still during 2 and 3.
  *
  *-------------------------------------------------------------------------
  */
@@ -65,9 +76,13 @@
 #include "apply.h"
 
 #define LOOK_EVERY_MS 1000		/* for gaps */
-#define TRY_EVERY_MS 100		/* while there are some */
+#define TRY_EVERY_MS 1000		/* while there are some */
+#define TRY_AGAIN_MS 5000		/* when nothing came of it */
+#define HOLD_MS 1000			/* the stream, for acknowledgements of others */
+#define CATCH_UP_MS (10 * 60 * 1000)	/* else the stream is not going anywhere */
+#define IMAGE_MS (2 * 60 * 1000)	/* likewise, but the home keeps dead rows meanwhile */
 #define ASK_EVERY_MS 3000		/* for tables that do not exist here */
-#define REMEMBERED_MAX (1 << 20)	/* transactions between 1 and 4 */
+#define REMEMBERED_MAX (1 << 20)	/* transactions between 1 and 3 */
 
 PG_FUNCTION_INFO_V1(meridian_gaps_sql);
 
@@ -394,22 +409,31 @@ typedef enum CoverPhase
 {
 	COVER_IDLE,
 	COVER_SETTLING,				/* 1: older transactions are still running there */
-	COVER_IMAGE					/* 3: the stream is on its way to the image's end */
+	COVER_IMAGE,				/* definitions: the stream is on its way to the image's end */
+	COVER_READY,				/* the stream is to be held, and the copy made */
+	COVER_CATCHING_UP			/* 4: the stream is on its way to the copy's end */
 } CoverPhase;
 
 static CoverPhase phase;
-static TimestampTz looked;		/* when something was last done */
+static TimestampTz look_after;	/* before that there is nothing to do */
 static TimestampTz asked;		/* for tables that do not exist here */
-static PGconn *source;			/* of copy.c, while not idle */
+static TimestampTz catch_up_by;
+static PGconn *source;			/* of copy.c, while there is one */
 static uint64 settled_xid;		/* older ones have to end first */
-static char image_name[64];
-static XLogRecPtr image_end;
-static uint64 image_xmax;
-static uint32 *running;			/* in the image: not committed yet */
-static int	nrunning;
+static bool defining;			/* it is about definitions, not rows */
+static List *watched;			/* tables with gaps, as of 1 */
+static bool touched;			/* by the transaction at hand */
 static uint32 *applied_xids;
 static int	napplied;
 static int	applied_cap;
+
+/* the copy */
+static char image_name[64];
+static XLogRecPtr image_end;
+static uint64 image_xmax;
+static uint32 *running;			/* not in it: had not ended */
+static int	nrunning;
+static List *held;				/* what was copied, while catching up */
 
 /* One copy at a time in this region; until the end of the transaction. */
 bool
@@ -423,6 +447,25 @@ meridian_copy_lock(void)
 	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/* For meridian.links and meridian.gaps: what a copy waits for; NULL: nothing */
+static void
+say(const char *text)
+{
+	MeridianStream *stream = meridian_apply.stream;
+
+	if (strcmp(stream->copying, text == NULL ? "" : text) == 0)
+		return;
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	strlcpy(stream->copying, text == NULL ? "" : text, sizeof(stream->copying));
+	LWLockRelease(meridian_streams->lock);
+}
+
+static void
+next_look(int ms)
+{
+	look_after = TimestampTzPlusMilliseconds(meridian_instant(), ms);
+}
+
 static void
 give_up(void)
 {
@@ -430,6 +473,10 @@ give_up(void)
 	source = NULL;
 	phase = COVER_IDLE;
 	napplied = 0;
+	list_free(watched);
+	watched = NIL;
+	list_free_deep(held);
+	held = NIL;
 }
 
 /* A new stream: what the one before it was about is forgotten. */
@@ -437,7 +484,9 @@ void
 meridian_cover_reset(void)
 {
 	give_up();
-	looked = asked = 0;
+	say(NULL);
+	touched = false;
+	look_after = asked = 0;
 }
 
 static uint64
@@ -487,6 +536,17 @@ tables_missing(void)
 				   "pg_catalog.format('%I.%I', t.schema_name, t.table_name)) IS NULL LIMIT 1");
 }
 
+static void
+watch(List *gaps)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	ListCell   *lc;
+
+	foreach(lc, gaps)
+		watched = list_append_unique_oid(watched, ((MeridianCopied *) lfirst(lc))->relid);
+	MemoryContextSwitchTo(old);
+}
+
 /* Is there anything to get?  Without the home's own word about tables that are missing. */
 static void
 look(bool *gaps, bool *missing)
@@ -496,7 +556,8 @@ look(bool *gaps, bool *missing)
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	*gaps = find_gaps(meridian_apply.origin) != NIL;
+	watch(find_gaps(meridian_apply.origin));
+	*gaps = watched != NIL;
 	*missing = TimestampDifferenceExceeds(asked, now, ASK_EVERY_MS) && tables_missing();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -551,23 +612,29 @@ read_running(char *list)
 		running[nrunning++] = (uint32) strtoull(item, NULL, 10);
 }
 
-/* Step 2, once everything that was running at step 1 has ended */
+/* Which transactions are in the home's present snapshot? */
+static PGresult *
+ask_image(const char *more)
+{
+	PGresult   *res = ask(psprintf("SELECT pg_catalog.pg_snapshot_xmax(s), "
+								   "pg_catalog.array_to_string(ARRAY(SELECT "
+								   "pg_catalog.pg_snapshot_xip(s)), ',')%s "
+								   "FROM pg_catalog.pg_current_snapshot() AS s", more));
+
+	image_xmax = number(res, 0);
+	read_running(PQgetvalue(res, 0, 1));
+	return res;
+}
+
+/* Step 3: a snapshot and the end of the WAL after it */
 static void
 take_image(void)
 {
-	PGresult   *res = ask("SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())");
-	uint64		oldest = number(res, 0);
+	PGresult   *res;
 	bool		error = false;
 
-	PQclear(res);
-	if (oldest < settled_xid)
-		return;
 	meridian_copy_begin(NULL);
-	res = ask("SELECT pg_catalog.pg_snapshot_xmax(s), pg_catalog.array_to_string(ARRAY("
-			  "SELECT pg_catalog.pg_snapshot_xip(s)), ','), pg_catalog.pg_export_snapshot() "
-			  "FROM pg_catalog.pg_current_snapshot() AS s");
-	image_xmax = number(res, 0);
-	read_running(PQgetvalue(res, 0, 1));
+	res = ask_image(", pg_catalog.pg_export_snapshot()");
 	strlcpy(image_name, PQgetvalue(res, 0, 2), sizeof(image_name));
 	PQclear(res);
 	/* a later statement: nothing in the snapshot was committed after this */
@@ -578,7 +645,27 @@ take_image(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("region \"%s\" sent a malformed position or snapshot", meridian_apply.origin)));
-	phase = COVER_IMAGE;
+}
+
+/* Has everything ended that was running at step 1? */
+static void
+settle(void)
+{
+	PGresult   *res = ask("SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())");
+	uint64		oldest = number(res, 0);
+
+	PQclear(res);
+	if (oldest >= settled_xid && defining)
+	{
+		take_image();
+		phase = COVER_IMAGE;
+		catch_up_by = TimestampTzPlusMilliseconds(meridian_instant(), IMAGE_MS);
+	}
+	else if (oldest < settled_xid)
+		say(psprintf("waits for transaction " UINT64_FORMAT " at \"%s\"", oldest,
+					 meridian_apply.origin));
+	else
+		phase = COVER_READY;
 }
 
 static bool
@@ -594,26 +681,65 @@ in_image(uint32 xid)
 	return true;
 }
 
-/* Step 4 */
-static bool
-image_is_ours(void)
+/* Of what was applied here and matters; 0: all of it */
+static uint32
+not_in_image(void)
 {
 	for (int i = 0; i < napplied; i++)
 	{
 		if (!in_image(applied_xids[i]))
-			return false;
+			return applied_xids[i];
 	}
-	return true;
+	return 0;
 }
 
-/* Copied; false: another copy is being made */
+/*
+ * Step 2.  Nothing is applied meanwhile, so what has ended once is in every later
+ * snapshot.
+ */
+static bool
+hold_until_ended(void)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(meridian_instant(), HOLD_MS);
+	uint32		xid;
+
+	for (;;)
+	{
+		PQclear(ask_image(""));
+		xid = not_in_image();
+		if (xid == 0)
+			return true;
+		if (meridian_instant() > until)
+			break;
+		meridian_link_wait(source, 0, 10);
+	}
+	say(psprintf("waits for transaction %u at \"%s\", which lacks acknowledgements", xid,
+				 meridian_apply.origin));
+	return false;
+}
+
+/* The gaps of watched tables: changes of others may have been applied unseen. */
+static List *
+watched_gaps(void)
+{
+	List	   *ret = NIL;
+	ListCell   *lc;
+
+	foreach(lc, find_gaps(meridian_apply.origin))
+	{
+		if (list_member_oid(watched, ((MeridianCopied *) lfirst(lc))->relid))
+			ret = lappend(ret, lfirst(lc));
+	}
+	return ret;
+}
+
+/* Into held; false: another copy is being made */
 static bool
 copy_image(const char *conninfo)
 {
 	RepOriginId saved = replorigin_session_origin;
 	XLogRecPtr	saved_lsn = replorigin_session_origin_lsn;
 	TimestampTz saved_time = replorigin_session_origin_timestamp;
-	List	   *copied = NIL;
 	bool		ret;
 
 	replorigin_session_origin = DoNotReplicateId;
@@ -624,17 +750,16 @@ copy_image(const char *conninfo)
 	if (ret)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
-		if (meridian_is_schema_home(meridian_apply.origin))
+		if (defining)
 			meridian_copy_definitions(conninfo, image_name);
-		copied = meridian_copy_rows(false, find_gaps(meridian_apply.origin));
-		copied = meridian_copied_keep(copied);
+		else
+			held = meridian_copied_keep(meridian_copy_rows(false, watched_gaps()));
 		PopActiveSnapshot();
 		meridian_fault("cover-copied");
 	}
 	CommitTransactionCommand();
-	if (copied != NIL)
+	if (held != NIL)
 		XLogFlush(XactLastCommitEnd);
-	meridian_mark_copied(copied);
 	replorigin_session_origin = saved;
 	replorigin_session_origin_lsn = saved_lsn;
 	replorigin_session_origin_timestamp = saved_time;
@@ -642,28 +767,116 @@ copy_image(const char *conninfo)
 }
 
 /* The stream is where the image is. */
+static void
+define(const char *conninfo)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		done = not_in_image() == 0 && copy_image(conninfo);
+
+	MemoryContextSwitchTo(old);
+	meridian_copy_end();
+	give_up();
+	next_look(done ? 0 : TRY_AGAIN_MS);
+}
+
+/* The stream stands still, and what is applied of it is acknowledged. */
 void
 meridian_cover_copy(const char *conninfo)
 {
 	MemoryContext old = CurrentMemoryContext;
-	bool		done = image_is_ours() && copy_image(conninfo);
+	bool		done = false;
 
-	MemoryContextSwitchTo(old);
-	if (done)
+	if (defining)
 	{
-		give_up();
-		looked = 0;				/* there may be more by now */
+		define(conninfo);
 		return;
 	}
-	meridian_copy_end();
-	phase = COVER_SETTLING;
+	if (hold_until_ended())
+	{
+		take_image();
+		done = copy_image(conninfo);
+		meridian_copy_end();
+		if (done && held == NIL)
+			say(psprintf("waits until \"%s\" has opened it", meridian_apply.origin));
+	}
+	MemoryContextSwitchTo(old);
+	if (held != NIL)
+	{
+		meridian_copy_close();
+		source = NULL;
+		napplied = 0;
+		phase = COVER_CATCHING_UP;
+		catch_up_by = TimestampTzPlusMilliseconds(meridian_instant(), CATCH_UP_MS);
+		return;
+	}
+	if (done)
+		give_up();
+	else
+		phase = COVER_SETTLING;
+	next_look(TRY_AGAIN_MS);
+}
+
+/* Step 4 is done: everything up to image_end is applied. */
+static void
+caught_up(void)
+{
+	List	   *copied = held;
+	MemoryContext old = CurrentMemoryContext;
+
+	held = NIL;
+	meridian_mark_copied(copied);
+	MemoryContextSwitchTo(old);
+	give_up();
+	say(NULL);
+	next_look(0);				/* there may be more by now */
+}
+
+/* The transaction at hand changes this table; InvalidOid: one that does not exist here. */
+void
+meridian_cover_touch(Oid relid)
+{
+	if ((phase == COVER_SETTLING || phase == COVER_READY) && !defining)
+		touched |= !OidIsValid(relid) || list_member_oid(watched, relid);
+}
+
+/* The transaction at hand does what cannot be told apart by rows. */
+void
+meridian_cover_disturb(void)
+{
+	touched = true;
+	if (phase == COVER_CATCHING_UP)
+		give_up();
+}
+
+/* Is what the transaction at hand does to this partition in the copy? */
+bool
+meridian_cover_has(Oid relid, const char *partition, size_t len)
+{
+	const MeridianXact *x = &meridian_apply.xact;
+	ListCell   *lc;
+
+	if (phase != COVER_CATCHING_UP || strcmp(x->origin, meridian_apply.origin) != 0 ||
+		x->local_lsn > image_end || !in_image(x->xid))
+		return false;
+	foreach(lc, held)
+	{
+		const MeridianCopied *c = lfirst(lc);
+
+		if (c->relid == relid && (partition == NULL || (strlen(c->partition) == len &&
+														memcmp(c->partition, partition, len) == 0)))
+			return true;
+	}
+	return false;
 }
 
 /* An own transaction of the region was applied. */
 void
 meridian_cover_applied(uint32 xid)
 {
-	if (phase == COVER_IDLE)
+	bool		matters = touched;
+
+	touched = false;
+	if (!matters || phase == COVER_IDLE || phase == COVER_CATCHING_UP)
 		return;
 	if (napplied == REMEMBERED_MAX)
 	{
@@ -682,33 +895,46 @@ meridian_cover_applied(uint32 xid)
 }
 
 /*
- * Must meridian_cover_copy() be called now?  next is the end of the transaction
- * that is about to be applied, or how far everything is applied.
+ * Is the stream to be held now, for meridian_cover_copy()?  next is the end of
+ * the transaction that is about to be applied, or how far everything is applied.
  */
 bool
 meridian_cover_due(XLogRecPtr next, bool applied)
 {
-	return phase == COVER_IMAGE && (applied ? next >= image_end : next > image_end);
+	return phase == COVER_READY ||
+		(phase == COVER_IMAGE && (applied ? next >= image_end : next > image_end));
 }
 
-/* Between transactions, often */
+/*
+ * Between transactions, often.  applied: there is nothing to apply before this.
+ * What blocks is done at most once in TRY_EVERY_MS, however long it takes.
+ */
 void
-meridian_cover_tend(const char *conninfo)
+meridian_cover_tend(const char *conninfo, XLogRecPtr applied)
 {
-	TimestampTz now = meridian_instant();
 	bool		gaps;
 	bool		missing;
 
-	if (phase == COVER_IMAGE ||
-		!TimestampDifferenceExceeds(looked, now, phase == COVER_IDLE ? LOOK_EVERY_MS : TRY_EVERY_MS))
+	if (phase == COVER_CATCHING_UP || phase == COVER_IMAGE)
+	{
+		if (phase == COVER_CATCHING_UP && applied >= image_end)
+			caught_up();
+		else if (meridian_instant() > catch_up_by)
+			give_up();
 		return;
-	looked = now;
+	}
+	if (meridian_instant() < look_after)
+		return;
 	if (phase == COVER_IDLE)
 	{
 		look(&gaps, &missing);
+		defining = !gaps;
 		if (gaps || missing)
 			start(conninfo, gaps);
+		else
+			say(NULL);
 	}
 	if (phase == COVER_SETTLING)
-		take_image();
+		settle();
+	next_look(phase == COVER_IDLE ? LOOK_EVERY_MS : TRY_EVERY_MS);
 }

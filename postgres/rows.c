@@ -1087,21 +1087,35 @@ is_left_out(MeridianApplyRel *r)
 	 * copied, and what changes until then is part of that (cover.c).
 	 */
 	if (meridian_is_schema_home(meridian_apply.xact.origin))
+	{
+		meridian_cover_touch(InvalidOid);
 		return true;
+	}
 	if (!is_of_dropped(r))
 		return false;
 	meridian_apply_count(r->def->schema_name, r->def->table_name, "table_dropped");
 	return true;
 }
 
+/* Is the change in a copy that was made ahead of the stream? */
+static bool
+is_copied(const MeridianApplyRel *r, const MeridianWireTuple *tuple)
+{
+	int			n = r->def->partition_att;
+
+	meridian_cover_touch(r->relid);
+	return meridian_cover_has(r->relid, n < 0 ? NULL : (const char *) tuple->value[n],
+							  n < 0 ? 0 : tuple->len[n]);
+}
+
 void
 meridian_rows_change(const MeridianWireMsg *msg)
 {
+	const MeridianWireTuple *tuple = msg->type == MERIDIAN_WIRE_DELETE ? &msg->old_tuple : &msg->new_tuple;
 	MeridianApplyRel *r;
 
 	/* before it is looked at what the table is here: the queue takes it whatever that is */
-	need_stamp(meridian_rows_told(msg->rel),
-			   msg->type == MERIDIAN_WIRE_DELETE ? &msg->old_tuple : &msg->new_tuple);
+	need_stamp(meridian_rows_told(msg->rel), tuple);
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (is_left_out(meridian_rows_told(msg->rel)))
 	{
@@ -1109,6 +1123,12 @@ meridian_rows_change(const MeridianWireMsg *msg)
 		return;
 	}
 	r = meridian_rows_open(msg->rel);
+	if (is_copied(r, tuple))
+	{
+		meridian_rows_done(r);
+		PopActiveSnapshot();
+		return;
+	}
 	r->estate->es_output_cid = GetCurrentCommandId(true);
 	if (r->has_triggers)
 		AfterTriggerBeginQuery();
@@ -1165,6 +1185,7 @@ meridian_rows_truncate(const MeridianWireMsg *msg)
 	List	   *logged = NIL;
 	ListCell   *lc;
 
+	meridian_cover_disturb();
 	PushActiveSnapshot(GetLatestSnapshot());
 	for (int i = 0; i < msg->nrels; i++)
 	{

@@ -300,7 +300,7 @@ mark_stopped(MeridianStream *s, MeridianStreamState state, const char *via)
 		s->since = meridian_instant();
 	s->state = state;
 	s->refused = state == MERIDIAN_STREAM_REFUSED;
-	s->error[0] = '\0';
+	s->error[0] = s->copying[0] = '\0';
 	s->backoff_ms = 0;
 	strlcpy(s->via, via, sizeof(s->via));
 	LWLockRelease(meridian_streams->lock);
@@ -610,6 +610,8 @@ one_stream_json(StringInfo out, const MeridianStream *s)
 	appendStringInfo(out, ", \"lag_bytes\": " UINT64_FORMAT ", \"refused\": %s, ", lag,
 					 s->refused ? "true" : "false");
 	json_text(out, "error", s->error);
+	appendStringInfoString(out, ", ");
+	json_text(out, "copying", s->copying);
 	appendStringInfo(out, ", \"transactions\": " UINT64_FORMAT ", \"lost_slots\": " UINT64_FORMAT ", \"lost\": %s, \"since_ms\": " INT64_FORMAT "}",
 					 s->transactions, s->lost_slots, s->lost ? "true" : "false",
 					 (int64) (s->since == 0 ? 0 : (meridian_instant() - s->since) / 1000));

@@ -68,6 +68,7 @@ typedef struct MeridianStream
 	bool		repairs;		/* entries of the origin's tail may wait for repair.c */
 	bool		full_images;	/* ask for full before images */
 	char		error[MERIDIAN_ERROR_MAX];
+	char		copying[MRD_NAME_MAX + 100];	/* what a copy in its midst waits for */
 	TimestampTz since;			/* when state last changed */
 
 	/* launcher's own */

@@ -14,7 +14,7 @@ done
 [ -n "$PORT_BASE" ] || { echo "no free ports" >&2; exit 1; }
 PORT_us=$PORT_BASE PORT_eu=$((PORT_BASE + 1)) PORT_ap=$((PORT_BASE + 2))
 REGIONS=()
-declare -A LEASE ORDER PART
+declare -A LEASE ORDER PART VIA    # VIA[r]: the port where the others reach r
 cleanup() { for r in "${REGIONS[@]}"; do pg_stop "$ROOT/$r" immediate || true; done; rm -rf "$ROOT" "$claim"; }
 trap cleanup EXIT
 trap 'exit 1' INT TERM
@@ -74,11 +74,11 @@ region_new() { # REGION [SETTING...]
 configure() { # REGION
     local r list=
     for r in us eu ap; do
-        list="$list, {\"name\": \"$r\", \"conninfo\": \"host=127.0.0.1 port=$(port $r) dbname=app user=meridian\"}"
+        list="$list, {\"name\": \"$r\", \"conninfo\": \"host=127.0.0.1 port=${VIA[$r]:-$(port $r)} dbname=app user=meridian\"}"
     done
     q "$1" "SELECT meridian.configure('{\"region\": \"$1\", \"version\": ${CONFIG:-1}, \"schema_home\": \"us\", \"regions\": [${list#, }],
         \"classes\": [
-        {\"name\": \"accounts\", \"posture\": \"active-passive\", \"durability\": \"quorum\", \"partitions\": [\"all\"], \"replicas\": [\"us\",\"eu\",\"ap\"], \"tables\": [\"shop.accounts\"]},
+        {\"name\": \"accounts\", \"posture\": \"active-passive\", \"durability\": \"quorum\", \"partitions\": [\"all\"], \"replicas\": [\"us\",\"eu\",\"ap\"], \"tables\": [\"shop.accounts\"${MORE_ACCOUNTS:-}]},
         {\"name\": \"events\", \"posture\": \"active-passive\", \"durability\": \"async\", \"partitions\": [\"all\"], \"replicas\": [\"us\",\"eu\",\"ap\"], \"tables\": [\"shop.events\", \"shop.types\", \"shop.big\", \"shop.pair\"${MORE_TABLES:-}]},
         {\"name\": \"orders\", \"posture\": \"partitioned\", \"durability\": \"async\", \"partition_by\": \"home\", \"partitions\": [\"us\",\"eu\",\"ap\"], \"replicas\": [\"us\",\"eu\",\"ap\"], \"tables\": [\"shop.orders\"]}]}')" >/dev/null
 }
