@@ -64,7 +64,7 @@ typedef struct GuardWaiter
 typedef struct GuardShared
 {
 	LWLock	   *lock;			/* protects adding slots and the first write */
-	mrd_boot_ns lease_end_ns;	/* of the last lease that the launcher saw; its own */
+	pg_atomic_uint64 lease_end_ns;	/* of the last lease seen, by the launcher or a waiting commit */
 	pg_atomic_uint32 count;
 	GuardSlot	slots[GUARD_SLOTS_MAX];
 	GuardWaiter waiters[FLEXIBLE_ARRAY_MEMBER]; /* by backend */
@@ -90,6 +90,7 @@ meridian_guard_shmem_startup(void)
 		memset(shared, 0, meridian_guard_shmem_size());
 		shared->lock = &GetNamedLWLockTranche("meridian")->lock;
 		pg_atomic_init_u32(&shared->count, 0);
+		pg_atomic_init_u64(&shared->lease_end_ns, 0);
 		for (int i = 0; i < GUARD_SLOTS_MAX; i++)
 		{
 			pg_atomic_init_u32(&shared->slots[i].in_flight, 0);
@@ -169,12 +170,29 @@ meridian_guard_first_write(GuardSlot *slot, mrd_epoch epoch, uint64 wall_ms)
  * Waiting for acknowledgements
  */
 
+/*
+ * A session that has ended, or has only just begun, has no lease; the commits
+ * that wait began under the one before, and their time counts from its end.
+ */
+static void
+remember_lease(const struct mrd_snapshot *s)
+{
+	if (s->lease_deadline_ns != 0)
+		pg_atomic_write_u64(&shared->lease_end_ns, s->lease_deadline_ns);
+	else if (pg_atomic_read_u64(&shared->lease_end_ns) == 0)
+		pg_atomic_write_u64(&shared->lease_end_ns, meridian_boot_ns());
+}
+
 void
 meridian_guard_waits(GuardSlot *slot, mrd_epoch epoch)
 {
+	const struct mrd_snapshot *s = meridian_snapshot();
 	GuardWaiter *w = &shared->waiters[meridian_backend_index()];
 	uint32		n = pg_atomic_read_u32(&w->count);
 
+	/* the launcher may look only when that lease is gone again */
+	if (s != NULL)
+		remember_lease(s);
 	if (n == GUARD_WAITS_MAX)
 		return;
 	w->pid = MyProcPid;
@@ -210,22 +228,9 @@ hopeless(const struct mrd_snapshot *s, const GuardWaiter *w, uint32 count)
 		if (is_replaced(s, &shared->slots[w->under[i].slot], w->under[i].epoch))
 			return "another region was granted the write authority";
 	}
-	if (meridian_boot_ns() > shared->lease_end_ns + wait_ns)
+	if (meridian_boot_ns() > pg_atomic_read_u64(&shared->lease_end_ns) + wait_ns)
 		return "this region's lease has ended";
 	return NULL;
-}
-
-/*
- * A session that has ended, or has only just begun, has no lease; the commits
- * that wait began under the one before, and their time counts from its end.
- */
-static void
-remember_lease(const struct mrd_snapshot *s)
-{
-	if (s->lease_deadline_ns != 0)
-		shared->lease_end_ns = s->lease_deadline_ns;
-	else if (shared->lease_end_ns == 0)
-		shared->lease_end_ns = meridian_boot_ns();
 }
 
 /*
