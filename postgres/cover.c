@@ -247,6 +247,39 @@ find_gaps(const char *home)
 	return ret;
 }
 
+/* What the worker of that stream says that its copy waits for */
+static const char *
+stream_says(const char *home)
+{
+	MeridianStream *stream;
+	char	   *ret;
+
+	LWLockAcquire(meridian_streams->lock, LW_SHARED);
+	stream = meridian_stream_find(home);
+	ret = pstrdup(stream == NULL ? "" : stream->copying);
+	LWLockRelease(meridian_streams->lock);
+	return ret[0] == '\0' ? psprintf("to be copied from \"%s\"", home) : ret;
+}
+
+/* Why is it still a gap? */
+static const char *
+why_gap(const struct mrd_snapshot *s, const MeridianCopied *c)
+{
+	int			class = s == NULL ? -1 : mrd_snapshot_class(s, c->class_name);
+	int			n = class < 0 ? -1 : mrd_snapshot_partition(s, class, c->partition);
+	const struct mrd_authority *a = n < 0 ? NULL : &s->partitions[n].authority;
+	const char *home;
+
+	if (a == NULL || a->state == MRD_AUTH_VACANT || a->region >= s->region_count)
+		return "no region is its home";
+	home = s->regions[a->region].name;
+	if (!is_joined(home))
+		return psprintf("region \"%s\" is not joined yet", home);
+	if (!meridian_takeable(s, n, home))
+		return "what earlier homes wrote is not all here yet";
+	return stream_says(home);
+}
+
 /* For meridian.gaps: one object for each */
 Datum
 meridian_gaps_sql(PG_FUNCTION_ARGS)
@@ -266,6 +299,8 @@ meridian_gaps_sql(PG_FUNCTION_ARGS)
 		escape_json(&out, c->class_name);
 		appendStringInfoString(&out, ", \"partition\": ");
 		escape_json(&out, c->partition);
+		appendStringInfoString(&out, ", \"why\": ");
+		escape_json(&out, why_gap(meridian_snapshot(), c));
 		appendStringInfoChar(&out, '}');
 	}
 	appendStringInfoChar(&out, ']');

@@ -135,9 +135,9 @@ CREATE FUNCTION meridian.tail_states() RETURNS jsonb
 CREATE FUNCTION meridian.gap_states() RETURNS jsonb
     AS 'MODULE_PATHNAME', 'meridian_gaps_sql' LANGUAGE C STRICT;
 CREATE VIEW meridian.gaps AS
-    SELECT g.relid::regclass AS relation, g.class, g.partition
+    SELECT g.relid::regclass AS relation, g.class, g.partition, g.why
     FROM pg_catalog.jsonb_to_recordset(meridian.gap_states())
-        AS g(relid oid, class text, partition text);
+        AS g(relid oid, class text, partition text, why text);
 
 -- Forget a region's position here, so that what it is home of is copied again.
 CREATE FUNCTION meridian.copy_again(origin text) RETURNS void
