@@ -14,20 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <plan.h>
+#include <planned.h>
 
 #include <mrd/availability.h>
 #include <mrd/latency.h>
 
 #define YEARS "10000"
 #define YEARS_MAX 1000000
-
-struct asked {
-    struct plan_data *data;
-    struct plan_workload load;
-    struct plan_answer answers[PLAN_CLASSES_MAX];
-    unsigned long long years, seed;
-};
 
 static const struct {
     unsigned miss;
@@ -41,7 +34,7 @@ static const struct {
     {PLAN_MISS_RPO, "rpo"},
 };
 
-static char *missed_text(unsigned missed, char out[120])
+char *planned_missed(unsigned missed, char out[120])
 {
     size_t used = 0;
     out[0] = '\0';
@@ -54,7 +47,7 @@ static char *missed_text(unsigned missed, char out[120])
     return out;
 }
 
-static char *regions_text(const struct asked *q, const struct plan_result *r, char out[220])
+char *planned_regions(const struct planned *q, const struct plan_result *r, char out[220])
 {
     size_t used = 0;
     out[0] = '\0';
@@ -67,8 +60,8 @@ static char *regions_text(const struct asked *q, const struct plan_result *r, ch
 
 /* ---- where common wisdom differs ---- */
 
-/** A sentence where the usual tables say something else than this plan; its count. */
-static unsigned wisdom(const struct asked *q, const struct plan_answer *a, char out[3][260])
+unsigned planned_wisdom(const struct planned *q, const struct plan_answer *a,
+                        char out[PLANNED_LINES][PLANNED_LINE])
 {
     unsigned n = 0;
     double u = 1 - q->load.region_pct / 100;
@@ -77,7 +70,7 @@ static unsigned wisdom(const struct asked *q, const struct plan_answer *a, char 
 
     if (u > 1.0001e-4) {
         snprintf(
-            out[n++], 260,
+            out[n++], PLANNED_LINE,
             "\"One region with several zones gives 99.99%%\": the outages assumed here give "
             "%.4f%%, %.2f h a year",
             100 * (1 - u), u * MRD_YEAR_H);
@@ -88,38 +81,37 @@ static unsigned wisdom(const struct asked *q, const struct plan_answer *a, char 
             naive *= u;
         }
         snprintf(
-            out[n++], 260,
+            out[n++], PLANNED_LINE,
             "\"%u regions are down together %.2g of the time\": that is independence; with "
             "%.0f%% of outages in common and failovers that take time and may fail it is %.2g",
             r->n, naive, 100 * q->load.beta, r->u);
     }
     if (r != NULL && r->posture == PLAN_ACTIVE_PASSIVE && single->refused == NULL &&
         (r->total < 1.3 * single->total || r->total > 1.5 * single->total)) {
-        snprintf(out[n++], 260,
+        snprintf(out[n++], PLANNED_LINE,
                  "\"Active-passive costs 1.3 to 1.5 times one region\": here %.2f times",
                  r->total / single->total);
     }
     return n;
 }
 
-/** What was assumed rather than measured or given, as sentences; their count. */
-static unsigned assumptions(const struct asked *q, char out[4][260])
+unsigned planned_assumptions(const struct planned *q, char out[PLANNED_LINES][PLANNED_LINE])
 {
     const struct plan_workload *w = &q->load;
     unsigned n = 0;
 
     snprintf(
-        out[n++], 260,
+        out[n++], PLANNED_LINE,
         "a region is up %.4f%% of the time, an outage lasts %.2f h, %.0f%% of them take every "
         "region (failures:)",
         w->region_pct, w->outage_h, 100 * w->beta);
     if (w->compute_usd_month < 0 || w->database_usd_month < 0) {
         snprintf(
-            out[n++], 260,
+            out[n++], PLANNED_LINE,
             "compute and database cost 0.35 and 0.15 USD a month per request/s where prices: "
             "does not say");
     }
-    snprintf(out[n++], 260,
+    snprintf(out[n++], PLANNED_LINE,
              "a request is one round trip on a warm connection and %.0f ms of work; users are "
              "their countries' cities (F22)",
              w->processing_ms);
@@ -128,7 +120,7 @@ static unsigned assumptions(const struct asked *q, char out[4][260])
 
 /* ---- tables ---- */
 
-static char *seconds(double s, char out[32])
+char *planned_seconds(double s, char out[32])
 {
     if (isinf(s)) {
         snprintf(out, 32, "grows");
@@ -151,11 +143,11 @@ static void print_postures(const struct plan_answer *a)
         cli_cell(t, "%s%s", (int)i == a->best ? "> " : "  ", plan_result_name(r, name));
         cli_cell(t, "%.0f", r->total);
         cli_cell(t, "%.0f min", mrd_avail_min_per_year(r->u));
-        cli_cell(t, "%s", seconds(r->rto_s, span));
-        cli_cell(t, "%s", seconds(r->rpo_s, span));
+        cli_cell(t, "%s", planned_seconds(r->rto_s, span));
+        cli_cell(t, "%s", planned_seconds(r->rpo_s, span));
         cli_cell(t, "%.0f ms", r->read_p95);
         cli_cell(t, "%.0f ms", r->write_p95);
-        cli_cell(t, "%s", r->missed != 0 ? missed_text(r->missed, text) : "nothing");
+        cli_cell(t, "%s", r->missed != 0 ? planned_missed(r->missed, text) : "nothing");
     }
     cli_table_print(t, NULL);
     for (unsigned i = 0; i < a->count; i++) {
@@ -209,7 +201,7 @@ static void print_costs(const struct plan_result *r, const struct plan_result *s
     cli_table_print(t, NULL);
 }
 
-static int print_countries(struct asked *q, const struct plan_answer *a)
+static int print_countries(struct planned *q, const struct plan_answer *a)
 {
     static const char *const titles[] = {"country",        "share",           "read p50",
                                          "read p95",       "write p50",       "write p95",
@@ -236,21 +228,80 @@ static int print_countries(struct asked *q, const struct plan_answer *a)
     return 0;
 }
 
-static int print_class(struct asked *q, const struct plan_answer *a)
+/* ---- what is said of a class, in sentences ---- */
+
+void planned_verdict(const struct planned *q, const struct plan_answer *a,
+                     char out[PLANNED_LINE])
 {
-    char name[40], regions[220], line[700], flags[3][260];
+    char name[40], regions[220];
+
+    if (a->best < 0) {
+        snprintf(out, PLANNED_LINE, "No recommendation: %s.", a->rule);
+        return;
+    }
+    const struct plan_result *r = &a->results[a->best];
+    snprintf(out, PLANNED_LINE, "%s in %s. %s.%s%s%s", plan_result_name(r, name),
+             planned_regions(q, r, regions), a->rule,
+             a->driver[0] != '\0' ? " The driver is " : "", a->driver,
+             a->driver[0] != '\0' ? "." : "");
+}
+
+static void say_break_even(const struct planned *q, const struct plan_answer *a,
+                           char out[PLANNED_LINE])
+{
+    const struct plan_result *r = &a->results[a->best], *single = &a->results[0];
+    double usd = q->load.downtime_usd_hour, hours = (single->u - r->u) * MRD_YEAR_H;
+    int n = snprintf(out, PLANNED_LINE, "pays from %.0f USD per hour of downtime (F20)",
+                     r->usd_hour_break_even);
+    if (usd >= 0) {
+        snprintf(out + n, PLANNED_LINE - (size_t)n, "; at %.0f USD it returns %.0f USD a year",
+                 usd, hours * usd - 12 * (r->total - single->total));
+    }
+}
+
+static void say_years(const struct planned *q, const struct plan_result *r,
+                      char out[PLANNED_LINE])
+{
+    const struct mrd_outage_years *y = &r->years;
+    snprintf(out, PLANNED_LINE,
+             "%llu simulated years, seed %llu: down %.1f min a year (95%%: %.1f to %.1f), "
+             "half of all years below %.1f min, worst outage %.1f h; closed form (F6) %.1f min",
+             q->years, q->seed, mrd_avail_min_per_year(y->u),
+             mrd_avail_min_per_year(fmax(0, y->u - 1.96 * y->u_se)),
+             mrd_avail_min_per_year(y->u + 1.96 * y->u_se), y->p50_h * 60, y->worst_outage_h,
+             mrd_avail_min_per_year(r->u));
+}
+
+unsigned planned_remarks(const struct planned *q, const struct plan_answer *a,
+                         char out[PLANNED_LINES][PLANNED_LINE])
+{
+    const struct plan_result *r = a->best >= 0 ? &a->results[a->best] : NULL;
+    unsigned n = 0;
+
+    if (r != NULL && r->usd_hour_break_even > 0) {
+        say_break_even(q, a, out[n++]);
+    }
+    if (r != NULL && r->n > 1) {
+        snprintf(out[n++], PLANNED_LINE,
+                 "replication %.2f Mbit/s, lag %.0f ms (F12); running capacity %.2f times the "
+                 "load (F19)",
+                 r->replication_mbit, r->lag_s * 1000,
+                 r->cost[PLAN_COMPUTE] > 0 ? 1 + r->cost[PLAN_HEADROOM] / r->cost[PLAN_COMPUTE]
+                                           : 1);
+    }
+    if (r != NULL && r->simulated) {
+        say_years(q, r, out[n++]);
+    }
+    return n;
+}
+
+static int print_class(struct planned *q, const struct plan_answer *a)
+{
+    char lines[PLANNED_LINES][PLANNED_LINE];
 
     printf("\nclass %s\n", a->class->name);
-    if (a->best >= 0) {
-        const struct plan_result *r = &a->results[a->best];
-        snprintf(line, sizeof(line), "%s in %s. %s.%s%s%s", plan_result_name(r, name),
-                 regions_text(q, r, regions), a->rule,
-                 a->driver[0] != '\0' ? " The driver is " : "", a->driver,
-                 a->driver[0] != '\0' ? "." : "");
-    } else {
-        snprintf(line, sizeof(line), "No recommendation: %s.", a->rule);
-    }
-    cli_paragraph(line, 0);
+    planned_verdict(q, a, lines[0]);
+    cli_paragraph(lines[0], 0);
     if (a->tips[0] != '\0') {
         cli_paragraph(a->tips, 0);
     }
@@ -259,52 +310,23 @@ static int print_class(struct asked *q, const struct plan_answer *a)
     putchar('\n');
     print_bad_days(a);
     if (a->best >= 0) {
-        const struct plan_result *r = &a->results[a->best];
         putchar('\n');
-        print_costs(r, &a->results[0]);
-        if (r->usd_hour_break_even > 0) {
-            printf("pays from %.0f USD per hour of downtime (F20)", r->usd_hour_break_even);
-            if (q->load.downtime_usd_hour >= 0) {
-                double hours = (a->results[0].u - r->u) * MRD_YEAR_H;
-                printf("; at %.0f USD it returns %.0f USD a year", q->load.downtime_usd_hour,
-                       hours * q->load.downtime_usd_hour -
-                           12 * (r->total - a->results[0].total));
-            }
-            putchar('\n');
-        }
-        if (r->n > 1) {
-            printf("replication %.2f Mbit/s, lag %.0f ms (F12); running capacity %.2f times "
-                   "the load "
-                   "(F19)\n",
-                   r->replication_mbit, r->lag_s * 1000,
-                   r->cost[PLAN_COMPUTE] > 0
-                       ? 1 + r->cost[PLAN_HEADROOM] / r->cost[PLAN_COMPUTE]
-                       : 1);
-        }
-        if (r->simulated) {
-            snprintf(
-                line, sizeof(line),
-                "%llu simulated years, seed %llu: down %.1f min a year (95%%: %.1f to %.1f), "
-                "half of all years below %.1f min, worst outage %.1f h; closed form (F6) %.1f "
-                "min",
-                q->years, q->seed, mrd_avail_min_per_year(r->years.u),
-                mrd_avail_min_per_year(fmax(0, r->years.u - 1.96 * r->years.u_se)),
-                mrd_avail_min_per_year(r->years.u + 1.96 * r->years.u_se), r->years.p50_h * 60,
-                r->years.worst_outage_h, mrd_avail_min_per_year(r->u));
-            cli_paragraph(line, 0);
+        print_costs(&a->results[a->best], &a->results[0]);
+        for (unsigned i = 0, n = planned_remarks(q, a, lines); i < n; i++) {
+            cli_paragraph(lines[i], 0);
         }
         putchar('\n');
         if (print_countries(q, a) != 0) {
             return 1;
         }
     }
-    for (unsigned i = 0, n = wisdom(q, a, flags); i < n; i++) {
-        cli_paragraph(flags[i], 0);
+    for (unsigned i = 0, n = planned_wisdom(q, a, lines); i < n; i++) {
+        cli_paragraph(lines[i], 0);
     }
     return 0;
 }
 
-static int print_plan(struct asked *q)
+static int print_plan(struct planned *q)
 {
     int regions[PLAN_CANDIDATES_MAX];
     double total = 0;
@@ -324,9 +346,9 @@ static int print_plan(struct asked *q)
     if (q->load.budget_usd_month >= 0 && total > q->load.budget_usd_month) {
         printf("over the budget of %.2f USD/month\n", q->load.budget_usd_month);
     }
-    char lines[4][260];
+    char lines[PLANNED_LINES][PLANNED_LINE];
     puts("\nassumed");
-    for (unsigned i = 0, count = assumptions(q, lines); i < count; i++) {
+    for (unsigned i = 0, count = planned_assumptions(q, lines); i < count; i++) {
         cli_paragraph(lines[i], 2);
     }
     puts("\nfacts");
@@ -344,7 +366,7 @@ static int print_plan(struct asked *q)
 
 /* ---- JSON ---- */
 
-static json_t *result_json(const struct asked *q, const struct plan_result *r)
+static json_t *result_json(const struct planned *q, const struct plan_result *r)
 {
     char name[40];
     json_t *regions = json_array(), *cost = json_object(), *missed = json_array(), *j;
@@ -390,15 +412,15 @@ static json_t *result_json(const struct asked *q, const struct plan_result *r)
     return j;
 }
 
-static json_t *class_json(struct asked *q, const struct plan_answer *a)
+static json_t *class_json(struct planned *q, const struct plan_answer *a)
 {
     json_t *postures = json_array(), *flags = json_array(), *j;
-    char name[40], texts[3][260];
+    char name[40], texts[PLANNED_LINES][PLANNED_LINE];
 
     for (unsigned i = 0; i < a->count; i++) {
         json_array_append_new(postures, result_json(q, &a->results[i]));
     }
-    for (unsigned i = 0, n = wisdom(q, a, texts); i < n; i++) {
+    for (unsigned i = 0, n = planned_wisdom(q, a, texts); i < n; i++) {
         json_array_append_new(flags, json_string(texts[i]));
     }
     j = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "class", a->class->name, "rule", a->rule,
@@ -432,7 +454,7 @@ static json_t *class_json(struct asked *q, const struct plan_answer *a)
     return j;
 }
 
-static int print_json(struct asked *q)
+static int print_json(struct planned *q)
 {
     int regions[PLAN_CANDIDATES_MAX];
     double total = 0;
@@ -459,8 +481,8 @@ static int print_json(struct asked *q)
                             total, "classes", classes, "facts", facts, "years",
                             (json_int_t)q->years, "seed", (json_int_t)q->seed);
     json_t *assumed = json_array();
-    char lines[4][260];
-    for (unsigned i = 0, count = assumptions(q, lines); i < count; i++) {
+    char lines[PLANNED_LINES][PLANNED_LINE];
+    for (unsigned i = 0, count = planned_assumptions(q, lines); i < count; i++) {
         json_array_append_new(assumed, json_string(lines[i]));
     }
     json_object_set_new(all, "assumed", assumed);
@@ -472,7 +494,8 @@ static int print_json(struct asked *q)
 
 /* ---- the command ---- */
 
-static int plan(struct asked *q, const char *path, const char *dir, bool json)
+static int plan(struct planned *q, const char *path, const char *dir, const char *html,
+                bool json)
 {
     struct mrd_conf_errors *errors = calloc(1, sizeof(*errors));
     struct mrd_err err = {0};
@@ -490,12 +513,16 @@ static int plan(struct asked *q, const char *path, const char *dir, bool json)
     if (rc != 0) {
         return cli_fail(err.hint, "%s", err.text);
     }
-    return json ? print_json(q) : print_plan(q);
+    if (html != NULL && planned_report(q, html, &err) != 0) {
+        return cli_fail(err.hint, "%s", err.text);
+    }
+    return json ? print_json(q) : html != NULL ? 0 : print_plan(q);
 }
 
 int cli_plan(int argc, char **argv)
 {
-    const char *words[CLI_POSITIONAL_MAX], *dir = NULL, *years = YEARS, *seed = "1";
+    const char *words[CLI_POSITIONAL_MAX], *dir = NULL, *html = NULL, *years = YEARS,
+                                           *seed = "1";
     int count = 0;
     bool json = false;
     const struct cli_option options[] = {
@@ -503,9 +530,10 @@ int cli_plan(int argc, char **argv)
         {"--seed", "N", &seed, "of the simulation (1)"},
         {"--data", "DIR", &dir, "tables there take the place of the built-in ones"},
         {"--json", NULL, &json, "the answer as JSON, with every posture's cost by component"},
+        {"--html", "OUT", &html, "the answer as a page with maps and charts, into a file"},
         {NULL, NULL, NULL, NULL},
     };
-    const struct cli_usage usage = {"plan FILE [--json]",
+    const struct cli_usage usage = {"plan FILE [--json] [--html OUT]",
                                     "Does the workload in FILE need several regions, in which "
                                     "posture, at what cost, and how "
                                     "sure is\nthat? See examples/workloads.",
@@ -514,14 +542,14 @@ int cli_plan(int argc, char **argv)
     if (rc >= 0) {
         return rc;
     }
-    struct asked *q = calloc(1, sizeof(*q));
+    struct planned *q = calloc(1, sizeof(*q));
     if (q == NULL) {
         return cli_fail(NULL, "out of memory");
     }
     rc = !cli_number(years, YEARS_MAX, &q->years)
              ? cli_misuse(&usage, "--years takes a number up to %d", YEARS_MAX)
          : !cli_number(seed, INT64_MAX, &q->seed) ? cli_misuse(&usage, "--seed takes a number")
-                                                  : plan(q, words[0], dir, json);
+                                                  : plan(q, words[0], dir, html, json);
     plan_data_free(q->data);
     free(q);
     return rc;

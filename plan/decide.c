@@ -124,6 +124,11 @@ static void availability(const struct plan_workload *w, struct plan_result *r)
     }
 }
 
+double plan_year_step_h(unsigned i)
+{
+    return 0.01 * pow(10, i / 8.0);
+}
+
 /** Shares homed in their regions as for mrd_outage_simulate. */
 static int simulate(const struct plan_workload *w, struct plan_result *r, size_t years,
                     uint64_t seed, double *annual_h)
@@ -149,6 +154,12 @@ static int simulate(const struct plan_workload *w, struct plan_result *r, size_t
     }
     int rc = mrd_outage_simulate(&world, seed, years, annual_h, &r->years);
     r->simulated = rc == 0 && r->years.outages >= MRD_OUTAGE_EVENTS_MIN;
+    for (size_t i = 0, y = 0; rc == 0 && i < PLAN_YEAR_STEPS; i++) { /* both rise */
+        while (y < years && annual_h[y] <= plan_year_step_h((unsigned)i)) {
+            y++;
+        }
+        r->worse[i] = (double)(years - y) / (double)years;
+    }
     return rc;
 }
 

@@ -47,6 +47,8 @@ enum plan_miss {
     PLAN_MISS_RPO = 32,
 };
 
+#define PLAN_YEAR_STEPS 41
+
 struct plan_result {
     enum plan_posture posture;
     bool cdn;
@@ -67,7 +69,11 @@ struct plan_result {
     double usd_hour_break_even; /* against single-region; 0: no premium or nothing gained */
     bool simulated;             /* years is filled */
     struct mrd_outage_years years;
+    double worse[PLAN_YEAR_STEPS]; /* share of the years down for longer than the step */
 };
+
+/** Hours of downtime of step @i: 0.01 to 1000, eight steps to a decade. */
+double plan_year_step_h(unsigned i);
 
 struct plan_answer {
     const struct plan_class *class;

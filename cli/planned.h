@@ -1,0 +1,39 @@
+/*
+ * A plan as it is shown: what `meridian plan` holds between reckoning and printing, and the
+ * sentences that the tables (plan.c) and the page (plan_report.c) share.
+ */
+#pragma once
+
+#include <plan.h>
+
+#define PLANNED_LINES 4
+#define PLANNED_LINE 700
+
+struct planned {
+    struct plan_data *data;
+    struct plan_workload load;
+    struct plan_answer answers[PLAN_CLASSES_MAX];
+    unsigned long long years, seed;
+};
+
+/** "residency, rto": the targets that a result misses. Returns @out. */
+char *planned_missed(unsigned missed, char out[120]);
+/** "eu-west-1 us-east-1". Returns @out. */
+char *planned_regions(const struct planned *q, const struct plan_result *r, char out[220]);
+/** "12 s"; "grows" for what has no bound. Returns @out. */
+char *planned_seconds(double s, char out[32]);
+
+/** What is recommended for a class, the rule that decided, and the driver. */
+void planned_verdict(const struct planned *q, const struct plan_answer *a,
+                     char out[PLANNED_LINE]);
+/** Break-even, replication and the simulation of the recommendation; their count. */
+unsigned planned_remarks(const struct planned *q, const struct plan_answer *a,
+                         char out[PLANNED_LINES][PLANNED_LINE]);
+/** A sentence where the usual tables say something else than this plan; their count. */
+unsigned planned_wisdom(const struct planned *q, const struct plan_answer *a,
+                        char out[PLANNED_LINES][PLANNED_LINE]);
+/** What was assumed rather than measured or given, as sentences; their count. */
+unsigned planned_assumptions(const struct planned *q, char out[PLANNED_LINES][PLANNED_LINE]);
+
+/** Write the plan as one HTML page, complete in itself, to the file @path. */
+int planned_report(struct planned *q, const char *path, struct mrd_err *err);
