@@ -292,7 +292,7 @@ static void draw_costs(FILE *f, const struct plan_answer *a)
     fprintf(f,
             "<figure class=\"costs\"><svg viewBox=\"0 0 720 %u\" role=\"img\" "
             "aria-label=\"monthly cost by posture\">\n",
-            24 * rows + 30);
+            24 * rows + 46);
     for (unsigned i = 0; i < a->count; i++) {
         if (a->results[i].refused == NULL) {
             draw_stack(f, &a->results[i], (int)i == a->best, dearest(a), y);
@@ -303,7 +303,8 @@ static void draw_costs(FILE *f, const struct plan_answer *a)
         fprintf(f,
                 "<rect class=\"p%u\" x=\"%u\" y=\"%u\" width=\"10\" height=\"10\"/>"
                 "<text x=\"%u\" y=\"%u\">%c ",
-                i, 4 + 79 * i, y + 8, 17 + 79 * i, y + 17, 'A' + (int)i);
+                i, 10 + 140 * (i % 5), y + 8 + 18 * (i / 5), 24 + 140 * (i % 5),
+                y + 17 + 18 * (i / 5), 'A' + (int)i);
         put(f, "%s", plan_cost_name((enum plan_cost_part)i));
         fputs("</text>", f);
     }
