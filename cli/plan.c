@@ -115,6 +115,13 @@ unsigned planned_assumptions(const struct planned *q, char out[PLANNED_LINES][PL
              "a request is one round trip on a warm connection and %.0f ms of work; users are "
              "their countries' cities (F22)",
              w->processing_ms);
+    snprintf(out[n++], PLANNED_LINE,
+             "of the postures that keep every target the simplest is taken that costs at most "
+             "%.0f%% more than the cheapest; a failover fails %.0f%% of the time, of a pilot "
+             "light %.0f%%, between active regions %.0f%%",
+             100 * (PLAN_SIMPLER_MAY_COST - 1), 100 * plan_failover_fails(PLAN_ACTIVE_PASSIVE),
+             100 * plan_failover_fails(PLAN_PILOT_LIGHT),
+             100 * plan_failover_fails(PLAN_ACTIVE_ACTIVE));
     return n;
 }
 

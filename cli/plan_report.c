@@ -50,7 +50,7 @@ static const char head[] =
     ".land{fill:var(--land);stroke:var(--paper);stroke-width:.4}"
     ".rule{stroke:var(--line);fill:none}.part{stroke:var(--paper);stroke-width:1}\n"
     ".s0{fill:#fde725}.s1{fill:#5ec962}.s2{fill:#21918c}.s3{fill:#3b528b}.s4{fill:#440154}\n"
-    ".user{stroke:var(--ink);stroke-width:.4}"
+    ".user,.seen{stroke:var(--ink);stroke-width:.4}"
     ".region{fill:#fff;stroke:#000;stroke-width:1.2}\n"
     ".p0{fill:#0072b2}.p1{fill:#56b4e9}.p2{fill:#009e73}.p3{fill:#f0e442}.p4{fill:#d55e00}"
     ".p5{fill:#cc79a7}.p6{fill:#e69f00}.p7{fill:#bbb}.p8{fill:#777}\n"
@@ -219,7 +219,9 @@ static void draw_map(FILE *f, const struct planned *q, const struct plan_result 
         put(f, "%s: %.0f ms, %.1f%% of the users", c->name, ms, 100 * q->load.users[u].share);
         fputs("</title><use href=\"#c-", f);
         put(f, "%s", c->iso2);
-        fprintf(f, "\"/><circle class=\"user\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/></g>\n",
+        fprintf(f,
+                "\" class=\"seen\"/><circle class=\"user\" cx=\"%.1f\" cy=\"%.1f\" "
+                "r=\"%.1f\"/></g>\n",
                 map_x(c->centre.longitude), map_y(c->centre.latitude),
                 2 + 12 * sqrt(q->load.users[u].share));
     }

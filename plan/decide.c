@@ -19,8 +19,6 @@
 #include <mrd/lag.h>
 #include <mrd/latency.h>
 
-#define SIMPLER_MAY_COST 1.25
-
 const char *plan_posture_name(enum plan_posture p)
 {
     static const char *const names[PLAN_POSTURES] = {
@@ -100,7 +98,7 @@ static void recovery(const struct plan_workload *w, const struct plan_class *c,
     }
 }
 
-static double failover_fails(enum plan_posture p)
+double plan_failover_fails(enum plan_posture p)
 {
     /* Drilled every quarter; a region that already serves fails less often. */
     return p == PLAN_PILOT_LIGHT ? 0.10 : p == PLAN_ACTIVE_ACTIVE ? 0.01 : 0.05;
@@ -110,7 +108,7 @@ static void availability(const struct plan_workload *w, struct plan_result *r)
 {
     double u = (100 - w->region_pct) / 100;
     struct mrd_failover_model m = {
-        u, w->outage_h, r->rto_s / 3600, w->beta, failover_fails(r->posture), u};
+        u, w->outage_h, r->rto_s / 3600, w->beta, plan_failover_fails(r->posture), u};
     if (r->posture == PLAN_SINGLE) {
         r->u = u;
         return;
@@ -137,7 +135,7 @@ static int simulate(const struct plan_workload *w, struct plan_result *r, size_t
         .n = r->n,
         .beta = w->beta,
         .failover_h = r->rto_s / 3600,
-        .p_ff = failover_fails(r->posture),
+        .p_ff = plan_failover_fails(r->posture),
     };
     bool spread = r->posture >= PLAN_FOLLOW_THE_SUN;
     for (unsigned i = 0; i < r->n; i++) {
@@ -228,7 +226,7 @@ static void choose(struct plan_answer *a)
     }
     for (unsigned i = 0; i < a->count && a->best < 0; i++) {
         const struct plan_result *r = &a->results[i];
-        if (keeps_all(r) && r->total <= cheapest * SIMPLER_MAY_COST) {
+        if (keeps_all(r) && r->total <= cheapest * PLAN_SIMPLER_MAY_COST) {
             a->best = (int)i;
         }
     }

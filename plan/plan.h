@@ -103,6 +103,11 @@ int plan_answer(struct plan_data *data, const struct plan_workload *load, size_t
 unsigned plan_union(const struct plan_workload *load, const struct plan_answer *answers,
                     int ret_regions[PLAN_CANDIDATES_MAX], double *ret_usd_month);
 
+/* The simplest posture is taken that costs at most so much times the cheapest. */
+#define PLAN_SIMPLER_MAY_COST 1.25
+/** Probability that a failover of a posture fails. */
+double plan_failover_fails(enum plan_posture p);
+
 const char *plan_posture_name(enum plan_posture p);
 /** "single-region + CDN". Returns @out. */
 char *plan_result_name(const struct plan_result *r, char out[40]);
