@@ -182,9 +182,9 @@ static void print_bad_days(const struct plan_answer *a)
             continue;
         }
         cli_cell(t, "%s%s", (int)i == a->best ? "> " : "  ", plan_result_name(r, name));
-        cli_cell(t, r->simulated ? "< %.1f h" : "", r->years.p95_h);
-        cli_cell(t, r->simulated ? "%.1f h" : "", r->years.worst_year_h);
-        cli_cell(t, r->simulated ? "%.1f h" : "", r->years.worst_outage_h);
+        cli_cell(t, r->simulated ? "< %.1f h" : "-", r->years.p95_h);
+        cli_cell(t, r->simulated ? "%.1f h" : "-", r->years.worst_year_h);
+        cli_cell(t, r->simulated ? "%.1f h" : "-", r->years.worst_outage_h);
         cli_cell(t, r->n > 1 ? "%.0f ms" : "down", r->lost_read_p95);
         cli_cell(t, r->n > 1 ? "%.0f ms" : "down", r->lost_write_p95);
     }
