@@ -37,7 +37,7 @@ struct pglink {
     void *connected_ctx;
 
     enum state state;
-    uint64_t tried_ns, ready_ns, deadline_ns;
+    uint64_t tried_ns, deadline_ns;
     PGconn *conn;
     uv_poll_t *poll; /* freed by its close callback */
     int fd;
@@ -151,7 +151,6 @@ static void drop(struct pglink *l, const char *reason)
     l->conn = NULL;
     bool was_ready = l->state == READY;
     l->state = IDLE;
-    l->ready_ns = 0;
     if (l->name != NULL && (was_ready || log_repeat_pass(&l->down, clock_boot_ns(), &held))) {
         log_event("event=postgres.%s link=%s reason=\"%s\"", was_ready ? "lost" : "unreachable",
                   l->name, text);
@@ -302,7 +301,6 @@ static void on_connect_io(struct pglink *l)
         break;
     case PGRES_POLLING_OK:
         l->state = READY;
-        l->ready_ns = clock_boot_ns();
         l->error[0] = '\0';
         memset(&l->down, 0, sizeof(l->down));
         PQsetnonblocking(l->conn, 1);
@@ -496,11 +494,6 @@ bool pglink_ready(const struct pglink *l)
 unsigned pglink_queued(const struct pglink *l)
 {
     return l->queued;
-}
-
-uint64_t pglink_connected_ns(const struct pglink *l)
-{
-    return l->ready_ns;
 }
 
 const char *pglink_error(const struct pglink *l)

@@ -51,7 +51,6 @@ int pglink_query(struct pglink *l, const char *sql, int count, const char *const
 
 bool pglink_ready(const struct pglink *l);
 unsigned pglink_queued(const struct pglink *l);
-uint64_t pglink_connected_ns(const struct pglink *l); /* when; 0: not connected */
 const char *pglink_error(const struct pglink *l);     /* why it is not connected, or "" */
 
 /** Give up the connection and make a new one. */

@@ -37,19 +37,6 @@ static json_t *load_lab(const struct cli_place *place)
     return json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
 }
 
-static const json_t *lab_region(const json_t *lab, const char *name)
-{
-    size_t i;
-    const json_t *r;
-    json_array_foreach(cli_list(lab, "regions"), i, r)
-    {
-        if (strcmp(cli_text(r, "name"), name) == 0) {
-            return r;
-        }
-    }
-    return NULL;
-}
-
 bool cli_lab_has(const struct cli_place *place, const char *name)
 {
     const char *env = getenv("MERIDIAN_AGENT");
@@ -57,7 +44,7 @@ bool cli_lab_has(const struct cli_place *place, const char *name)
                      (env != NULL && env[0] != '\0') ||
                      (place->dir == NULL && access(RUN_SOCKET, F_OK) == 0);
     json_t *lab = elsewhere ? NULL : load_lab(place);
-    bool has = lab != NULL && lab_region(lab, name) != NULL;
+    bool has = lab != NULL && cli_named(lab, "regions", name) != NULL;
     json_decref(lab);
     return has;
 }
@@ -65,7 +52,7 @@ bool cli_lab_has(const struct cli_place *place, const char *name)
 bool cli_lab_dsn(const struct cli_place *place, const char *name, char *out, size_t cap)
 {
     json_t *lab = place->agent == NULL ? load_lab(place) : NULL;
-    const char *dsn = cli_text(json_object_get(lab_region(lab, name), "pg"), "dsn");
+    const char *dsn = cli_text(json_object_get(cli_named(lab, "regions", name), "pg"), "dsn");
     bool known = dsn[0] != '\0' && (size_t)snprintf(out, cap, "%s", dsn) < cap;
 
     json_decref(lab);
@@ -101,6 +88,19 @@ const json_t *cli_list(const json_t *object, const char *key)
 {
     const json_t *v = json_object_get(object, key);
     return json_is_array(v) ? v : NULL; /* iterating over NULL visits nothing */
+}
+
+const json_t *cli_named(const json_t *object, const char *key, const char *name)
+{
+    size_t i;
+    const json_t *entry;
+    json_array_foreach(cli_list(object, key), i, entry)
+    {
+        if (strcmp(cli_text(entry, "name"), name) == 0) {
+            return entry;
+        }
+    }
+    return NULL;
 }
 
 int cli_print_json(json_t *answer, bool compact)
@@ -342,7 +342,7 @@ static int ask(const struct cli_place *place, const char *path, const char *body
     if (lab == NULL) {
         return quiet ? 1 : no_lab(place);
     }
-    if (place->region != NULL && lab_region(lab, place->region) == NULL) {
+    if (place->region != NULL && cli_named(lab, "regions", place->region) == NULL) {
         rc = quiet ? 1
                    : cli_fail("List them with: meridian lab status.",
                               "the lab in \"%s\" has no region \"%s\"", lab_dir(place),

@@ -61,5 +61,8 @@ bool cli_true(const json_t *object, const char *key);          /* false */
 bool cli_known(const json_t *object, const char *key);         /* there and not null */
 const json_t *cli_list(const json_t *object, const char *key); /* an empty list */
 
+/** The entry of list @key whose "name" is @name, or NULL. */
+const json_t *cli_named(const json_t *object, const char *key, const char *name);
+
 /** Print as JSON and free. Returns the exit status. */
 int cli_print_json(json_t *answer, bool compact);

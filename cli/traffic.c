@@ -18,19 +18,12 @@
 static long long homes(const struct cli_place *place, const char *region)
 {
     json_t *answer;
-    long long n = -1;
-    size_t i;
-    const json_t *r;
 
     if (cli_try(place, "/v1/regions", &answer) != 0) {
         return -1;
     }
-    json_array_foreach(cli_list(answer, "regions"), i, r)
-    {
-        if (strcmp(cli_text(r, "name"), region) == 0) {
-            n = cli_int(r, "homes");
-        }
-    }
+    const json_t *r = cli_named(answer, "regions", region);
+    long long n = r != NULL ? cli_int(r, "homes") : -1;
     json_decref(answer);
     return n;
 }

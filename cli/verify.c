@@ -115,19 +115,6 @@ static int add_site(const struct cli_usage *usage, struct cli_site *sites, unsig
     return -1;
 }
 
-static const json_t *find_class(const json_t *answer, const char *name)
-{
-    size_t i;
-    const json_t *c;
-    json_array_foreach(cli_list(answer, "classes"), i, c)
-    {
-        if (strcmp(cli_text(c, "name"), name) == 0) {
-            return c;
-        }
-    }
-    return NULL;
-}
-
 /** The regions of @class in the lab at hand. */
 static void add_lab(const struct cli_place *place, const json_t *class, struct cli_site *sites,
                     unsigned *count)
@@ -206,7 +193,7 @@ static int verify(const struct cli_place *place, const char *name, struct cli_si
 {
     json_t *answer;
     int rc = cli_ask(place, "/v1/classes", NULL, &answer);
-    const json_t *class = rc == 0 ? find_class(answer, name) : NULL;
+    const json_t *class = rc == 0 ? cli_named(answer, "classes", name) : NULL;
 
     if (rc != 0) {
         return rc;

@@ -7,7 +7,7 @@
  * in two halves. In the first anything may fail and nothing may be wrong. Then everything is
  * healed, and the world must converge within a bound, or the report names what is stuck.
  *
- * The same seed gives the same world, event for event, with every compiler; sim_trace() is a
+ * The same seed gives the same world, event for event, with every compiler; the report's `trace` is
  * digest of all that happened, to show it.
  */
 #pragma once

@@ -21,21 +21,6 @@ const char *mrd_strerror(int code)
     }
 }
 
-const char *mrd_errname(int code)
-{
-    switch (code) {
-    case MRD_OK:
-        return "OK";
-#define MRD_ERR_NAME(name, number, text)                                                       \
-    case MRD_##name:                                                                           \
-        return #name;
-        MRD_ERR_MAP(MRD_ERR_NAME)
-#undef MRD_ERR_NAME
-    default:
-        return "?";
-    }
-}
-
 int mrd_err_set(struct mrd_err *err, int code, const char *fmt, ...)
 {
     if (err != NULL) {

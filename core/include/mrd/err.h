@@ -46,9 +46,6 @@ struct mrd_err {
 /** The text of @code, or "unknown error"; never NULL. */
 const char *mrd_strerror(int code);
 
-/** The name of @code, such as "EINVAL", or "?". */
-const char *mrd_errname(int code);
-
 /** Fill @err (which may be NULL) and return @code. The text is formatted like printf. */
 int mrd_err_set(struct mrd_err *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
