@@ -51,7 +51,7 @@ int pglink_query(struct pglink *l, const char *sql, int count, const char *const
 
 bool pglink_ready(const struct pglink *l);
 unsigned pglink_queued(const struct pglink *l);
-const char *pglink_error(const struct pglink *l);     /* why it is not connected, or "" */
+const char *pglink_error(const struct pglink *l); /* why it is not connected, or "" */
 
 /** Give up the connection and make a new one. */
 void pglink_reset(struct pglink *l, const char *reason);

@@ -117,23 +117,6 @@ static void default_addresses(struct mrd_conf_region *r)
     }
 }
 
-static void check_continent(struct conf_doc *doc, const struct mrd_conf_region *r,
-                            const struct conf_node *node)
-{
-    static const char *const known[] = {"AF", "AN", "AS", "EU", "NA", "OC", "SA"};
-    const struct conf_node *n = conf_get(node, "continent");
-
-    for (size_t i = 0; n != NULL && i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strcmp(r->continent, known[i]) == 0) {
-            return;
-        }
-    }
-    if (n != NULL) {
-        conf_error_at(doc, n, "\"%s\" is no continent; write AF, AN, AS, EU, NA, OC or SA",
-                      r->continent);
-    }
-}
-
 static void check_services(struct conf_doc *doc, const struct mrd_conf_region *r,
                            const struct conf_region_extra *x)
 {
@@ -197,7 +180,6 @@ static void check_region(struct conf_doc *doc, unsigned i)
         conf_error_at(doc, x->node, "region \"%s\" has no address; give it endpoint or agent",
                       r->name);
     }
-    check_continent(doc, r, x->node);
     check_services(doc, r, x);
     check_witness(doc, r, x->node);
     conf_place(r);
@@ -333,7 +315,7 @@ static void set_jurisdictions(struct conf_doc *doc)
     }
     mrd_regions set = conf_region_set(doc, n);
     for (unsigned i = 0; i < doc->config.region_count; i++) {
-        if (conf_in(set, i)) {
+        if (conf_in(set, i) && !conf_has(doc->regions[i].node, "jurisdiction")) {
             copy(doc->config.regions[i].jurisdiction, "EU", MRD_NAME_MAX);
         }
     }

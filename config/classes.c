@@ -263,21 +263,11 @@ static void default_partitions(const struct conf_doc *doc, struct mrd_conf_class
     }
 }
 
-static void check_partitions(struct conf_doc *doc, unsigned i)
+static void check_partition_homes(struct conf_doc *doc, unsigned i)
 {
-    struct mrd_conf_class *class = &doc->config.classes[i];
-    const struct conf_node *node = doc->classes[i].node;
-    const struct conf_node *list = conf_get(node, "partitions");
+    const struct mrd_conf_class *class = &doc->config.classes[i];
+    const struct conf_node *list = conf_get(doc->classes[i].node, "partitions");
 
-    if (!conf_has(node, "partition_by")) {
-        conf_error_at(doc, doc->classes[i].mark,
-                      "class \"%s\" is partitioned but does not say by "
-                      "what; add partition_by: COLUMN",
-                      class->name);
-    }
-    if (!conf_has(node, "partitions")) {
-        default_partitions(doc, class);
-    }
     for (const struct conf_node *n = list != NULL ? list->first : NULL; n != NULL;
          n = n->next) {
         int home = n->kind == CONF_SCALAR ? mrd_config_region(&doc->config, n->text) : -1;
@@ -293,6 +283,23 @@ static void check_partitions(struct conf_doc *doc, unsigned i)
                       "no partitions in the mapping; name one, or leave it out for one "
                       "per region");
     }
+}
+
+static void check_partitions(struct conf_doc *doc, unsigned i)
+{
+    struct mrd_conf_class *class = &doc->config.classes[i];
+    const struct conf_node *node = doc->classes[i].node;
+
+    if (!conf_has(node, "partition_by")) {
+        conf_error_at(doc, doc->classes[i].mark,
+                      "class \"%s\" is partitioned but does not say by "
+                      "what; add partition_by: COLUMN",
+                      class->name);
+    }
+    if (!conf_has(node, "partitions")) {
+        default_partitions(doc, class);
+    }
+    check_partition_homes(doc, i);
 }
 
 static void refuse_partition_keys(struct conf_doc *doc, unsigned i)
@@ -355,7 +362,10 @@ static void check_quorum(struct conf_doc *doc, unsigned i)
 
 /* ---- one class ---- */
 
-/** Keys that must be there, and defaults that depend on other keys. */
+/**
+ * Keys that must be there, and defaults that depend on other keys. False when it is not known
+ * what the class is to be.
+ */
 static bool complete(struct conf_doc *doc, unsigned i)
 {
     struct mrd_conf_class *class = &doc->config.classes[i];
@@ -380,8 +390,7 @@ static bool complete(struct conf_doc *doc, unsigned i)
                       "active-passive, read-local or partitioned",
                       class->name);
     }
-    return conf_get(node, "posture") != NULL && conf_get(node, "name") != NULL &&
-           (!conf_has(node, "durability") || conf_get(node, "durability") != NULL);
+    return conf_get(node, "posture") != NULL && conf_get(node, "name") != NULL;
 }
 
 static void check_home_key(struct conf_doc *doc, unsigned i)
@@ -395,12 +404,29 @@ static void check_home_key(struct conf_doc *doc, unsigned i)
     }
 }
 
+/** What can be told of a class that is in doubt: whether the regions it names can be meant. */
+static void check_names(struct conf_doc *doc, unsigned i, bool placed)
+{
+    const struct conf_node *home = conf_get(doc->classes[i].node, "home");
+
+    if (placed) {
+        check_partition_homes(doc, i);
+    }
+    if (home != NULL && placed) {
+        choose_home(doc, i);
+    } else if (home != NULL) {
+        conf_region_ref(doc, home);
+    }
+}
+
 static void check_class(struct conf_doc *doc, unsigned i)
 {
     struct mrd_conf_class *class = &doc->config.classes[i];
+    bool known = complete(doc, i), placed = place(doc, i);
 
     class->home = MRD_REGION_NONE;
-    if (!complete(doc, i) || !place(doc, i)) {
+    if (!known || !placed) {
+        check_names(doc, i, placed);
         return;
     }
     if (class->posture == MRD_PARTITIONED) {

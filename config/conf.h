@@ -90,13 +90,15 @@ const char *conf_meant(const char *text, const char *const *words);
 /* ---- schema.c, read.c ---- */
 
 enum conf_type {
-    CONF_NAME,   /* [a-z0-9-]: region, deployment */
-    CONF_CLASS,  /* as CONF_NAME, also _ */
-    CONF_HOST,   /* host name or address */
-    CONF_DOMAIN, /* DNS name */
-    CONF_TEXT,   /* printable text without spaces around it */
-    CONF_IDENT,  /* PostgreSQL identifier that needs no quotes */
-    CONF_UPPER2, /* two capital letters */
+    CONF_NAME,         /* [a-z0-9-]: region, deployment */
+    CONF_CLASS,        /* as CONF_NAME, also _ */
+    CONF_HOST,         /* host name or address */
+    CONF_DOMAIN,       /* DNS name */
+    CONF_TEXT,         /* printable text without spaces around it */
+    CONF_IDENT,        /* PostgreSQL identifier that needs no quotes */
+    CONF_COUNTRY,      /* ISO 3166-1 code */
+    CONF_CONTINENT,    /* AF AN AS EU NA OC SA */
+    CONF_JURISDICTION, /* a country, one of its parts (US-CA), or a bloc such as EU */
     CONF_BOOL,
     CONF_UINT,
     CONF_REAL,    /* a decimal number, kept as a double */
@@ -260,5 +262,8 @@ mrd_region conf_region_ref(struct conf_doc *doc, const struct conf_node *node);
 
 /** Fill what the table of known regions has and the configuration did not say. */
 void conf_place(struct mrd_conf_region *r);
+bool conf_valid_country(const char *text);
+bool conf_valid_continent(const char *text);
+bool conf_valid_jurisdiction(const char *text);
 /** Estimated round trip between two regions, from their distance; 0 when unknown. */
 uint32_t conf_rtt_ms(const struct mrd_conf_region *a, const struct mrd_conf_region *b);

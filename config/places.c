@@ -1,6 +1,6 @@
 /*
- * Where regions are: the table of known names (made from data/regions.csv), and how far apart
- * two places are for a signal in fibre.
+ * Where regions are: the table of known names (made from data/regions.csv), the codes of
+ * countries (from data/countries.csv), and how far apart two places are for a signal in fibre.
  */
 #include <conf.h>
 
@@ -13,6 +13,42 @@ static const struct place {
 } places[] = {
 #include "regions_table.h"
 };
+
+#include "countries_table.h"
+
+static const char *const continents[] = {"AF", "AN", "AS", "EU", "NA", "OC", "SA", NULL};
+
+static bool listed(const char *const *list, const char *text, size_t len)
+{
+    while (*list != NULL && (strlen(*list) != len || strncmp(*list, text, len) != 0)) {
+        list++;
+    }
+    return *list != NULL;
+}
+
+bool conf_valid_country(const char *text)
+{
+    return listed(countries, text, strlen(text));
+}
+
+bool conf_valid_continent(const char *text)
+{
+    return listed(continents, text, strlen(text));
+}
+
+/* The second half of an ISO 3166-2 code has one to three letters or digits. */
+bool conf_valid_jurisdiction(const char *text)
+{
+    static const char part[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    size_t len = strcspn(text, "-"), rest = text[len] == '-' ? strlen(text + len + 1) : 0;
+
+    if (text[len] == '\0' && listed(blocs, text, len)) {
+        return true;
+    }
+    return listed(countries, text, len) &&
+           (text[len] == '\0' ||
+            (rest >= 1 && rest <= 3 && strspn(text + len + 1, part) == rest));
+}
 
 static const struct place *find(const char *name)
 {

@@ -164,33 +164,40 @@ static bool valid_text(const char *s)
     return s[0] != ' ' && s[n - 1] != ' ';
 }
 
-static bool valid_upper2(const char *s)
+static bool valid_name(const char *s)
 {
-    return strlen(s) == 2 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'A' && s[1] <= 'Z';
+    return conf_valid_label(s, false);
+}
+
+static bool valid_class(const char *s)
+{
+    return conf_valid_label(s, true);
 }
 
 static void read_string(struct conf_doc *doc, const struct conf_key *k,
                         const struct conf_node *n, void *field)
 {
-    static const char *const rules[] = {
-        [CONF_NAME] = "1 to 32 of a-z, 0-9 and hyphens inside",
-        [CONF_CLASS] = "1 to 32 of a-z, 0-9, underscore and hyphens inside",
-        [CONF_HOST] = "a host name or an address",
-        [CONF_DOMAIN] = "a domain name such as shop.example",
-        [CONF_TEXT] = "printable text without quotes or spaces around it",
-        [CONF_IDENT] = "an SQL identifier in lower case",
-        [CONF_UPPER2] = "two capital letters",
+    static const struct {
+        bool (*valid)(const char *text);
+        const char *rule;
+    } kinds[] = {
+        [CONF_NAME] = {valid_name, "1 to 32 of a-z, 0-9 and hyphens inside"},
+        [CONF_CLASS] = {valid_class, "1 to 32 of a-z, 0-9, underscore and hyphens inside"},
+        [CONF_HOST] = {conf_valid_host, "a host name or an address"},
+        [CONF_DOMAIN] = {conf_valid_domain, "a domain name such as shop.example"},
+        [CONF_TEXT] = {valid_text, "printable text without quotes or spaces around it"},
+        [CONF_IDENT] = {conf_valid_ident, "an SQL identifier in lower case"},
+        [CONF_COUNTRY] = {conf_valid_country,
+                          "the ISO 3166-1 code of a country, such as DE or GB"},
+        [CONF_CONTINENT] = {conf_valid_continent, "one of AF AN AS EU NA OC SA"},
+        [CONF_JURISDICTION] = {conf_valid_jurisdiction,
+                               "the ISO 3166-1 code of a country such as DE, a part of one "
+                               "such as US-CA, or EU or EEA"},
     };
-    bool ok = k->type == CONF_NAME     ? conf_valid_label(n->text, false)
-              : k->type == CONF_CLASS  ? conf_valid_label(n->text, true)
-              : k->type == CONF_HOST   ? conf_valid_host(n->text)
-              : k->type == CONF_DOMAIN ? conf_valid_domain(n->text)
-              : k->type == CONF_IDENT  ? conf_valid_ident(n->text)
-              : k->type == CONF_UPPER2 ? valid_upper2(n->text)
-                                       : valid_text(n->text);
-    if (!ok) {
+
+    if (!kinds[k->type].valid(n->text)) {
         conf_error_at(doc, n, "\"%.60s\" is not a valid %s; write %s", n->text, k->name,
-                      rules[k->type]);
+                      kinds[k->type].rule);
     } else if (strlen(n->text) >= k->size) {
         conf_error_at(doc, n, "%s is longer than %zu bytes; shorten it", k->name, k->size - 1);
     } else {

@@ -87,11 +87,13 @@ const struct conf_key conf_region_keys[] = {
      .doc = "what runs there; database or database-replica makes it a data region"},
     {"failure_domain", CONF_TEXT, REGION(failure_domain),
      .doc = "what can fail as one; default: the name"},
-    {"jurisdiction", CONF_TEXT, REGION(jurisdiction),
-     .doc = "whose law holds, such as EU; default: EU for data_governance.gdpr_regions"},
-    {"country", CONF_UPPER2, REGION(country),
+    {"jurisdiction", CONF_JURISDICTION, REGION(jurisdiction),
+     .doc =
+         "whose law holds: a country, a part of one such as US-CA, EU or EEA; default: EU for "
+         "data_governance.gdpr_regions"},
+    {"country", CONF_COUNTRY, REGION(country),
      .doc = "ISO 3166 code; default: known for the regions of AWS and other providers"},
-    {"continent", CONF_UPPER2, REGION(continent),
+    {"continent", CONF_CONTINENT, REGION(continent),
      .doc = "AF AN AS EU NA OC SA; default: known as for country"},
     {"location", CONF_CUSTOM, .read = conf_read_location,
      .doc = "[latitude, longitude] in degrees; default: known as for country"},

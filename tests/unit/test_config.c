@@ -306,10 +306,22 @@ static const struct row values_rows[] = {
      "-6.26]\n"},
     {"country in small letters",
      TOP US "    - {name: eu-west-1, agent: 192.0.2.2, country: ie}\n" AP,
-     "4:52: \"ie\" is not a valid country; write two capital letters\n"},
+     "4:52: \"ie\" is not a valid country; write the ISO 3166-1 code of a country, such as DE "
+     "or GB\n"},
+    {"no such country",
+     TOP US "    - {name: eu-west-1, agent: 192.0.2.2, country: UK}\n" AP,
+     "4:52: \"UK\" is not a valid country; write the ISO 3166-1 code of a country, such as DE "
+     "or GB\n"},
+    {"no such jurisdiction",
+     TOP US "    - {name: eu-west-1, agent: 192.0.2.2, jurisdiction: ZZ9}\n"
+            "    - {name: ap-northeast-1, agent: 192.0.2.3, jurisdiction: US-}\n",
+     "4:57: \"ZZ9\" is not a valid jurisdiction; write the ISO 3166-1 code of a country such as "
+     "DE, a part of one such as US-CA, or EU or EEA\n"
+     "5:62: \"US-\" is not a valid jurisdiction; write the ISO 3166-1 code of a country such as "
+     "DE, a part of one such as US-CA, or EU or EEA\n"},
     {"no such continent",
      TOP US "    - {name: eu-west-1, agent: 192.0.2.2, continent: XX}\n" AP,
-     "4:54: \"XX\" is no continent; write AF, AN, AS, EU, NA, OC or SA\n"},
+     "4:54: \"XX\" is not a valid continent; write one of AF AN AS EU NA OC SA\n"},
     {"zone",
      WORLD "  routing: {dns: {zone: \"-x.example\"}}\n",
      "6:25: \"-x.example\" is not a valid zone; write a domain name such as "
@@ -418,6 +430,30 @@ static const struct row classes_rows[] = {
      WORLD CLASSES "    - {name: a, posture: active-active}\n",
      "7:26: \"active-active\" is not a posture; write single-region, "
      "active-passive, read-local or partitioned\n"},
+    {"unknown posture, and more",
+     WORLD CLASSES
+     "    - {name: a, posture: active-active, durability: fast, home: mars, replicas: [venus]}\n",
+     "7:26: \"active-active\" is not a posture; write single-region, active-passive, read-local "
+     "or partitioned\n"
+     "7:53: \"fast\" is not a durability; write async or quorum\n"
+     "7:65: no region \"mars\"; the regions are: us-east-1, eu-west-1, ap-northeast-1\n"
+     "7:82: no region \"venus\"; the regions are: us-east-1, eu-west-1, ap-northeast-1\n"},
+    {"unknown posture, and a home that may not be",
+     WORLD CLASSES
+     "    - {name: a, posture: any, home: us-east-1, allowed_regions: [eu-west-1], partitions: "
+     "{x: us-east-1}}\n",
+     "7:26: \"any\" is not a posture; write single-region, active-passive, read-local or "
+     "partitioned\n"
+     "7:37: the home \"us-east-1\" of class \"a\" is not among its allowed_regions; name one "
+     "that is\n"
+     "7:94: the home \"us-east-1\" of partition \"x\" is not among the regions allowed for "
+     "class \"a\"; name one that is\n"},
+    {"unknown durability, and no legal standby",
+     WORLD CLASSES
+     "    - {name: a, posture: active-passive, durability: fast, replicas: [us-east-1]}\n",
+     "7:26: class \"a\" claims failover (active-passive), but its data may have its home only in "
+     "\"us-east-1\": no legal standby; allow a second region, or use posture single-region\n"
+     "7:54: \"fast\" is not a durability; write async or quorum\n"},
     {"called schema",
      WORLD CLASSES "    - {name: schema, posture: read-local}\n",
      "7:14: the class \"schema\" is built in; choose another name\n"},
@@ -996,6 +1032,20 @@ static void test_country(void **state)
     assert_string_equal("", config.regions[2].continent);
 }
 
+/** A region under the GDPR may say more exactly whose law holds; a part of a country is a law.
+ */
+static void test_jurisdiction(void **state)
+{
+    (void)state;
+    assert_int_equal(0,
+                     parse(TOP US EU "    - {name: oslo, agent: 192.0.2.9, jurisdiction: EEA}\n"
+                                     "    - {name: ca, agent: 192.0.2.8, jurisdiction: US-CA}\n"
+                                     "  data_governance: {gdpr_regions: [oslo, eu-west-1]}\n"));
+    assert_string_equal("EU", config.regions[1].jurisdiction);
+    assert_string_equal("EEA", config.regions[2].jurisdiction);
+    assert_string_equal("US-CA", config.regions[3].jurisdiction);
+}
+
 /* ---- single values ---- */
 
 static void test_durations(void **state)
@@ -1231,31 +1281,19 @@ static void test_no_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_yaml),
-        cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_regions),
-        cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_residency),
-        cmocka_unit_test(test_timing),
-        cmocka_unit_test(test_template),
-        cmocka_unit_test(test_template_notes),
-        cmocka_unit_test(test_strategy_note),
-        cmocka_unit_test(test_weight_note),
-        cmocka_unit_test(test_shop),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_partitions),
-        cmocka_unit_test(test_country),
-        cmocka_unit_test(test_durations),
-        cmocka_unit_test(test_host_port),
-        cmocka_unit_test(test_meant),
-        cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_nul),
-        cmocka_unit_test(test_many_errors),
-        cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_yaml),           cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_values),         cmocka_unit_test(test_regions),
+        cmocka_unit_test(test_classes),        cmocka_unit_test(test_residency),
+        cmocka_unit_test(test_timing),         cmocka_unit_test(test_template),
+        cmocka_unit_test(test_template_notes), cmocka_unit_test(test_strategy_note),
+        cmocka_unit_test(test_weight_note),    cmocka_unit_test(test_shop),
+        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_partitions),     cmocka_unit_test(test_country),
+        cmocka_unit_test(test_jurisdiction),   cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_host_port),      cmocka_unit_test(test_meant),
+        cmocka_unit_test(test_hostile),        cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_many_errors),    cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_damaged),        cmocka_unit_test(test_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
