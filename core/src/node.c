@@ -388,6 +388,10 @@ void mrd_node_init(struct mrd_node *n, const struct mrd_config *config,
     n->dirty = true;
     n->stage = OVER;
     n->now.leader = n->last_leader = MRD_REGION_NONE;
+    /* Of which partitions our database lacks rows, it has not said yet: perhaps of all. */
+    for (unsigned i = 0; i < mrd_partition_count(config); i++) {
+        mrd_set_lacks(&n->local.report, i, true);
+    }
 }
 
 /* It names what we would name, in the same order. */

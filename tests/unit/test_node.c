@@ -299,6 +299,16 @@ static uint64_t renewal_in_flight(struct at *t, uint8_t *ret_sent, size_t *ret_l
     return flight;
 }
 
+static void stored_session(struct at *t, struct mrd_session_record *ret)
+{
+    struct mrd_entry e;
+    struct mrd_buf in;
+
+    assert_int_equal(mrd_store_get(t->store, "session/us", &e), 0);
+    in = mrd_buf_reader(e.value, e.len);
+    assert_int_equal(mrd_session_record_decode(&in, ret), 0);
+}
+
 static void a_duty_that_lost_its_race_leaves_the_renewal_on_its_way(void **state)
 {
     static uint8_t sent[MRD_TXN_MAX];
@@ -320,6 +330,30 @@ static void a_duty_that_lost_its_race_leaves_the_renewal_on_its_way(void **state
     t->sent.pos = len;
     commit(t, MRD_FLIGHT_REGION, renewal);
     assert_int_equal(t->node.region.deadline_ns, sent_ns + 4000 * MS);
+    end(t);
+}
+
+/* Until the database has said what it lacks, a session that is open already claims nothing. */
+static void a_session_is_not_whole_before_the_database_says_so(void **state)
+{
+    static uint8_t sent[MRD_TXN_MAX];
+    struct at *t = begin(1);
+    struct mrd_session_record s;
+    size_t len;
+    uint64_t renewal = renewal_in_flight(t, sent, &len);
+
+    (void)state;
+    commit(t, MRD_FLIGHT_REGION, renewal);
+    stored_session(t, &s);
+    assert_int_equal(s.seq, 1);
+    assert_true(mrd_lacks(&s, 0));
+    mrd_set_lacks(&t->node.local.report, 0, false);
+    canary(t);
+    pass(t, 500);
+    commit(t, MRD_FLIGHT_REGION, run(t, (char[16]){0}));
+    stored_session(t, &s);
+    assert_int_equal(s.seq, 2);
+    assert_false(mrd_lacks(&s, 0));
     end(t);
 }
 
@@ -600,6 +634,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_decided_before_the_store_has_caught_up),
         cmocka_unit_test(a_round_publishes_before_it_proposes),
+        cmocka_unit_test(a_session_is_not_whole_before_the_database_says_so),
         cmocka_unit_test(a_lost_answer_is_given_up_and_a_late_one_ignored),
         cmocka_unit_test(a_new_leader_ends_what_went_to_the_old_one),
         cmocka_unit_test(a_full_disk_renews_nothing_and_leads_nothing),

@@ -122,7 +122,11 @@ struct mrd_node {
     struct mrd_snapshot fresh; /* scratch */
 };
 
-/** Begin; @n is zeroed memory. The coordinator's seed may be filled before or after. */
+/**
+ * Begin; @n is zeroed memory. The coordinator's seed may be filled before or after. The report
+ * lacks every partition until the host has asked the database and says otherwise
+ * (mrd_set_lacks): a session may open sooner.
+ */
 void mrd_node_init(struct mrd_node *n, const struct mrd_config *config,
                    const struct mrd_store *store, mrd_region self);
 
