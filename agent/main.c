@@ -19,6 +19,7 @@ static const char usage_text[] =
     "  --region NAME        which of its regions this is\n"
     "  --state DIR          durable state (default /var/lib/meridian)\n"
     "  --run DIR            snapshot, sockets, pid files; on tmpfs (default /run/meridian)\n"
+    "  --log DIR            what the guests print (default STATE/log)\n"
     "  --certs DIR          ca.crt, node.crt, node.key (default STATE/certs)\n"
     "  --bind ADDRESS       listen here instead of at the configured address\n"
     "  --manage LIST        guests to start and keep running: pg,nginx,knot (default: none)\n"
@@ -33,6 +34,7 @@ enum {
     REGION = 256,
     STATE,
     RUN,
+    LOG,
     CERTS,
     BIND,
     MANAGE,
@@ -52,6 +54,7 @@ static const struct option long_options[] = {
     {"region", required_argument, NULL, REGION},
     {"state", required_argument, NULL, STATE},
     {"run", required_argument, NULL, RUN},
+    {"log", required_argument, NULL, LOG},
     {"certs", required_argument, NULL, CERTS},
     {"bind", required_argument, NULL, BIND},
     {"manage", required_argument, NULL, MANAGE},
@@ -103,6 +106,8 @@ static const char **place(struct agent_options *o, int option)
         return &o->state_dir;
     case RUN:
         return &o->run_dir;
+    case LOG:
+        return &o->guests.log_dir;
     case CERTS:
         return &o->certs_dir;
     case BIND:
@@ -136,7 +141,7 @@ static const char *below(const char *dir, const char *name, char *out, size_t ca
 
 static void fill_defaults(struct agent_options *o)
 {
-    static char certs[1200], nginx[1200], knot[1200], hba[1200];
+    static char certs[1200], nginx[1200], knot[1200], hba[1200], log[1200];
     const struct passwd *pw = getpwuid(geteuid());
 
     o->certs_dir = o->certs_dir != NULL ? o->certs_dir
@@ -150,6 +155,7 @@ static void fill_defaults(struct agent_options *o)
     g->knot_conf = g->knot_conf != NULL
                        ? g->knot_conf
                        : below(o->state_dir, "knot/knot.conf", knot, sizeof(knot));
+    g->log_dir = g->log_dir != NULL ? g->log_dir : below(o->state_dir, "log", log, sizeof(log));
     g->pg_hba =
         g->pg_hba != NULL ? g->pg_hba : below(o->state_dir, "pg_hba.local", hba, sizeof(hba));
     g->state_dir = o->state_dir;
@@ -171,7 +177,7 @@ static const char *absolute(const char *path, char *out, size_t cap)
 
 int cli_agent(int argc, char **argv)
 {
-    static char state[2100], run[2100];
+    static char state[2100], run[2100], log[2100];
     struct agent_options o = {
         .state_dir = "/var/lib/meridian",
         .run_dir = "/run/meridian",
@@ -208,5 +214,6 @@ int cli_agent(int argc, char **argv)
     o.state_dir = absolute(o.state_dir, state, sizeof(state));
     o.run_dir = absolute(o.run_dir, run, sizeof(run));
     fill_defaults(&o);
+    o.guests.log_dir = absolute(o.guests.log_dir, log, sizeof(log));
     return agent_run(&o);
 }

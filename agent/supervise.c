@@ -187,9 +187,8 @@ static void on_child_exit(uv_process_t *p, int64_t status, int sig)
 static int open_log(const struct guest *g)
 {
     char path[PATH_LEN];
-    snprintf(path, sizeof(path), "%s/log", g->s->opt.state_dir);
-    mkdir(path, 0755);
-    snprintf(path, sizeof(path), "%s/log/%s.log", g->s->opt.state_dir, g->name);
+    mkdir(g->s->opt.log_dir, 0755);
+    snprintf(path, sizeof(path), "%s/%s.log", g->s->opt.log_dir, g->name);
     return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
 }
 
@@ -289,7 +288,7 @@ static void on_initdb_end(struct guest *g, int64_t status, int sig)
     g->try_ns = 0;
     g->initialised = status == 0 && sig == 0;
     if (!g->initialised) {
-        refuse(g, "initdb failed; see %s/log/pg.log", g->s->opt.state_dir);
+        refuse(g, "initdb failed; see %s/pg.log", g->s->opt.log_dir);
     }
 }
 
@@ -312,7 +311,7 @@ static void on_resetwal_end(struct guest *g, int64_t status, int sig)
     g->state = ABSENT;
     if (status != 0 || sig != 0) {
         g->initialised = false;
-        refuse(g, "pg_resetwal failed; see %s/log/pg.log", g->s->opt.state_dir);
+        refuse(g, "pg_resetwal failed; see %s/pg.log", g->s->opt.log_dir);
     } else {
         name_cluster(g);
     }

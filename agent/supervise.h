@@ -29,6 +29,7 @@ enum guest_cluster {
 struct supervise_options {
     unsigned manage; /* GUEST_* */
     const char *state_dir, *run_dir, *certs_dir;
+    const char *log_dir;       /* GUEST.log: what each prints */
     const char *pg_bin;        /* directory of postgres and initdb */
     const char *pg_hba;        /* file of lines put before ours in pg_hba.conf; may be absent */
     const char *nginx, *knotd; /* programs */

@@ -280,6 +280,9 @@ static void describe_agent(struct service *s, const struct lab_world *w, unsigne
     add_arg(s, path);
     add_arg(s, "--run");
     add_arg(s, LAB_RUN_INSIDE);
+    add_arg(s, "--log");
+    lab_world_path(w, index, "log", path);
+    add_arg(s, path);
     if (w->config->regions[index].witness) {
         return;
     }
