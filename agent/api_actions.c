@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <load.h>
 #include <microhttpd.h>
 
 #include "agent.h"
@@ -133,6 +134,30 @@ static void list_partitions(const struct mrd_conf_class *class, char *out, size_
     }
 }
 
+static void refuse_region(struct api_request *r, const char *name)
+{
+    const char *words[MRD_REGIONS_MAX + 1];
+    char text[100], hint[160];
+
+    mrd_config_region_words(r->agent->config, words);
+    snprintf(text, sizeof(text), "there is no region \"%.64s\"", name);
+    api_refuse(
+        r, MHD_HTTP_NOT_FOUND, text,
+        mrd_config_hint(name, words, "List them with: meridian regions.", hint, sizeof(hint)));
+}
+
+static void refuse_class(struct api_request *r, const char *name)
+{
+    const char *words[MRD_CLASSES_MAX + 1];
+    char text[100], hint[160];
+
+    mrd_config_class_words(r->agent->config, words);
+    snprintf(text, sizeof(text), "there is no class \"%.64s\"", name);
+    api_refuse(
+        r, MHD_HTTP_NOT_FOUND, text,
+        mrd_config_hint(name, words, "List them with: meridian classes.", hint, sizeof(hint)));
+}
+
 /* A name that is none is refused with those that there are. @to NULL: the configured home. */
 static bool names_known(struct api_request *r, const char *class_name, const char *partition,
                         const char *to)
@@ -142,11 +167,9 @@ static bool names_known(struct api_request *r, const char *class_name, const cha
     int c = mrd_config_class(config, class_name);
 
     if (c < 0) {
-        snprintf(text, sizeof(text), "there is no class \"%.64s\"", class_name);
-        api_refuse(r, MHD_HTTP_NOT_FOUND, text, "List them with: meridian classes.");
+        refuse_class(r, class_name);
     } else if (to != NULL && mrd_config_region(config, to) < 0) {
-        snprintf(text, sizeof(text), "there is no region \"%.64s\"", to);
-        api_refuse(r, MHD_HTTP_NOT_FOUND, text, "List them with: meridian regions.");
+        refuse_region(r, to);
     } else if (mrd_partition_index(config, class_name, partition) < 0) {
         bool whole = strcmp(partition, MRD_PARTITION_ALL) == 0;
         if (whole) {
@@ -198,9 +221,10 @@ void api_move(struct api_request *r, const json_t *body)
 static void set_traffic(struct api_request *r, const char *region, int rc,
                         const struct mrd_err *err)
 {
-    if (rc != 0) {
-        api_refuse(r, rc == MRD_ENOTFOUND ? MHD_HTTP_NOT_FOUND : MHD_HTTP_CONFLICT, err->text,
-                   err->hint);
+    if (rc == MRD_ENOTFOUND) {
+        refuse_region(r, region);
+    } else if (rc != 0) {
+        api_refuse(r, MHD_HTTP_CONFLICT, err->text, err->hint);
     } else {
         commit(r, "traffic", "regions", document_dial_asked(&r->agent->node.proposal, region));
     }

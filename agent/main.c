@@ -177,7 +177,7 @@ static const char *absolute(const char *path, char *out, size_t cap)
 
 int cli_agent(int argc, char **argv)
 {
-    static char state[2100], run[2100], log[2100];
+    static char state[2100], run[2100], log[2400];
     struct agent_options o = {
         .state_dir = "/var/lib/meridian",
         .run_dir = "/run/meridian",

@@ -5,10 +5,13 @@
 #include <table.h>
 
 #include <errno.h>
+#include <load.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define OPTIONS_MAX 32
 
 static void print_help(const struct cli_usage *u)
 {
@@ -84,6 +87,22 @@ static int keep_value(const struct cli_usage *u, const struct cli_option *o, con
     return -1;
 }
 
+static int no_option(const struct cli_usage *u, const char *arg, size_t len)
+{
+    const char *words[OPTIONS_MAX + 1];
+    char name[64];
+    size_t n = 0;
+
+    for (const struct cli_option *o = u->options; o->name != NULL && n < OPTIONS_MAX; o++) {
+        words[n++] = o->name;
+    }
+    words[n] = NULL;
+    snprintf(name, sizeof(name), "%.*s", (int)(len < sizeof(name) ? len : 0), arg);
+    const char *meant = mrd_config_meant(name, words);
+    return meant != NULL ? cli_misuse(u, "no such option: \"%s\"; did you mean %s?", arg, meant)
+                         : cli_misuse(u, "no such option: \"%s\"", arg);
+}
+
 /** One option at @argv[*i]; moves *i past a value. */
 static int take_option(const struct cli_usage *u, int argc, char **argv, int *i)
 {
@@ -92,7 +111,7 @@ static int take_option(const struct cli_usage *u, int argc, char **argv, int *i)
     const struct cli_option *o = find(u, arg, len);
 
     if (o == NULL) {
-        return cli_misuse(u, "no such option: \"%s\"", arg);
+        return no_option(u, arg, len);
     }
     if (o->value == NULL) {
         if (equals != NULL) {

@@ -11,6 +11,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <load.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #define RUN_SOCKET "/run/meridian/agent.sock"
 #define RUN_SNAPSHOT "/run/meridian/snapshot"
 #define LAB_DIR "/var/tmp/meridian-lab"
+#define HINT_WORDS 64
 #define ANSWER_MAX ((size_t)64 * 1024 * 1024)
 
 /* ---- the lab ---- */
@@ -101,6 +103,22 @@ const json_t *cli_named(const json_t *object, const char *key, const char *name)
         }
     }
     return NULL;
+}
+
+char *cli_hint(const json_t *object, const char *key, const char *name, const char *where,
+               char out[CLI_HINT_MAX])
+{
+    const char *words[HINT_WORDS + 1];
+    size_t i, n = 0;
+    const json_t *entry;
+    json_array_foreach(cli_list(object, key), i, entry)
+    {
+        if (n < HINT_WORDS) {
+            words[n++] = cli_text(entry, "name");
+        }
+    }
+    words[n] = NULL;
+    return mrd_config_hint(name, words, where, out, CLI_HINT_MAX);
 }
 
 int cli_print_json(json_t *answer, bool compact)
@@ -343,9 +361,10 @@ static int ask(const struct cli_place *place, const char *path, const char *body
         return quiet ? 1 : no_lab(place);
     }
     if (place->region != NULL && cli_named(lab, "regions", place->region) == NULL) {
+        char hint[CLI_HINT_MAX];
+        cli_hint(lab, "regions", place->region, "List them with: meridian lab status.", hint);
         rc = quiet ? 1
-                   : cli_fail("List them with: meridian lab status.",
-                              "the lab in \"%s\" has no region \"%s\"", lab_dir(place),
+                   : cli_fail(hint, "the lab in \"%s\" has no region \"%s\"", lab_dir(place),
                               place->region);
         json_decref(lab);
         return rc;

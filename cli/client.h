@@ -9,6 +9,8 @@
 #include <args.h>
 #include <jansson.h>
 
+#define CLI_HINT_MAX 300
+
 /** Where to look; the fields are what the user gave, or NULL. */
 struct cli_place {
     const char *agent;  /* socket */
@@ -63,6 +65,10 @@ const json_t *cli_list(const json_t *object, const char *key); /* an empty list 
 
 /** The entry of list @key whose "name" is @name, or NULL. */
 const json_t *cli_named(const json_t *object, const char *key, const char *name);
+
+/** The hint about a @name that list @key has not: what was meant, and @where. Returns @out. */
+char *cli_hint(const json_t *object, const char *key, const char *name, const char *where,
+               char out[CLI_HINT_MAX]);
 
 /** Print as JSON and free. Returns the exit status. */
 int cli_print_json(json_t *answer, bool compact);

@@ -5,6 +5,7 @@
 #include <cli.h>
 
 #include <errno.h>
+#include <load.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,6 +63,29 @@ static int finish(int status)
                     strerror(errno));
 }
 
+static int no_command(const char *name)
+{
+    const char *words[sizeof(commands) / sizeof(commands[0])];
+    size_t n = 0;
+
+    for (const struct cli_command *c = commands; c->name != NULL; c++) {
+        if (c->summary != NULL) {
+            words[n++] = c->name;
+        }
+    }
+    words[n] = NULL;
+    const char *meant = mrd_config_meant(name, words);
+    if (meant != NULL) {
+        char hint[80];
+        snprintf(hint, sizeof(hint), "Did you mean \"%s\"?", meant);
+        cli_fail(hint, "no such command: \"%s\"", name);
+    } else {
+        cli_fail(NULL, "no such command: \"%s\"", name);
+    }
+    print_usage(stderr);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -82,7 +106,5 @@ int main(int argc, char **argv)
             return finish(c->run(argc - 1, argv + 1));
         }
     }
-    fprintf(stderr, "meridian: no such command: \"%s\"\n", argv[1]);
-    print_usage(stderr);
-    return 2;
+    return no_command(argv[1]);
 }

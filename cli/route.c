@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <load.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +88,15 @@ static int set_data(const struct mrd_snapshot *s, const struct question *q,
     }
     r->class_index = mrd_snapshot_class(s, q->class_name);
     if (r->class_index < 0) {
-        return cli_fail("List them with: meridian classes.", "no class \"%s\"", q->class_name);
+        const char *words[MRD_CLASSES_MAX + 1] = {NULL};
+        char hint[CLI_HINT_MAX];
+        for (unsigned i = 0; i < s->class_count; i++) {
+            words[i] = s->classes[i].name;
+        }
+        return cli_fail(mrd_config_hint(q->class_name, words,
+                                        "List them with: meridian classes.", hint,
+                                        sizeof(hint)),
+                        "there is no class \"%s\"", q->class_name);
     }
     r->partition = mrd_snapshot_partition(s, r->class_index, q->key);
     if (r->partition < 0 && (q->key != NULL || q->write || q->strong)) {

@@ -199,7 +199,10 @@ static int verify(const struct cli_place *place, const char *name, struct cli_si
         return rc;
     }
     if (class == NULL) {
-        rc = cli_fail("List them with: meridian classes.", "there is no class \"%s\"", name);
+        char hint[CLI_HINT_MAX];
+        rc = cli_fail(
+            cli_hint(answer, "classes", name, "List them with: meridian classes.", hint),
+            "there is no class \"%s\"", name);
     } else {
         if (count == 0) {
             add_lab(place, class, sites, &count);

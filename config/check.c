@@ -42,7 +42,7 @@ int conf_primary(const struct conf_doc *doc)
 
 mrd_region conf_region_ref(struct conf_doc *doc, const struct conf_node *node)
 {
-    const char *names[MRD_REGIONS_MAX + 1] = {0};
+    const char *names[MRD_REGIONS_MAX + 1];
     char all[160];
 
     if (!conf_expect(doc, node, CONF_SCALAR, "the name of a region")) {
@@ -56,10 +56,8 @@ mrd_region conf_region_ref(struct conf_doc *doc, const struct conf_node *node)
         conf_error_at(doc, node, "\"%s\" is a witness and holds no data; name a data region",
                       node->text);
     } else if (!doc->names_broken) {
-        for (unsigned k = 0; k < doc->config.region_count; k++) {
-            names[k] = doc->config.regions[k].name;
-        }
-        const char *meant = conf_meant(node->text, names);
+        mrd_config_region_words(&doc->config, names);
+        const char *meant = mrd_config_meant(node->text, names);
         list_regions(doc, all, sizeof(all));
         if (meant != NULL) {
             conf_error_at(doc, node, "no region \"%.60s\"; did you mean \"%s\"?", node->text,

@@ -84,9 +84,6 @@ void conf_note(struct conf_doc *doc, const struct conf_node *node, const char *f
 void conf_errors_sort(struct mrd_conf_errors *errors);
 void conf_notes_sort(struct mrd_config *c);
 
-/** The word of @words (NULL-terminated) that was probably meant by @text, or NULL. */
-const char *conf_meant(const char *text, const char *const *words);
-
 /* ---- schema.c, read.c ---- */
 
 enum conf_type {

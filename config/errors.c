@@ -162,7 +162,7 @@ static unsigned distance(const char *a, size_t m, const char *b, size_t n)
     return d[m][n];
 }
 
-const char *conf_meant(const char *text, const char *const *words)
+const char *mrd_config_meant(const char *text, const char *const *words)
 {
     const char *best = NULL;
     size_t m = strlen(text);
@@ -180,4 +180,30 @@ const char *conf_meant(const char *text, const char *const *words)
         }
     }
     return best;
+}
+
+char *mrd_config_hint(const char *name, const char *const *words, const char *where, char *out,
+                      size_t cap)
+{
+    const char *meant = mrd_config_meant(name, words);
+
+    snprintf(out, cap, "%s%s%s%s", meant != NULL ? "Did you mean \"" : "",
+             meant != NULL ? meant : "", meant != NULL ? "\"? " : "", where);
+    return out;
+}
+
+void mrd_config_region_words(const struct mrd_config *c, const char *ret[MRD_REGIONS_MAX + 1])
+{
+    for (unsigned i = 0; i < c->region_count; i++) {
+        ret[i] = c->regions[i].name;
+    }
+    ret[c->region_count] = NULL;
+}
+
+void mrd_config_class_words(const struct mrd_config *c, const char *ret[MRD_CLASSES_MAX + 1])
+{
+    for (unsigned i = 0; i < c->class_count; i++) {
+        ret[i] = c->classes[i].name;
+    }
+    ret[c->class_count] = NULL;
 }

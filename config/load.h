@@ -34,6 +34,20 @@ int mrd_config_parse(const char *text, size_t len, struct mrd_config *ret,
 /** As above from a file; MRD_EIO when it cannot be read (then one error says why). */
 int mrd_config_load(const char *path, struct mrd_config *ret, struct mrd_conf_errors *errors);
 
+/** The word of @words (NULL-terminated) that was probably meant by @text, or NULL. */
+const char *mrd_config_meant(const char *text, const char *const *words);
+
+/**
+ * The hint about a name that is none: what of @words was probably meant, then @where, a
+ * sentence that says where the names are listed. Returns @out.
+ */
+char *mrd_config_hint(const char *name, const char *const *words, const char *where, char *out,
+                      size_t cap);
+/** The names of @c's regions as @words for the two above; borrowed from @c. */
+void mrd_config_region_words(const struct mrd_config *c, const char *ret[MRD_REGIONS_MAX + 1]);
+/** As above, of its classes. */
+void mrd_config_class_words(const struct mrd_config *c, const char *ret[MRD_CLASSES_MAX + 1]);
+
 /** Print errors as FILE:LINE:COLUMN: text. */
 void mrd_config_print_errors(FILE *out, const char *path, const struct mrd_conf_errors *errors);
 

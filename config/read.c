@@ -309,7 +309,7 @@ static void unknown_key(struct conf_doc *doc, const struct conf_key *keys,
         words[count++] = k->name;
     }
     words[count] = NULL;
-    const char *meant = conf_meant(n->key, words);
+    const char *meant = mrd_config_meant(n->key, words);
     if (meant != NULL) {
         conf_error_key(doc, n, "unknown key \"%.60s\"; did you mean \"%s\"?", n->key, meant);
         return;

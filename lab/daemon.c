@@ -21,6 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <load.h>
+
 #include "files.h"
 #include "forward.h"
 #include "region.h"
@@ -221,18 +223,26 @@ static int find_region(const struct daemon *d, json_t *request, const char *key)
     return name != NULL ? mrd_config_region(d->world->config, name) : -1;
 }
 
-static json_t *no_region(json_t *request, const char *key)
+static json_t *no_region(const struct daemon *d, json_t *request, const char *key)
 {
     const char *name = json_string_value(json_object_get(request, key));
+    const char *words[MRD_REGIONS_MAX + 1];
+    char hint[160];
 
-    return refuse("List the regions with: meridian lab status.", "no region \"%s\"",
-                  name != NULL ? name : "");
+    name = name != NULL ? name : "";
+    mrd_config_region_words(d->world->config, words);
+    mrd_config_hint(name, words, "List the regions with: meridian lab status.", hint,
+                    sizeof(hint));
+    return refuse(hint, "there is no region \"%s\"", name);
 }
 
 static json_t *not_running(const struct daemon *d, int r)
 {
-    return refuse("Start it with: meridian lab start REGION.", "region \"%s\" is killed",
-                  region_name(d, (unsigned)r));
+    const char *name = region_name(d, (unsigned)r);
+    char hint[100];
+
+    snprintf(hint, sizeof(hint), "Start it with: meridian lab start %s.", name);
+    return refuse(hint, "region \"%s\" is killed", name);
 }
 
 static int start_region(struct daemon *d, unsigned i, struct mrd_err *err)
@@ -300,6 +310,17 @@ static json_t *do_kill(struct daemon *d, json_t *request, int r)
     return signal_part(d, r, part, SIGKILL);
 }
 
+static json_t *not_killed(const struct daemon *d, int r)
+{
+    const char *name = region_name(d, (unsigned)r);
+    bool paused = d->regions[r].state == LAB_PAUSED;
+    char hint[100];
+
+    snprintf(hint, sizeof(hint), "Let it go on with: meridian lab resume %s.", name);
+    return refuse(paused ? hint : "Only a killed region can be started.", "region \"%s\" is %s",
+                  name, paused ? "paused" : "already running");
+}
+
 static json_t *do_start(struct daemon *d, json_t *request, int r)
 {
     struct mrd_err err;
@@ -312,8 +333,7 @@ static json_t *do_start(struct daemon *d, json_t *request, int r)
         return refuse("", "only the agent and the shop are started by hand");
     }
     if (d->regions[r].state != LAB_KILLED) {
-        return refuse("", "region \"%s\" is %s", region_name(d, (unsigned)r),
-                      lab_state_name(d->regions[r].state));
+        return not_killed(d, r);
     }
     if (json_is_true(json_object_get(request, "anew")) &&
         lab_region_lose_disk(d->world, (unsigned)r, &err) != 0) {
@@ -328,8 +348,14 @@ static json_t *do_start(struct daemon *d, json_t *request, int r)
 static json_t *do_pause(struct daemon *d, json_t *request, int r, bool pause)
 {
     enum lab_part part = part_of(request);
+    int stopped = lab_region_stopped(&d->regions[r], part);
     json_t *answer = signal_part(d, r, part, pause ? SIGSTOP : SIGCONT);
 
+    if (!pause && stopped == 0 && json_object_get(answer, "ok") != NULL) {
+        json_object_set_new(answer, "note",
+                            json_sprintf("region \"%s\" is already running: nothing was paused",
+                                         region_name(d, (unsigned)r)));
+    }
     if (part == LAB_ALL && json_object_get(answer, "ok") != NULL) {
         d->regions[r].state = pause ? LAB_PAUSED : LAB_RUNNING;
     }
@@ -342,7 +368,7 @@ static json_t *command_region(struct daemon *d, json_t *request, const char *com
     json_t *answer;
 
     if (r < 0) {
-        return no_region(request, "region");
+        return no_region(d, request, "region");
     }
     if (part_of(request) == LAB_PARTS) {
         return refuse("", "no such part; it is one of agent, pg, nginx, knot, shop");
@@ -435,7 +461,7 @@ static json_t *command_link(struct daemon *d, json_t *request)
     struct lab_link_conf c;
 
     if (a < 0 || b < 0) {
-        return no_region(request, a < 0 ? "a" : "b");
+        return no_region(d, request, a < 0 ? "a" : "b");
     }
     if (a == b) {
         return refuse("", "a region has no link to itself");
@@ -465,10 +491,10 @@ static json_t *command_heal(struct daemon *d, json_t *request)
     int r = find_region(d, request, "region");
 
     if (json_object_get(request, "region") != NULL && r < 0) {
-        return no_region(request, "region");
+        return no_region(d, request, "region");
     }
     if (json_object_get(request, "a") != NULL && (a < 0 || b < 0)) {
-        return no_region(request, a < 0 ? "a" : "b");
+        return no_region(d, request, a < 0 ? "a" : "b");
     }
     for (unsigned i = 0; a < 0 && i < d->count; i++) {
         if (r < 0 || i == (unsigned)r) {
@@ -489,7 +515,7 @@ static json_t *command_clock(struct daemon *d, json_t *request)
     json_t *offset = json_object_get(request, "offset_ns");
 
     if (r < 0) {
-        return no_region(request, "region");
+        return no_region(d, request, "region");
     }
     if (!json_is_integer(offset)) {
         return refuse("Write it as +300s, -5m or 0.", "the clock's offset is not a time");
@@ -524,7 +550,7 @@ static json_t *command(struct daemon *d, json_t *request)
         int r = find_region(d, request, "region");
 
         if (r < 0) {
-            return no_region(request, "region");
+            return no_region(d, request, "region");
         }
         set_cut_region(d, (unsigned)r, true);
         publish(d);

@@ -4,7 +4,8 @@
  * It listens on DIR/lab.sock (mode 0600). A request is one line of JSON, the answer another:
  *
  *     {"command": "kill", "region": "us-east-1"}
- *     {"ok": true}    or    {"error": "no region \"mars\"", "hint": "..."}
+ *     {"ok": true, ...}, with a "note" when there was nothing to do,    or    {"error": "no
+ * region \"mars\"", "hint": "..."}
  *
  *     status                                   answers with what `lab status --json` prints
  *     kill|pause|resume|start  region [part] [hold]

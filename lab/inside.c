@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <client.h> /* of cli/ */
+
 #include "daemon.h"
 
 /* Fork inside the region and run @argv there; returns its exit status. */
@@ -62,33 +64,26 @@ static pid_t init_of(const char *dir, const char *name, char database[MRD_NAME_M
                      struct mrd_err *err)
 {
     json_t *status = lab_request(dir, json_pack("{ss}", "command", "status"), err);
-    json_t *region;
-    size_t i;
-    pid_t pid = -1;
+    const json_t *region = cli_named(status, "regions", name);
+    char hint[CLI_HINT_MAX];
+    pid_t pid = (pid_t)cli_int(region, "init_pid");
 
     if (status == NULL) {
         return -1;
     }
-    json_array_foreach(json_object_get(status, "regions"), i, region)
-    {
-        if (strcmp(json_string_value(json_object_get(region, "name")), name) == 0) {
-            json_t *pg = json_object_get(region, "pg");
-
-            pid = (pid_t)json_integer_value(json_object_get(region, "init_pid"));
-            if (database != NULL) {
-                snprintf(database, MRD_NAME_MAX, "%s",
-                         json_string_value(json_object_get(pg, "database")));
-            }
-        }
+    if (database != NULL) {
+        snprintf(database, MRD_NAME_MAX, "%s",
+                 cli_text(json_object_get(region, "pg"), "database"));
     }
-    json_decref(status);
-    if (pid < 0) {
-        mrd_err_set(err, MRD_ENOTFOUND, "no region \"%s\"", name);
-        mrd_err_hint(err, "List the regions with: meridian lab status.");
+    if (region == NULL) {
+        mrd_err_set(err, MRD_ENOTFOUND, "there is no region \"%s\"", name);
+        cli_hint(status, "regions", name, "List the regions with: meridian lab status.", hint);
+        mrd_err_hint(err, "%s", hint);
     } else if (pid == 0) {
         mrd_err_set(err, MRD_EUNAVAILABLE, "region \"%s\" is killed", name);
         mrd_err_hint(err, "Start it with: meridian lab start %s.", name);
     }
+    json_decref(status);
     return pid > 0 ? pid : -1;
 }
 

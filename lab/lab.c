@@ -14,6 +14,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <client.h> /* of cli/ */
+#include <load.h>
+
 #include "daemon.h"
 #include "front.h"
 #include "link.h"
@@ -33,6 +36,9 @@ static int order(const char *dir, json_t *request)
 
     if (answer == NULL) {
         return lab_fail(&err);
+    }
+    if (cli_known(answer, "note")) {
+        printf("%s\n", cli_text(answer, "note"));
     }
     json_decref(answer);
     return 0;
@@ -109,6 +115,9 @@ static int take_down(const char *dir, bool purge)
     }
     if (lab_world_locate(&w, dir, &err) != 0) {
         return lab_fail(&err);
+    }
+    if (purge) {
+        lab_world_drop_ledgers(&w); /* first: a load that loses its lab names only what stays */
     }
     answer = lab_request(w.dir, json_pack("{ss}", "command", "down"), &err);
     json_decref(answer);
@@ -512,7 +521,14 @@ int cli_lab(int argc, char **argv)
         }
     }
     if (argc >= 2) {
-        cli_fail("It is one of these.", "no such command: \"lab %s\"", argv[1]);
+        const char *words[sizeof(commands) / sizeof(commands[0]) + 1] = {NULL};
+        char hint[100];
+
+        for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+            words[i] = commands[i].name;
+        }
+        cli_fail(mrd_config_hint(argv[1], words, "It is one of these.", hint, sizeof(hint)),
+                 "no such command: \"lab %s\"", argv[1]);
     }
     print_usage(stderr);
     return 2;

@@ -297,8 +297,8 @@ static bool same_namespace(int pid, ino_t ns)
     return stat(path, &st) == 0 && st.st_ino == ns;
 }
 
-/* Stopped, or past caring. */
-static bool at_rest(int pid)
+/* The letter of proc(5); X, dead, when it is gone. */
+static char state_of(int pid)
 {
     char path[64], text[512];
     const char *paren;
@@ -312,26 +312,34 @@ static bool at_rest(int pid)
         close(fd);
     }
     if (n <= 0) {
-        return true;
+        return 'X';
     }
     text[n] = '\0';
     paren = strrchr(text, ')'); /* the name before it may contain anything */
-    return paren != NULL && paren[1] == ' ' && strchr("TtZX", paren[2]) != NULL;
+    return paren != NULL && paren[1] == ' ' ? paren[2] : '?';
 }
 
-/* One pass over the region's processes; returns how many, and how many are not at rest. */
-static int signal_once(ino_t ns, enum lab_part part, int signal, int *ret_restless)
+/* Stopped, or past caring. */
+static bool at_rest(int pid)
+{
+    return strchr("TtZX", state_of(pid)) != NULL;
+}
+
+/* One pass over the region's processes; returns how many, how many stand, and how many move. */
+static int signal_once(ino_t ns, enum lab_part part, int signal, int *ret_stopped,
+                       int *ret_restless)
 {
     DIR *d = opendir("/proc");
     struct dirent *e;
     int hit = 0;
 
-    *ret_restless = 0;
+    *ret_stopped = *ret_restless = 0;
     while (d != NULL && (e = readdir(d)) != NULL) {
         int pid = atoi(e->d_name);
 
         if (pid > 0 && same_namespace(pid, ns) && belongs(pid, part)) {
             hit++;
+            *ret_stopped += state_of(pid) == 'T';
             if (signal != SIGSTOP) {
                 kill(pid, signal);
             } else if (!at_rest(pid)) {
@@ -346,15 +354,37 @@ static int signal_once(ino_t ns, enum lab_part part, int signal, int *ret_restle
     return hit;
 }
 
-int lab_region_signal(const struct lab_region *r, enum lab_part part, int signal)
+static bool find_namespace(const struct lab_region *r, ino_t *ret)
 {
     char path[64];
     struct stat st;
-    int restless;
-    int hit = 0;
 
     snprintf(path, sizeof(path), "/proc/%d/ns/pid", (int)r->init_pid);
     if (r->init_pid == 0 || stat(path, &st) != 0) {
+        return false;
+    }
+    *ret = st.st_ino;
+    return true;
+}
+
+int lab_region_stopped(const struct lab_region *r, enum lab_part part)
+{
+    ino_t ns;
+    int stopped = 0, restless;
+
+    if (find_namespace(r, &ns)) {
+        signal_once(ns, part, 0, &stopped, &restless);
+    }
+    return stopped;
+}
+
+int lab_region_signal(const struct lab_region *r, enum lab_part part, int signal)
+{
+    ino_t ns;
+    int stopped, restless;
+    int hit = 0;
+
+    if (!find_namespace(r, &ns)) {
         return 0;
     }
     /* Pid 1 first, so that it restarts nothing that stops. */
@@ -362,7 +392,7 @@ int lab_region_signal(const struct lab_region *r, enum lab_part part, int signal
         kill(r->init_pid, signal);
     }
     for (int i = 0; i < STOP_ROUNDS; i++) {
-        hit = signal_once(st.st_ino, part, signal, &restless);
+        hit = signal_once(ns, part, signal, &stopped, &restless);
         if (restless == 0) {
             return hit;
         }

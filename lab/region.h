@@ -49,5 +49,8 @@ void lab_region_kill(struct lab_region *r);
  */
 int lab_region_signal(const struct lab_region *r, enum lab_part part, int signal);
 
+/** How many processes of @part are stopped now. */
+int lab_region_stopped(const struct lab_region *r, enum lab_part part);
+
 /** Tell init to keep a killed agent or shop down, or to start it again. */
 int lab_region_hold(const struct lab_region *r, enum lab_part part, bool hold);

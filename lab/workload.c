@@ -379,9 +379,13 @@ static int learn_regions(struct lab_load *l, json_t *status, struct mrd_err *err
             r++;
         }
         if (r == l->region_count) {
-            mrd_err_set(err, MRD_ENOTFOUND, "no region \"%s\" with data",
+            char hint[CLI_HINT_MAX];
+
+            mrd_err_set(err, MRD_ENOTFOUND, "there is no region \"%s\" with data",
                         l->region_names.word[n]);
-            mrd_err_hint(err, "List the regions with: meridian lab status.");
+            cli_hint(status, "regions", l->region_names.word[n],
+                     "List the regions with: meridian lab status.", hint);
+            mrd_err_hint(err, "%s", hint);
             return MRD_ENOTFOUND;
         }
         l->from |= (uint16_t)(1u << r);

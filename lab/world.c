@@ -392,20 +392,43 @@ void lab_world_sweep(const struct lab_world *w)
     unlink(path);
 }
 
+static bool is_ledger(const char *name)
+{
+    size_t n = strlen(name);
+
+    return strncmp(name, "ledger-", 7) == 0 && n > 11 && strcmp(name + n - 4, ".txt") == 0;
+}
+
+void lab_world_drop_ledgers(const struct lab_world *w)
+{
+    char path[LAB_PATH + NAME_MAX];
+    DIR *dir = opendir(w->dir);
+    struct dirent *e;
+
+    while (dir != NULL && (e = readdir(dir)) != NULL) {
+        if (is_ledger(e->d_name)) {
+            snprintf(path, sizeof(path), "%s/%s", w->dir, e->d_name);
+            unlink(path);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+}
+
 /* The configuration may be gone or wrong, so a region is known by what is in its directory. */
 static bool is_ours(const char *dir, const char *name)
 {
     static const char *const ours[] = {"lab.sock", "lab.json",   LAB_LOCK, "lab.log",
                                        CONFIG,     "ports.json", "certs"};
     char path[LAB_PATH + NAME_MAX];
-    size_t n = strlen(name);
 
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
         if (strcmp(name, ours[i]) == 0) {
             return true;
         }
     }
-    if (strncmp(name, "ledger-", 7) == 0 && n > 11 && strcmp(name + n - 4, ".txt") == 0) {
+    if (is_ledger(name)) {
         return true;
     }
     snprintf(path, sizeof(path), "%s/%s", dir, name);

@@ -72,6 +72,9 @@ bool lab_world_exists(const char *dir);
 /** Remove what only a running lab needs. */
 void lab_world_sweep(const struct lab_world *w);
 
+/** Remove the ledgers that loads wrote into DIR. */
+void lab_world_drop_ledgers(const struct lab_world *w);
+
 /**
  * Remove everything that a lab made under DIR, whatever became of its configuration: regions,
  * ledgers, certificates; then DIR itself, unless something else is in it.

@@ -1136,7 +1136,7 @@ static void test_meant(void **state)
     };
     (void)state;
     for (size_t i = 0; i < ROWS(rows); i++) {
-        const char *meant = conf_meant(rows[i].text, words);
+        const char *meant = mrd_config_meant(rows[i].text, words);
         ROW(rows[i].text);
         assert_string_equal(rows[i].meant == NULL ? "-" : rows[i].meant,
                             meant == NULL ? "-" : meant);
