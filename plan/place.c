@@ -1,9 +1,8 @@
 /*
- * Where to put a class: cost and latency of a placement, and the search for the best.
+ * What a placement costs and how far it is from its users.
  *
  * Users are points: the cities of each country, weighted by the people near them. A user's
- * region is the nearest of those that may store their data. The search goes over every set of
- * candidates; latencies are only looked at when a set is cheaper than the best so far.
+ * region is the nearest of those that may store their data. search.c finds the best placement.
  */
 #include <place.h>
 
@@ -16,14 +15,14 @@
 
 #define MONTH_S (30.0 * 86400)
 #define GB 1e9
-#define OVERHEAD 0.1 /* framing and retransmission of replication */
-#define FSYNC_MS 2.0 /* flush at the replica */
-#define SHIP_S 0.05  /* the sender gathers changes */
-#define CDN_MS 5.0   /* beyond the last mile to a CDN's edge */
-#define REPLICA 0.75 /* least size of a database that applies every write */
-#define PILOT_DATABASE 0.5
 
 /* ---- the view ---- */
+
+/** May candidate @c store the data of the users at point @i? */
+static bool may_hold(const struct place *p, int c, unsigned i)
+{
+    return (p->users[c] >> p->country[i] & 1) != 0;
+}
 
 static void add_points(struct place *p, struct plan_data *data)
 {
@@ -51,13 +50,14 @@ static void add_rules(struct place *p, struct plan_data *data)
         const char *country = data->regions[p->load->candidates[r]].country;
         for (unsigned u = 0; u < p->load->user_count; u++) {
             const char *user = data->countries[p->load->users[u].country].iso2;
-            p->allowed[r][u] = true;
+            bool may = true;
             for (unsigned k = 0; k < c->residency_count; k++) {
                 if (plan_in_bloc(data, user, c->residency[k].users)) {
-                    p->allowed[r][u] &= plan_in_bloc(data, country, c->residency[k].stored);
+                    may &= plan_in_bloc(data, country, c->residency[k].stored);
                     data->sources[PLAN_SOURCE_BLOCS].used = true;
                 }
             }
+            p->users[r] |= (uint64_t)may << u;
         }
     }
 }
@@ -92,7 +92,7 @@ int place_new(struct plan_data *data, const struct plan_workload *load,
     }
     for (unsigned r = 0; r < p->candidates; r++) {
         for (unsigned i = 0; i < p->points; i++) {
-            bool may = p->allowed[r][p->country[i]];
+            bool may = may_hold(p, (int)r, i);
             p->legal_ms[r][i] = may ? (float)p->ms[r][i] : (float)PLACE_NEVER;
         }
     }
@@ -103,12 +103,12 @@ int place_new(struct plan_data *data, const struct plan_workload *load,
 /* ---- latency ---- */
 
 /** Does each record (or cell) have a home of its own near its users? */
-static bool homes_are_local(enum plan_posture p)
+bool place_homes_are_local(enum plan_posture p)
 {
     return p == PLAN_PARTITIONED || p == PLAN_CELLS;
 }
 
-static bool reads_are_local(enum plan_posture p)
+bool place_reads_are_local(enum plan_posture p)
 {
     return p >= PLAN_READ_LOCAL;
 }
@@ -121,7 +121,7 @@ static int nearest(const struct place *p, const struct place_set *s, unsigned i,
         return s->near[i];
     }
     for (unsigned k = 0; k < s->n; k++) {
-        if ((int)k != lost && p->allowed[s->at[k]][p->country[i]] &&
+        if ((int)k != lost && may_hold(p, s->at[k], i) &&
             (best < 0 || p->ms[s->at[k]][i] < p->ms[s->at[best]][i])) {
             best = (int)k;
         }
@@ -145,7 +145,7 @@ static double commit_ms(const struct place *p, const struct place_set *s,
         }
     }
     size_t w = r->posture == PLAN_CELLS ? 2 : s->n / 2 + 1;
-    return mrd_quorum_leader_ms(rtt, n, w, &ms) == 0 ? ms + FSYNC_MS : PLACE_NEVER;
+    return mrd_quorum_leader_ms(rtt, n, w, &ms) == 0 ? ms + PLAN_FSYNC_MS : PLACE_NEVER;
 }
 
 void place_latency(const struct place *p, const struct place_set *s,
@@ -164,32 +164,30 @@ void place_latency(const struct place *p, const struct place_set *s,
     }
     double to_near = p->ms[s->at[near]][i], to_home = p->ms[s->at[home]][i];
     double work = p->load->processing_ms;
-    *ret_read = work + (reads_are_local(r->posture) ? to_near : to_home);
+    *ret_read = work + (place_reads_are_local(r->posture) ? to_near : to_home);
     if (r->posture == PLAN_READ_LOCAL) {
         double forwarded = to_near + p->rtt[s->at[near]][s->at[home]];
         *ret_write = work + fmin(to_home, forwarded) + commit_ms(p, s, r, home, lost);
-    } else if (reads_are_local(r->posture)) {
+    } else if (place_reads_are_local(r->posture)) {
         *ret_write = work + to_near + commit_ms(p, s, r, near, lost);
     } else {
         *ret_write = work + to_home + commit_ms(p, s, r, home, lost);
     }
 }
 
-/** From shares of the users in time to shares that count as kept. */
-static void set_within(const struct plan_class *c, struct plan_result *r, double read,
+void place_set_within(const struct plan_class *c, struct plan_result *r, double read,
                        double write)
 {
     r->read_ok = r->cdn ? c->cacheable + (1 - c->cacheable) * read : read;
     /* Writes to records homed elsewhere count as late. */
     bool targeted = c->write_p95_ms != PLAN_NO_TARGET;
     r->write_ok = !targeted                           ? write
-                  : homes_are_local(r->posture)       ? write * c->locality
+                  : place_homes_are_local(r->posture)       ? write * c->locality
                   : r->posture == PLAN_FOLLOW_THE_SUN ? write * c->daytime
                                                       : write;
 }
 
-/** Shares of the users whose reads and writes are within their targets. */
-static void share_within(const struct place *p, const struct place_set *s,
+void place_share_within(const struct place *p, const struct place_set *s,
                          struct plan_result *r)
 {
     const struct plan_class *c = p->class;
@@ -198,7 +196,7 @@ static void share_within(const struct place *p, const struct place_set *s,
         c->read_p95_ms != PLAN_NO_TARGET ? (double)c->read_p95_ms : PLACE_NEVER / 2;
     double write_ms =
         c->write_p95_ms != PLAN_NO_TARGET ? (double)c->write_p95_ms : PLACE_NEVER / 2;
-    bool local = reads_are_local(r->posture), forwards = r->posture == PLAN_READ_LOCAL;
+    bool local = place_reads_are_local(r->posture), forwards = r->posture == PLAN_READ_LOCAL;
     const double *to_home = p->ms[s->at[s->home]];
 
     for (unsigned k = 0; k < s->n; k++) {
@@ -220,22 +218,24 @@ static void share_within(const struct place *p, const struct place_set *s,
         read += rd <= read_ms ? p->weight[i] : 0;
         write += wr <= write_ms ? p->weight[i] : 0;
     }
-    set_within(c, r, read, write);
+    place_set_within(c, r, read, write);
 }
 
 /** Share of the users whose data a second member may hold. */
 static double covered(const struct place *p, const struct place_set *s)
 {
+    uint64_t once = 0, twice = 0;
     double sum = 0;
+
     if (p->class->residency_count == 0) {
         return s->n > 1 ? 1 : 0;
     }
+    for (unsigned k = 0; k < s->n; k++) {
+        twice |= once & p->users[s->at[k]];
+        once |= p->users[s->at[k]];
+    }
     for (unsigned u = 0; u < p->load->user_count; u++) {
-        unsigned places = 0;
-        for (unsigned k = 0; k < s->n; k++) {
-            places += p->allowed[s->at[k]][u];
-        }
-        sum += places > 1 ? p->load->users[u].share : 0;
+        sum += (twice >> u & 1) != 0 ? p->load->users[u].share : 0;
     }
     return sum;
 }
@@ -251,7 +251,7 @@ static void percentiles(const struct place *p, const struct place_set *s,
     for (unsigned i = 0; i < p->points; i++) {
         place_latency(p, s, r, i, lost, &read[i], &write[i]);
         weight[i] = p->weight[i] * (1 - cached);
-        read[p->points + i] = MRD_LAST_MILE_MS + CDN_MS;
+        read[p->points + i] = MRD_LAST_MILE_MS + PLAN_CDN_MS;
         weight[p->points + i] = p->weight[i] * cached;
         write_weight[i] = p->weight[i];
     }
@@ -263,10 +263,10 @@ static void percentiles(const struct place *p, const struct place_set *s,
 
 /* ---- cost ---- */
 
-static void user_shares(const struct place *p, const struct place_set *s, struct plan_result *r)
+void place_user_shares(const struct place *p, const struct place_set *s, struct plan_result *r)
 {
     memset(r->share, 0, sizeof(r->share));
-    if (!reads_are_local(r->posture)) {
+    if (!place_reads_are_local(r->posture)) {
         r->share[s->home] = 1;
         return;
     }
@@ -302,17 +302,22 @@ static double capacity(const struct plan_workload *w, const struct place_set *s,
     return sum;
 }
 
-static double origin_gb(const struct plan_class *c, bool cdn)
+double place_origin_gb(const struct plan_class *c, bool cdn)
 {
     return c->reads_per_s * c->read_bytes * (cdn ? 1 - c->cacheable : 1) * MONTH_S / GB;
+}
+
+double place_written_gb(const struct plan_class *c)
+{
+    return c->writes_per_s * c->write_bytes * (1 + PLAN_OVERHEAD) * MONTH_S / GB;
 }
 
 static void transfer_cost(const struct place *p, const struct place_set *s,
                           struct plan_result *r)
 {
     const struct plan_class *c = p->class;
-    double gb = c->writes_per_s * c->write_bytes * (1 + OVERHEAD) * MONTH_S / GB;
-    bool spread = homes_are_local(r->posture) || r->posture == PLAN_ACTIVE_ACTIVE;
+    double gb = place_written_gb(c);
+    bool spread = r->posture >= PLAN_FOLLOW_THE_SUN;
     double copies = 0;
 
     for (unsigned a = 0; a < s->n; a++) {
@@ -339,7 +344,7 @@ static void transfer_cost(const struct place *p, const struct place_set *s,
     r->replication_mbit = gb * copies * GB * 8 / MONTH_S / 1e6;
 }
 
-static void cost(const struct place *p, const struct place_set *s, struct plan_result *r)
+void place_cost_of_size(const struct place *p, struct plan_result *r, double running)
 {
     const struct plan_workload *w = p->load;
     const struct plan_class *c = p->class;
@@ -349,25 +354,32 @@ static void cost(const struct place *p, const struct place_set *s, struct plan_r
         all += w->classes[i].reads_per_s + w->classes[i].writes_per_s;
     }
     origin -= r->cdn ? c->reads_per_s * c->cacheable : 0;
-    /* 0.35 and 0.15 USD per request/s and month: 50,000 USD for 100,000 requests/s. */
-    double compute =
-        w->compute_usd_month >= 0 ? w->compute_usd_month / all * origin : 0.35 * origin;
-    double database =
-        w->database_usd_month >= 0 ? w->database_usd_month / all * origin : 0.15 * origin;
+    double compute = w->compute_usd_month >= 0 ? w->compute_usd_month / all * origin
+                                               : PLAN_COMPUTE_USD * origin;
+    double database = w->database_usd_month >= 0 ? w->database_usd_month / all * origin
+                                                 : PLAN_DATABASE_USD * origin;
 
     memset(r->cost, 0, sizeof(r->cost));
     r->cost[PLAN_COMPUTE] = compute;
-    r->cost[PLAN_HEADROOM] = compute * (capacity(w, s, r) - 1);
-    double copies = r->posture == PLAN_CELLS && s->n > 2 ? 1 : s->n - 1;
+    r->cost[PLAN_HEADROOM] = compute * (running - 1);
+    double copies = r->posture == PLAN_CELLS && r->n > 2 ? 1 : r->n - 1;
     r->cost[PLAN_DATABASE] =
-        database * (1 + copies * (r->posture == PLAN_PILOT_LIGHT ? PILOT_DATABASE : REPLICA));
+        database * (1 + copies * (r->posture == PLAN_PILOT_LIGHT ? PLAN_PILOT_DATABASE
+                                                                 : PLAN_REPLICA_DATABASE));
     r->cost[PLAN_STORAGE] = c->storage_gb * w->storage_usd_gb * (1 + copies);
+    r->cost[PLAN_CDN] =
+        r->cdn ? (place_origin_gb(c, false) - place_origin_gb(c, true)) * w->cdn_usd_gb : 0;
+    r->cost[PLAN_EDGE] = w->region_usd_month * r->n;
+}
+
+static void cost(const struct place *p, const struct place_set *s, struct plan_result *r)
+{
+    place_cost_of_size(p, r, capacity(p->load, s, r));
     transfer_cost(p, s, r);
     for (unsigned k = 0; k < s->n; k++) {
-        r->cost[PLAN_EGRESS] += r->share[k] * origin_gb(c, r->cdn) * p->internet_gb[s->at[k]];
+        r->cost[PLAN_EGRESS] +=
+            r->share[k] * place_origin_gb(p->class, r->cdn) * p->internet_gb[s->at[k]];
     }
-    r->cost[PLAN_CDN] = r->cdn ? (origin_gb(c, false) - origin_gb(c, true)) * w->cdn_usd_gb : 0;
-    r->cost[PLAN_EDGE] = w->region_usd_month * s->n;
     r->total = 0;
     for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
         r->total += r->cost[i];
@@ -376,8 +388,7 @@ static void cost(const struct place *p, const struct place_set *s, struct plan_r
 
 /* ---- one placement ---- */
 
-/** What the search compares; the shares of the users are known. */
-static void weigh(const struct place *p, const struct place_set *s, struct plan_result *r)
+void place_weigh(const struct place *p, const struct place_set *s, struct plan_result *r)
 {
     r->n = s->n;
     r->covered = covered(p, s);
@@ -397,9 +408,9 @@ void place_evaluate(const struct place *p, const struct place_set *set, struct p
         r->region[k] = p->load->candidates[s.at[k]];
         rtt = fmax(rtt, p->rtt[s.at[0]][s.at[k]]);
     }
-    user_shares(p, &s, r);
-    weigh(p, &s, r);
-    share_within(p, &s, r);
+    place_user_shares(p, &s, r);
+    place_weigh(p, &s, r);
+    place_share_within(p, &s, r);
     percentiles(p, &s, r, -1, ms);
     r->read_p50 = ms[0], r->read_p95 = ms[1], r->write_p50 = ms[2], r->write_p95 = ms[3];
     r->lost_read_p95 = r->lost_write_p95 = 0;
@@ -408,55 +419,10 @@ void place_evaluate(const struct place *p, const struct place_set *set, struct p
         r->lost_read_p95 = fmax(r->lost_read_p95, ms[1]);
         r->lost_write_p95 = fmax(r->lost_write_p95, ms[3]);
     }
-    r->lag_s = s.n > 1 ? rtt / 2000 + SHIP_S : 0;
+    r->lag_s = s.n > 1 ? rtt / 2000 + PLAN_SHIP_S : 0;
 }
 
-/* ---- the search ---- */
-
-#define SEARCHES_MAX (2 * PLAN_POSTURES)
-#define WEIGHT_ONE (1 << 30)
-#define SLACK 1e-5 /* what rounding in the bounds may hide, as a share */
-#define SLACK_MS 0.01F
-
-struct search {
-    struct plan_result best;
-    struct place_set best_set;
-    double best_missing; /* shares of users that are late or without a second region */
-    bool found;
-    unsigned least, most; /* regions */
-};
-
-struct walk {
-    const struct place *p;
-    unsigned count, most;
-    int32_t weight[PLACE_POINTS_MAX]; /* in units of WEIGHT_ONE, for fast sums */
-    /* shares that no set can exceed: of writes in time, by home; and of this set's users */
-    double home_bound[PLAN_CANDIDATES_MAX];
-    double near_read, near_write;
-    bool near_known; /* they are of the present set */
-    struct search searches[SEARCHES_MAX];
-    /* at each depth: which member is nearest to each point, and how near */
-    int near[PLAN_REPLICAS_MAX + 1][PLACE_POINTS_MAX];
-    float near_ms[PLAN_REPLICAS_MAX + 1][PLACE_POINTS_MAX];
-};
-
-/** Sets that no rule of law forbids: every user's data has a place in it, and only such. */
-static bool lawful(const struct place *p, const struct place_set *s, enum plan_posture posture)
-{
-    for (unsigned u = 0; p->class->residency_count > 0 && u < p->load->user_count; u++) {
-        bool somewhere = false, everywhere = true;
-        for (unsigned k = 0; k < s->n; k++) {
-            somewhere |= p->allowed[s->at[k]][u];
-            everywhere &= p->allowed[s->at[k]][u];
-        }
-        if (homes_are_local(posture) ? !somewhere : !everywhere) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static double missing(const struct plan_class *c, const struct plan_result *r)
+double place_missing(const struct plan_class *c, const struct plan_result *r)
 {
     double sum = (c->read_p95_ms != PLAN_NO_TARGET ? fmax(0, 0.95 - r->read_ok) : 0) +
                  (c->write_p95_ms != PLAN_NO_TARGET ? fmax(0, 0.95 - r->write_ok) : 0);
@@ -464,213 +430,5 @@ static double missing(const struct plan_class *c, const struct plan_result *r)
         r->posture != PLAN_SINGLE) {
         sum += 1 - r->covered;
     }
-    return sum < 1e-9 ? 0 : sum;
-}
-
-/** Share of the weight whose time is within @limit, or a little more. */
-static double within(const int32_t *weight, const float *ms, unsigned n, float limit)
-{
-    int32_t sum = 0;
-    for (unsigned i = 0; i < n; i++) {
-        sum += ms[i] <= limit ? weight[i] : 0;
-    }
-    return (double)sum / WEIGHT_ONE + SLACK;
-}
-
-static float limit_ms(const struct place *p, uint64_t target)
-{
-    double ms = target != PLAN_NO_TARGET ? (double)target : PLACE_NEVER / 2;
-    return (float)(ms - p->load->processing_ms) + SLACK_MS;
-}
-
-/** Can no latency make @r better than the best so far? Asked before latencies are looked at. */
-static bool hopeless(struct walk *w, const struct search *q, const struct place_set *s,
-                     const struct plan_result *r)
-{
-    const struct place *p = w->p;
-    struct plan_result bound;
-    bool local = reads_are_local(r->posture);
-
-    if (!q->found || (q->best_missing <= 0 && r->total >= q->best.total)) {
-        return q->found;
-    }
-    if (!w->near_known) {
-        const float *ms = w->near_ms[s->n];
-        w->near_read = within(w->weight, ms, p->points, limit_ms(p, p->class->read_p95_ms));
-        w->near_write = within(w->weight, ms, p->points, limit_ms(p, p->class->write_p95_ms));
-        w->near_known = true;
-    }
-    double write =
-        r->posture == PLAN_READ_LOCAL || !local ? w->home_bound[s->at[s->home]] : w->near_write;
-    bound = *r;
-    set_within(w->p->class, &bound, local ? w->near_read : 1, write);
-    double least = missing(w->p->class, &bound);
-    return least > q->best_missing || (least >= q->best_missing && r->total >= q->best.total);
-}
-
-static void consider(struct walk *w, struct search *q, const struct place_set *s,
-                     const double *share)
-{
-    const struct place *p = w->p;
-    struct plan_result r = q->best;
-
-    memcpy(r.share, share, sizeof(r.share));
-    if (!reads_are_local(r.posture)) {
-        user_shares(p, s, &r);
-    }
-    weigh(p, s, &r);
-    if (hopeless(w, q, s, &r)) {
-        return;
-    }
-    share_within(p, s, &r);
-    double late = missing(p->class, &r);
-    if (!q->found || late < q->best_missing ||
-        (late <= q->best_missing && r.total < q->best.total)) {
-        q->found = true;
-        q->best = r;
-        q->best_set = *s;
-        q->best_missing = late;
-    }
-}
-
-/** A finished set: every search that takes its size, every home where homes differ. */
-static void consider_all(struct walk *w, struct place_set *s)
-{
-    const struct place *p = w->p;
-    /* Several sums, so that one addition need not wait for the one before. */
-    double part[4][PLAN_REPLICAS_MAX + 1] = {{0}}, share[PLAN_REPLICAS_MAX + 1];
-
-    s->near = w->near[s->n];
-    for (unsigned i = 0; i < p->points; i++) {
-        part[i % 4][s->near[i] + 1] += p->weight[i]; /* the first: those without a region */
-    }
-    for (unsigned k = 0; k <= PLAN_REPLICAS_MAX; k++) {
-        share[k] = part[0][k] + part[1][k] + part[2][k] + part[3][k];
-    }
-    w->near_known = false;
-    for (unsigned k = 0; k < w->count; k++) {
-        struct search *q = &w->searches[k];
-        enum plan_posture posture = q->best.posture;
-        int homes = posture < PLAN_FOLLOW_THE_SUN ? (int)s->n : 1;
-        if (s->n < q->least || s->n > q->most || !lawful(p, s, posture)) {
-            continue;
-        }
-        for (s->home = 0; s->home < homes; s->home++) {
-            consider(w, q, s, share + 1);
-        }
-    }
-}
-
-/** The nearest member of each point once candidate @c is the @n-th member, from 0. */
-static void add_member(struct walk *w, int n, int c)
-{
-    const float *ms = w->p->legal_ms[c], *old_ms = w->near_ms[n];
-    const int *old = w->near[n];
-    float *new_ms = w->near_ms[n + 1];
-    int *new = w->near[n + 1];
-
-    for (unsigned i = 0; i < w->p->points; i++) {
-        bool nearer = ms[i] < old_ms[i];
-        new[i] = nearer ? n : old[i];
-        new_ms[i] = nearer ? ms[i] : old_ms[i];
-    }
-}
-
-static void extend(struct walk *w, struct place_set *s, unsigned from)
-{
-    if (s->n > 0) {
-        consider_all(w, s);
-    }
-    for (unsigned c = from; c < w->p->candidates && s->n < w->most; c++) {
-        add_member(w, (int)s->n, (int)c);
-        s->at[s->n++] = (int)c;
-        extend(w, s, c + 1);
-        s->n--;
-    }
-}
-
-/** The best that writes can do with each candidate as home, whatever stands beside it. */
-static void bound_homes(struct walk *w)
-{
-    const struct place *p = w->p;
-    float best[PLACE_POINTS_MAX];
-
-    for (unsigned h = 0; h < p->candidates; h++) {
-        for (unsigned i = 0; i < p->points; i++) {
-            best[i] = (float)p->ms[h][i];
-        }
-        for (unsigned k = 0; k < p->candidates; k++) {
-            for (unsigned i = 0; i < p->points; i++) {
-                float forwarded = (float)(p->ms[k][i] + p->rtt[k][h]);
-                best[i] = forwarded < best[i] ? forwarded : best[i];
-            }
-        }
-        w->home_bound[h] =
-            within(w->weight, best, p->points, limit_ms(p, p->class->write_p95_ms));
-    }
-}
-
-static void start_walk(struct walk *w, const struct place *p)
-{
-    w->p = p;
-    for (unsigned i = 0; i < p->points; i++) {
-        w->weight[i] = (int32_t)(p->weight[i] * WEIGHT_ONE);
-        w->near[0][i] = -1;
-        w->near_ms[0][i] = (float)PLACE_NEVER;
-    }
-    bound_homes(w);
-}
-
-static void start_search(struct walk *w, const struct plan_result *r)
-{
-    struct search *q = &w->searches[w->count++];
-    enum plan_posture posture = r->posture;
-
-    q->best = *r;
-    q->least = posture == PLAN_SINGLE ? 1 : r->quorum ? 3 : 2;
-    q->most = posture == PLAN_SINGLE      ? 1
-              : posture < PLAN_READ_LOCAL ? q->least
-                                          : (unsigned)w->p->load->replicas_max;
-    w->most = q->most > w->most ? q->most : w->most;
-}
-
-static void finish_search(const struct place *p, struct search *q, struct plan_result *r)
-{
-    if (!q->found) {
-        r->refused = p->candidates < q->least || q->most < q->least
-                         ? "there are too few regions to choose from"
-                         : "no set of regions keeps the residency rules";
-        r->missed |= PLAN_MISS_RESIDENCY;
-        return;
-    }
-    *r = q->best;
-    place_evaluate(p, &q->best_set, r);
-}
-
-void place_search(const struct place *p, struct plan_result *const *results, unsigned count)
-{
-    struct walk *w = calloc(1, sizeof(*w));
-    struct place_set s = {0};
-
-    mrd_assert(count <= SEARCHES_MAX);
-    if (w != NULL) {
-        start_walk(w, p);
-    }
-    for (unsigned k = 0; k < count; k++) {
-        if (w == NULL) {
-            results[k]->refused = "out of memory";
-        } else if (results[k]->refused == NULL) {
-            start_search(w, results[k]);
-        }
-    }
-    if (w == NULL) {
-        return;
-    }
-    extend(w, &s, 0);
-    for (unsigned k = 0, at = 0; k < count; k++) {
-        if (results[k]->refused == NULL) {
-            finish_search(p, &w->searches[at++], results[k]);
-        }
-    }
-    free(w);
+    return round(sum * 1e9) / 1e9; /* the order of additions is to decide nothing */
 }

@@ -16,7 +16,7 @@ struct place {
     double weight[PLACE_POINTS_MAX];                   /* sums to 1 */
     short country[PLACE_POINTS_MAX];                   /* index into load->users */
     double ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX];  /* user to candidate */
-    bool allowed[PLAN_CANDIDATES_MAX][PLAN_USERS_MAX]; /* may it store that country's data? */
+    uint64_t users[PLAN_CANDIDATES_MAX]; /* whose data it may store: a bit per country */
     float legal_ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX]; /* PLACE_NEVER where it may not */
     double rtt[PLAN_CANDIDATES_MAX][PLAN_CANDIDATES_MAX];
     double usd_gb[PLAN_CANDIDATES_MAX][PLAN_CANDIDATES_MAX];
@@ -40,10 +40,41 @@ void place_evaluate(const struct place *p, const struct place_set *s, struct pla
 /**
  * The best placement for each of @count results that have posture, cdn and quorum; those with
  * ->refused are skipped, and it is set where there is none. One walk over the sets serves all.
+ *
+ * The best keeps the latency targets for as many users as any (place_missing), and is the
+ * cheapest of those: exactly what trying every set and home would give (search.c has the proof).
  */
 void place_search(const struct place *p, struct plan_result *const *results, unsigned count);
+
+/** How many regions a result may have, from *ret_least. */
+unsigned place_sizes(const struct place *p, const struct plan_result *r, unsigned *ret_least);
+/** Does the law let @s hold the data of all users, in the way @posture spreads it? */
+bool place_lawful(const struct place *p, const struct place_set *s, enum plan_posture posture);
+/** Shares of the users that are late, or without a second region where one is asked for. */
+double place_missing(const struct plan_class *c, const struct plan_result *r);
 
 /** Latencies of point @i, the region at @lost (-1: none) gone; PLACE_NEVER: not served. */
 void place_latency(const struct place *p, const struct place_set *s,
                    const struct plan_result *r, unsigned i, int lost, double *ret_read,
                    double *ret_write);
+
+/* ---- the parts of an evaluation, for the search ---- */
+
+/** Does each record (or cell) have a home of its own near its users? */
+bool place_homes_are_local(enum plan_posture p);
+bool place_reads_are_local(enum plan_posture p);
+/** ->share of the users at each member. */
+void place_user_shares(const struct place *p, const struct place_set *s, struct plan_result *r);
+/** ->n, ->covered and what it costs; ->share is known. */
+void place_weigh(const struct place *p, const struct place_set *s, struct plan_result *r);
+/** The part of the cost that ->n decides, @running times the load's capacity in all. */
+void place_cost_of_size(const struct place *p, struct plan_result *r, double running);
+/** GB a month from the regions to users; and of writes, to one replica. */
+double place_origin_gb(const struct plan_class *c, bool cdn);
+double place_written_gb(const struct plan_class *c);
+/** Shares of the users whose reads and writes are within their targets, as ->read_ok. */
+void place_share_within(const struct place *p, const struct place_set *s,
+                        struct plan_result *r);
+/** From shares of the users in time to shares that count as kept. */
+void place_set_within(const struct plan_class *c, struct plan_result *r, double read,
+                      double write);

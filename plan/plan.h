@@ -103,6 +103,16 @@ int plan_answer(struct plan_data *data, const struct plan_workload *load, size_t
 unsigned plan_union(const struct plan_workload *load, const struct plan_answer *answers,
                     int ret_regions[PLAN_CANDIDATES_MAX], double *ret_usd_month);
 
+/* What is assumed of servers; prices are of one request/s for a month, without any given. */
+#define PLAN_COMPUTE_USD 0.35
+#define PLAN_DATABASE_USD 0.15
+#define PLAN_REPLICA_DATABASE 0.75 /* least size of a database that applies every write */
+#define PLAN_PILOT_DATABASE 0.5
+#define PLAN_OVERHEAD 0.1 /* framing and retransmission of replication */
+#define PLAN_FSYNC_MS 2.0 /* flush at the replica */
+#define PLAN_SHIP_S 0.05  /* the sender gathers changes */
+#define PLAN_CDN_MS 5.0   /* beyond the last mile to a CDN's edge */
+
 /* The simplest posture is taken that costs at most so much times the cheapest. */
 #define PLAN_SIMPLER_MAY_COST 1.25
 /** Probability that a failover of a posture fails. */

@@ -1,0 +1,442 @@
+/*
+ * The best placement: every set of candidates, every home in it, and none of them tried in vain.
+ *
+ * The best set is the one that is late for the fewest users, and of those the cheapest (the
+ * first one of equals, fewer regions before more). The walk goes by size, and within a size
+ * depth first, so that what is near to whom is worked out once for all sets that begin alike.
+ * A set is left out only when it cannot win, which two bounds say:
+ *
+ * 1. Cost. Of one size, all that differs is where users and copies are. Users are shared out
+ *    among the members, so what goes to users and from the writers to the other copies costs at
+ *    least the whole of it at the member where that is cheapest. Any one region may be lost, so
+ *    the others hold the load without it: sum - capacity_i >= 1 for each i of n, hence
+ *    sum >= n / (n - 1).
+ * 2. Latency. Let f(S) be the share of the users with some member of S in time. Of the users
+ *    that b adds to S + a, each was also without S, so f(S+a+b) - f(S+a) <= f(S+b) - f(S). With
+ *    f known for S and all S + x, f(S+a+b) <= f(S+a) + f(S+b) - f(S). A commit's wait and
+ *    homes elsewhere only make writes later; a home's own writes are bounded by the nearest way
+ *    to it through any candidate.
+ *
+ * A set whose bounds are not better than the best so far is not looked at. What is compared in
+ * the end is worked out by place.c, whole. tests/unit/test_plan_search.c tries every set.
+ */
+#include <place.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEARCHES_MAX (2 * PLAN_POSTURES)
+#define WEIGHT_ONE (1 << 30)
+#define SLACK 1e-5 /* what rounding in the bounds may hide, as a share */
+#define SLACK_MS 0.01F
+#define SLACK_USD (1 - 1e-9)
+
+struct search {
+    struct plan_result best;
+    struct place_set best_set;
+    double best_missing; /* shares of users that are late or without a second region */
+    bool found;
+    unsigned least, most; /* regions */
+    double floor;         /* no set of the present size is cheaper, wherever it is */
+};
+
+enum target { READS, WRITES, TARGETS };
+
+struct walk {
+    const struct place *p;
+    unsigned count, most;
+    unsigned size;                    /* of the sets looked at now */
+    int32_t weight[PLACE_POINTS_MAX]; /* in units of WEIGHT_ONE, for fast sums */
+    double origin_gb[2], written_gb;  /* without and with a CDN */
+    float limit[TARGETS];
+    bool limited[TARGETS];
+    double home_bound[PLAN_CANDIDATES_MAX]; /* share of the writes in time, by home, at most */
+    struct search searches[SEARCHES_MAX];
+    /* At each depth: which member is nearest to each point, and how near; the share of the
+     * users in time, and what each candidate would add to it. */
+    int near[PLAN_REPLICAS_MAX + 1][PLACE_POINTS_MAX];
+    float near_ms[PLAN_REPLICAS_MAX + 1][PLACE_POINTS_MAX];
+    double reached[PLAN_REPLICAS_MAX + 1][TARGETS];
+    double gain[PLAN_REPLICAS_MAX + 1][PLAN_CANDIDATES_MAX][TARGETS];
+};
+
+bool place_lawful(const struct place *p, const struct place_set *s, enum plan_posture posture)
+{
+    uint64_t all = ~UINT64_C(0) >> (64 - p->load->user_count), some = 0, every = all;
+
+    for (unsigned k = 0; k < s->n; k++) {
+        some |= p->users[s->at[k]];
+        every &= p->users[s->at[k]];
+    }
+    return (place_homes_are_local(posture) ? some : every) == all;
+}
+
+unsigned place_sizes(const struct place *p, const struct plan_result *r, unsigned *ret_least)
+{
+    *ret_least = r->posture == PLAN_SINGLE ? 1 : r->quorum ? 3 : 2;
+    return r->posture == PLAN_SINGLE      ? 1
+           : r->posture < PLAN_READ_LOCAL ? *ret_least
+                                          : (unsigned)p->load->replicas_max;
+}
+
+/* ---- bounds ---- */
+
+/** What no set of @n regions can be cheaper than, transfer left out. */
+static double size_floor(const struct place *p, const struct plan_result *r, unsigned n)
+{
+    struct plan_result of_size = {.posture = r->posture, .cdn = r->cdn, .n = n};
+    double running = r->posture == PLAN_SINGLE           ? 1
+                     : r->posture == PLAN_PILOT_LIGHT    ? 1 + p->load->pilot_standby
+                     : r->posture == PLAN_ACTIVE_PASSIVE ? 1 + p->load->standby * (n - 1)
+                                                         : (double)n / (n - 1);
+    double sum = 0;
+
+    place_cost_of_size(p, &of_size, running);
+    for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
+        sum += of_size.cost[i];
+    }
+    return sum;
+}
+
+/* fmin() is a call, for the sake of NANs that are not here. */
+static double lesser(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+/** What a GB written at member @k costs on its way to the other copies. */
+static double copies_usd_gb(const struct place *p, const struct place_set *s, unsigned k,
+                            enum plan_posture posture)
+{
+    double sum = 0, least = INFINITY;
+
+    for (unsigned b = 0; b < s->n; b++) {
+        if (b != k) {
+            sum += p->usd_gb[s->at[k]][s->at[b]];
+            least = lesser(least, p->usd_gb[s->at[k]][s->at[b]]);
+        }
+    }
+    return posture == PLAN_CELLS && s->n > 1 ? least : sum;
+}
+
+/** What @s cannot be cheaper than, whatever its home. */
+static double set_floor(const struct walk *w, const struct search *q, const struct place_set *s)
+{
+    double least = INFINITY, least_copies = INFINITY, least_users = INFINITY;
+
+    for (unsigned k = 0; k < s->n; k++) {
+        double copies = w->written_gb * copies_usd_gb(w->p, s, k, q->best.posture);
+        double users = w->origin_gb[q->best.cdn] * w->p->internet_gb[s->at[k]];
+        least = lesser(least, copies + users);
+        least_copies = lesser(least_copies, copies);
+        least_users = lesser(least_users, users);
+    }
+    /* A home for all and the users near them may be different members. */
+    double there = q->best.posture == PLAN_READ_LOCAL ? least_copies + least_users : least;
+    return (q->floor + there) * SLACK_USD;
+}
+
+/* The loops over points have no jumps and no pointers that may alias, for vector units. */
+
+/** Share of the weight whose time is within @limit. */
+static double within(const int32_t *restrict weight, const float *restrict ms, unsigned n,
+                     float limit)
+{
+    int32_t sum = 0;
+    for (unsigned i = 0; i < n; i++) {
+        sum += weight[i] & -(int32_t)(ms[i] <= limit);
+    }
+    return (double)sum / WEIGHT_ONE;
+}
+
+/** The same of those that are not within it by @before. */
+static double within_anew(const int32_t *restrict weight, const float *restrict before,
+                          const float *restrict ms, unsigned n, float limit)
+{
+    int32_t sum = 0;
+    for (unsigned i = 0; i < n; i++) {
+        sum += weight[i] & -(int32_t)((ms[i] <= limit) & (before[i] > limit));
+    }
+    return (double)sum / WEIGHT_ONE;
+}
+
+/** What each candidate from @from on would add at this depth. */
+static void find_gains(struct walk *w, unsigned depth, unsigned from)
+{
+    const struct place *p = w->p;
+    for (int t = READS; t < TARGETS; t++) {
+        for (unsigned c = from; w->limited[t] && c < p->candidates; c++) {
+            w->gain[depth][c][t] = within_anew(w->weight, w->near_ms[depth], p->legal_ms[c],
+                                               p->points, w->limit[t]);
+        }
+    }
+}
+
+/**
+ * Can a placement with these bounds not be better than the best so far? @at_home bounds the
+ * writes in time where one region is home to all.
+ */
+static bool beaten(const struct walk *w, const struct search *q, const double reached[TARGETS],
+                   double at_home, double floor)
+{
+    enum plan_posture posture = q->best.posture;
+    struct plan_result bound;
+    bool local = place_reads_are_local(posture);
+
+    if (!q->found || (q->best_missing <= 0 && floor >= q->best.total)) {
+        return q->found;
+    }
+    bound.posture = posture;
+    bound.cdn = q->best.cdn;
+    bound.covered = 1;
+    place_set_within(w->p->class, &bound, local ? fmin(1, reached[READS] + SLACK) : 1,
+                     posture == PLAN_READ_LOCAL || !local ? at_home
+                                                          : fmin(1, reached[WRITES] + SLACK));
+    double least = place_missing(w->p->class, &bound);
+    return least > q->best_missing || (least >= q->best_missing && floor >= q->best.total);
+}
+
+/** The best that writes can do with each candidate as home, whatever stands beside it. */
+static void bound_homes(struct walk *w)
+{
+    const struct place *p = w->p;
+    float best[PLACE_POINTS_MAX];
+
+    for (unsigned h = 0; h < p->candidates; h++) {
+        for (unsigned i = 0; i < p->points; i++) {
+            best[i] = (float)p->ms[h][i];
+        }
+        for (unsigned k = 0; k < p->candidates; k++) {
+            for (unsigned i = 0; i < p->points; i++) {
+                float forwarded = (float)(p->ms[k][i] + p->rtt[k][h]);
+                best[i] = forwarded < best[i] ? forwarded : best[i];
+            }
+        }
+        w->home_bound[h] =
+            fmin(1, within(w->weight, best, p->points, w->limit[WRITES]) + SLACK);
+    }
+}
+
+/* ---- one set ---- */
+
+static void consider(struct walk *w, struct search *q, const struct place_set *s,
+                     const double *share)
+{
+    const struct place *p = w->p;
+    struct plan_result r = q->best;
+
+    memcpy(r.share, share, sizeof(r.share));
+    if (!place_reads_are_local(r.posture)) {
+        place_user_shares(p, s, &r);
+    }
+    place_weigh(p, s, &r);
+    if (beaten(w, q, w->reached[s->n], w->home_bound[s->at[s->home]], r.total)) {
+        return;
+    }
+    place_share_within(p, s, &r);
+    double late = place_missing(p->class, &r);
+    if (!q->found || late < q->best_missing ||
+        (late <= q->best_missing && r.total < q->best.total)) {
+        q->found = true;
+        q->best = r;
+        q->best_set = *s;
+        q->best_missing = late;
+    }
+}
+
+/** The nearest member of each point once candidate @c is the @n-th member, from 0. */
+static void add_member(struct walk *w, unsigned n, unsigned c)
+{
+    const float *restrict ms = w->p->legal_ms[c], *restrict old_ms = w->near_ms[n];
+    const int *restrict old = w->near[n];
+    float *restrict new_ms = w->near_ms[n + 1];
+    int *restrict new = w->near[n + 1];
+
+    for (unsigned i = 0; i < w->p->points; i++) {
+        float to_c = ms[i], to_old = old_ms[i];
+        int member = old[i];
+        new[i] = to_c < to_old ? (int)n : member;
+        new_ms[i] = to_c < to_old ? to_c : to_old;
+    }
+    for (int t = READS; t < TARGETS; t++) {
+        w->reached[n + 1][t] =
+            w->limited[t] ? within(w->weight, new_ms, w->p->points, w->limit[t]) : 1;
+    }
+}
+
+/** Those of the users at each member, of what add_member() found. */
+static void share_out(const struct walk *w, const struct place_set *s,
+                      double ret[PLAN_REPLICAS_MAX])
+{
+    /* Several sums, so that one addition need not wait for the one before. */
+    double part[4][PLAN_REPLICAS_MAX + 1] = {{0}}; /* the first: those without a region */
+    const int *near = w->near[s->n];
+
+    for (unsigned i = 0; i < w->p->points; i++) {
+        part[i % 4][near[i] + 1] += w->p->weight[i];
+    }
+    for (unsigned k = 0; k < PLAN_REPLICAS_MAX; k++) {
+        ret[k] = part[0][k + 1] + part[1][k + 1] + part[2][k + 1] + part[3][k + 1];
+    }
+}
+
+/** Which searches @s may still be the best of, as bits, going by what @reached it at most. */
+static unsigned hopeful(const struct walk *w, const struct place_set *s,
+                        const double reached[TARGETS])
+{
+    unsigned bits = 0;
+    double at_home = 0;
+
+    for (unsigned k = 0; k < s->n; k++) {
+        at_home = fmax(at_home, w->home_bound[s->at[k]]);
+    }
+    for (unsigned k = 0; k < w->count; k++) {
+        const struct search *q = &w->searches[k];
+        bool may = s->n >= q->least && s->n <= q->most &&
+                   !(q->found && q->best_missing <= 0 && q->floor >= q->best.total) &&
+                   place_lawful(w->p, s, q->best.posture) &&
+                   !beaten(w, q, reached, at_home, set_floor(w, q, s));
+        bits |= (unsigned)may << k;
+    }
+    return bits;
+}
+
+/** @s with candidate @c in its last place, if that can be anybody's best. */
+static void consider_last(struct walk *w, struct place_set *s, unsigned c)
+{
+    unsigned above = s->n > 1 ? s->n - 2 : 0; /* the depth whose gains are known */
+    double reached[TARGETS], share[PLAN_REPLICAS_MAX];
+
+    for (int t = READS; t < TARGETS; t++) {
+        reached[t] = w->limited[t] ? w->reached[s->n - 1][t] + w->gain[above][c][t] : 1;
+    }
+    unsigned bits = hopeful(w, s, reached);
+    if (bits == 0) {
+        return;
+    }
+    add_member(w, s->n - 1, c);
+    share_out(w, s, share);
+    s->near = w->near[s->n];
+    for (unsigned k = 0; k < w->count; k++) {
+        struct search *q = &w->searches[k];
+        int homes = q->best.posture < PLAN_FOLLOW_THE_SUN ? (int)s->n : 1;
+        for (s->home = 0; (bits >> k & 1) != 0 && s->home < homes; s->home++) {
+            consider(w, q, s, share);
+        }
+    }
+    s->home = 0;
+}
+
+/** Every set of the present size that begins with @s. */
+static void extend(struct walk *w, struct place_set *s, unsigned from)
+{
+    unsigned left = w->size - s->n;
+
+    if (left == 2 || w->size == 1) {
+        find_gains(w, s->n, from);
+    }
+    for (unsigned c = from; c + left <= w->p->candidates; c++) {
+        s->at[s->n++] = (int)c;
+        if (left == 1) {
+            consider_last(w, s, c);
+        } else {
+            add_member(w, s->n - 1, c);
+            extend(w, s, c + 1);
+        }
+        s->n--;
+    }
+}
+
+/* ---- the searches ---- */
+
+static void set_limit(struct walk *w, enum target t, uint64_t target_ms)
+{
+    w->limited[t] = target_ms != PLAN_NO_TARGET;
+    double ms = w->limited[t] ? (double)target_ms : PLACE_NEVER / 2;
+    w->limit[t] = (float)(ms - w->p->load->processing_ms) + SLACK_MS;
+}
+
+static void start_walk(struct walk *w, const struct place *p)
+{
+    w->p = p;
+    for (unsigned i = 0; i < p->points; i++) {
+        w->weight[i] = (int32_t)(p->weight[i] * WEIGHT_ONE);
+        w->near[0][i] = -1;
+        w->near_ms[0][i] = (float)PLACE_NEVER;
+    }
+    set_limit(w, READS, p->class->read_p95_ms);
+    set_limit(w, WRITES, p->class->write_p95_ms);
+    w->origin_gb[0] = place_origin_gb(p->class, false);
+    w->origin_gb[1] = place_origin_gb(p->class, true);
+    w->written_gb = place_written_gb(p->class);
+    bound_homes(w);
+}
+
+static void start_search(struct walk *w, const struct plan_result *r)
+{
+    struct search *q = &w->searches[w->count++];
+
+    q->best = *r;
+    q->most = place_sizes(w->p, r, &q->least);
+    w->most = q->most > w->most ? q->most : w->most;
+}
+
+/** Is any search still to be won by a set of the present size? */
+static bool start_size(struct walk *w)
+{
+    bool any = false;
+    for (unsigned k = 0; k < w->count; k++) {
+        struct search *q = &w->searches[k];
+        if (w->size >= q->least && w->size <= q->most) {
+            q->floor = size_floor(w->p, &q->best, w->size);
+            any |= !(q->found && q->best_missing <= 0 && q->floor >= q->best.total);
+        }
+    }
+    return any;
+}
+
+static void finish_search(const struct place *p, struct search *q, struct plan_result *r)
+{
+    if (!q->found) {
+        r->refused = p->candidates < q->least || q->most < q->least
+                         ? "there are too few regions to choose from"
+                         : "no set of regions keeps the residency rules";
+        r->missed |= PLAN_MISS_RESIDENCY;
+        return;
+    }
+    *r = q->best;
+    place_evaluate(p, &q->best_set, r);
+}
+
+void place_search(const struct place *p, struct plan_result *const *results, unsigned count)
+{
+    struct walk *w = calloc(1, sizeof(*w));
+    struct place_set s = {0};
+
+    mrd_assert(count <= SEARCHES_MAX);
+    if (w != NULL) {
+        start_walk(w, p);
+    }
+    for (unsigned k = 0; k < count; k++) {
+        if (w == NULL) {
+            results[k]->refused = "out of memory";
+        } else if (results[k]->refused == NULL) {
+            start_search(w, results[k]);
+        }
+    }
+    if (w == NULL) {
+        return;
+    }
+    for (w->size = 1; w->size <= w->most; w->size++) {
+        if (start_size(w)) {
+            extend(w, &s, 0);
+        }
+    }
+    for (unsigned k = 0, at = 0; k < count; k++) {
+        if (results[k]->refused == NULL) {
+            finish_search(p, &w->searches[at++], results[k]);
+        }
+    }
+    free(w);
+}
