@@ -139,7 +139,7 @@ void mrd_anew_request(const struct mrd_config *config, const struct mrd_store *s
         known = r.begins;
     }
     r = (struct mrd_anew_record){.life = life,
-                                 .session = own->has_session ? own->session.session : 0,
+                                 .session = own->has_session ? own->session->session : 0,
                                  .begins = ((known >> MARGIN_BITS) + 2) << MARGIN_BITS,
                                  .at_ms = wall_ms};
     mrdi_compare(ret, revision, "anew/%s", name);
@@ -198,7 +198,7 @@ bool mrdi_unborn(const struct mrdi_view *v, unsigned region)
     bool ok;
 
     (void)mrdi_anew(v->store, mrdi_name(v, region), &r, &ok);
-    return ok && (!own->has_session || own->session.session <= r.session);
+    return ok && (!own->has_session || own->session->session <= r.session);
 }
 
 /* No other region was ever to have the partition, or all that were lost their disks as well. */

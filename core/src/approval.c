@@ -87,7 +87,7 @@ void mrdi_approval_use(struct mrdi_step *s, const struct mrd_failover_record *f)
 /* It renewed after the verdict, or has another session. */
 static bool lives(const struct mrdi_view *v, unsigned t, const struct mrd_approval_record *r)
 {
-    const struct mrd_session_record *now = &v->regions[t].session;
+    const struct mrd_session_record *now = v->regions[t].session;
 
     return mrdi_live(v, t) && (now->session != r->session || now->seq != r->seq);
 }

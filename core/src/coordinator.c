@@ -148,7 +148,7 @@ static mrd_boot_ns silence_ns(struct mrdi_step *s, unsigned i)
     const struct mrdi_region_view *r = &s->v.regions[i];
 
     if (MRDI_MUTANT(WALL_CLOCK)) {
-        return (s->wall_ms - r->session.wall_ms) * MRDI_MS;
+        return (s->wall_ms - r->session->wall_ms) * MRDI_MS;
     }
     return mrdi_age_ns(&s->c->seen[i], r->session_revision, s->now_ns);
 }
@@ -156,8 +156,8 @@ static mrd_boot_ns silence_ns(struct mrdi_step *s, unsigned i)
 static bool expire(struct mrdi_step *s)
 {
     for (unsigned i = 0; i < s->config->region_count; i++) {
-        struct mrdi_region_view *r = &s->v.regions[i];
-        struct mrd_session_record rec = r->session;
+        const struct mrdi_region_view *r = &s->v.regions[i];
+        struct mrd_session_record rec = *r->session;
         if (!mrdi_live(&s->v, i) || silence_ns(s, i) < mrdi_lease_over_ns(s->config)) {
             continue;
         }

@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-mrd_lsn mrdi_applied(const struct mrdi_view *v, unsigned by, unsigned origin)
+static mrd_lsn read_applied(const struct mrdi_view *v, unsigned by, unsigned origin)
 {
     const struct mrd_peer_report *r = mrdi_report(v, by, origin);
     mrd_lsn reported = r != NULL ? r->applied_lsn : 0;
@@ -25,6 +25,17 @@ mrd_lsn mrdi_applied(const struct mrdi_view *v, unsigned by, unsigned origin)
 
     (void)mrdi_fence(v->store, mrdi_name(v, origin), mrdi_name(v, by), &f, &ok);
     return ok && f.applied_lsn > reported ? f.applied_lsn : reported;
+}
+
+mrd_lsn mrdi_applied(const struct mrdi_view *v, unsigned by, unsigned origin)
+{
+    struct mrdi_known *k = v->known;
+
+    if ((k->has_applied[by] >> origin & 1u) == 0) {
+        k->applied[by][origin] = read_applied(v, by, origin);
+        k->has_applied[by] |= (mrd_regions)(1u << origin);
+    }
+    return k->applied[by][origin];
 }
 
 bool mrdi_holds(const struct mrdi_view *v, unsigned by, unsigned origin, mrd_lsn lsn)
@@ -111,15 +122,14 @@ static bool counts(const struct mrd_authority_record *a, mrd_epoch epoch, mrd_ls
 bool mrdi_epoch_taken(const struct mrdi_view *v, const struct mrd_authority_record *a,
                       const struct mrd_closed_record *c, mrd_lsn cut)
 {
-    struct mrd_receipt_record r;
-    bool ok;
+    const struct mrd_receipt_record *r;
 
     if (strcmp(c->reason, "failover") != 0 || mrdi_life_ended(v, c->region, c->cut)) {
         return true;
     }
-    (void)mrdi_receipt(v->store, c->receipt, &r, &ok);
+    r = mrdi_receipt_at(v->store, c->receipt);
     /* Of what is too old to have a receipt nobody could ever say more. */
-    return !ok || (r.taken_epoch != 0 && counts(a, r.taken_epoch, r.taken_lsn, cut));
+    return r == NULL || (r->taken_epoch != 0 && counts(a, r->taken_epoch, r->taken_lsn, cut));
 }
 
 bool mrdi_tail_taken(const struct mrdi_view *v, unsigned region,

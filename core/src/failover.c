@@ -133,9 +133,9 @@ static mrd_wall_ms fault_time(const struct mrdi_step *s, unsigned t)
     uint64_t age_ms = mrdi_age_ns(&s->c->seen[t], r->session_revision, s->now_ns) / MRDI_MS;
     mrd_wall_ms heard_ms = s->wall_ms - age_ms;
 
-    if (r->session.wall_ms <= heard_ms &&
-        heard_ms - r->session.wall_ms < mrdi_lease_over_ns(s->config) / MRDI_MS) {
-        return r->session.wall_ms;
+    if (r->session->wall_ms <= heard_ms &&
+        heard_ms - r->session->wall_ms < mrdi_lease_over_ns(s->config) / MRDI_MS) {
+        return r->session->wall_ms;
     }
     return heard_ms;
 }
@@ -143,7 +143,7 @@ static mrd_wall_ms fault_time(const struct mrdi_step *s, unsigned t)
 /* The verdict stands and something would move: @ret is what would begin. */
 static bool due(struct mrdi_step *s, unsigned t, struct mrd_failover_record *ret)
 {
-    struct mrdi_region_view *r = &s->v.regions[t];
+    const struct mrdi_region_view *r = &s->v.regions[t];
     const char *reason;
     bool homes;
 
@@ -156,8 +156,8 @@ static bool due(struct mrdi_step *s, unsigned t, struct mrd_failover_record *ret
     ret->before = mrdi_failover_in_force(&s->v, t);
     snprintf(ret->region, sizeof(ret->region), "%s", mrdi_name(&s->v, t));
     snprintf(ret->reason, sizeof(ret->reason), "%s", homes ? reason : "successor");
-    ret->session = r->session.session;
-    ret->seq = r->session.seq;
+    ret->session = r->session->session;
+    ret->seq = r->session->seq;
     ret->fault_ms = fault_time(s, t);
     ret->detected_ms = s->wall_ms;
     return true;
@@ -165,7 +165,7 @@ static bool due(struct mrdi_step *s, unsigned t, struct mrd_failover_record *ret
 
 static bool start(struct mrdi_step *s, unsigned t)
 {
-    struct mrdi_region_view *r = &s->v.regions[t];
+    const struct mrdi_region_view *r = &s->v.regions[t];
     struct mrd_failover_record f;
     char observers[256];
 
@@ -226,8 +226,8 @@ static void cancel_receipts(struct mrdi_step *s, const struct mrd_failover_recor
  */
 static bool cancel(struct mrdi_step *s, unsigned t)
 {
-    struct mrdi_region_view *r = &s->v.regions[t];
-    struct mrd_failover_record f = r->failover;
+    const struct mrdi_region_view *r = &s->v.regions[t];
+    struct mrd_failover_record f = *r->failover;
 
     if (!mrdi_lives_since_verdict(&s->v, t) || anybody_refused(&s->v, t)) {
         return false;
@@ -255,7 +255,7 @@ static bool cancel(struct mrdi_step *s, unsigned t)
 static void compare_evidence(struct mrdi_step *s, const struct mrd_conf_class *class,
                              unsigned t, const struct mrdi_judgement *j)
 {
-    struct mrdi_region_view *r = &s->v.regions[t];
+    const struct mrdi_region_view *r = &s->v.regions[t];
 
     mrdi_compare(s->p, r->failover_revision, "failover/%s", mrdi_name(&s->v, t));
     if (j->home_expired) {
@@ -301,7 +301,7 @@ static void grant(struct mrdi_step *s, const struct mrdi_partition *p, unsigned 
         .cut_session = j->cut.applied_session,
         .cut_boot_ms = j->cut.applied_boot_ms,
         .reason = "failover",
-        .receipt = home->failover.id + p->index,
+        .receipt = home->failover->id + p->index,
         .unfenced = j->dead | j->pending,
         .at_ms = s->wall_ms,
     };
@@ -311,12 +311,12 @@ static void grant(struct mrdi_step *s, const struct mrdi_partition *p, unsigned 
     mrd_authority_grant(a, &closed, to);
     mrdi_put_authority(s->p, p, a);
 
-    receipt_get(&s->v, &home->failover, p, &r);
+    receipt_get(&s->v, home->failover, p, &r);
     snprintf(r.to, sizeof(r.to), "%s", to);
     snprintf(r.note, sizeof(r.note), "granted");
     r.epoch = a->epoch;
     r.cut = closed.cut;
-    r.expired_ms = j->home_expired ? home->session.expired_ms : 0;
+    r.expired_ms = j->home_expired ? home->session->expired_ms : 0;
     r.fenced_ms = j->fenced_ms;
     r.granted_ms = s->wall_ms;
     mrdi_put_receipt(s->p, &r);
@@ -353,7 +353,7 @@ static void vacate_lost(struct mrdi_step *s, const struct mrdi_partition *p, uns
     struct mrd_receipt_record r;
 
     mrdi_compare(s->p, s->v.regions[t].failover_revision, "failover/%s", mrdi_name(&s->v, t));
-    receipt_get(&s->v, &s->v.regions[t].failover, p, &r);
+    receipt_get(&s->v, s->v.regions[t].failover, p, &r);
     snprintf(r.note, sizeof(r.note), "vacant: %.110s", why);
     mrdi_put_receipt(s->p, &r);
     end_move(s, p);
@@ -394,8 +394,8 @@ static bool settle(struct mrdi_step *s, unsigned t, bool *ret_left)
 
 static void finish(struct mrdi_step *s, unsigned t)
 {
-    struct mrdi_region_view *r = &s->v.regions[t];
-    struct mrd_failover_record f = r->failover;
+    const struct mrdi_region_view *r = &s->v.regions[t];
+    struct mrd_failover_record f = *r->failover;
 
     f.state = MRD_FAILOVER_DONE;
     mrdi_compare(s->p, r->failover_revision, "failover/%s", f.region);
@@ -529,7 +529,7 @@ void mrd_partition_why(const struct mrd_config *config, const struct mrd_store *
     } else if (home >= 0 && mrdi_unopened(&v, &a)) {
         switch (mrdi_copy_of(&v, (unsigned)home, &a, &origin)) {
         case MRDI_COPY_WHOLE:
-            if (mrd_lacks(&v.regions[home].session, index)) {
+            if (mrd_lacks(v.regions[home].session, index)) {
                 snprintf(ret, 128, "the new home lacks rows, and does not open without them");
             }
             break;

@@ -73,7 +73,7 @@ bool mrdi_verdict(struct mrdi_step *s, unsigned t, mrd_regions *ret_observers,
     if (!s->v.regions[t].has_session) {
         return false; /* it never joined: nothing of its data is anywhere */
     }
-    if (s->v.regions[t].session.expired) {
+    if (s->v.regions[t].session->expired) {
         *ret_observers = who_lives(&s->v, t);
         *ret_reason = "lease_expired";
         return 2 * live > c->region_count;
@@ -129,7 +129,7 @@ static bool tail_waits(const struct mrdi_view *v, unsigned t, unsigned h,
     const struct mrd_peer_report *r = mrdi_report(v, h, t);
 
     return (v->regions[t].has_failover && r != NULL &&
-            r->applied_lsn < v->regions[t].session.opened_lsn) ||
+            r->applied_lsn < v->regions[t].session->opened_lsn) ||
            !mrdi_tail_taken(v, t, a, mrdi_applied(v, t, h));
 }
 
@@ -155,20 +155,17 @@ static bool recovering(const struct mrdi_view *v, unsigned t)
 /* What a live region says of itself; one that says nothing is taken as well. */
 static bool admits_trouble(const struct mrdi_view *v, unsigned t)
 {
-    uint8_t ready = v->regions[t].session.ready;
+    uint8_t ready = v->regions[t].session->ready;
 
     return !v->config->regions[t].witness && ready != 0 &&
            (ready & (MRD_SEES_SQL | MRD_SEES_EDGE)) != (MRD_SEES_SQL | MRD_SEES_EDGE);
 }
 
-static enum mrd_health health_of(const struct mrdi_view *v, unsigned t)
+static enum mrd_health health_of(const struct mrdi_view *v, unsigned t, struct misses m)
 {
-    struct misses m;
-
     if (!mrdi_live(v, t) || mrdi_fencing(v, t)) {
         return MRD_DOWN;
     }
-    m = count_misses(v, t);
     if (2 * m.some > m.live || admits_trouble(v, t)) {
         return MRD_DEGRADED;
     }
@@ -181,11 +178,16 @@ static enum mrd_health health_of(const struct mrdi_view *v, unsigned t)
 void mrdi_health(const struct mrdi_view *v, enum mrd_health ret[MRD_REGIONS_MAX],
                  bool ret_edge_lost[MRD_REGIONS_MAX])
 {
-    for (unsigned t = 0; t < v->config->region_count; t++) {
+    struct mrdi_known *k = v->known;
+
+    for (unsigned t = 0; t < v->config->region_count && !k->has_health; t++) {
         struct misses m = count_misses(v, t);
-        ret[t] = health_of(v, t);
-        ret_edge_lost[t] = 2 * m.edge > m.live;
+        k->health[t] = health_of(v, t, m);
+        k->edge_lost[t] = 2 * m.edge > m.live;
     }
+    k->has_health = true;
+    memcpy(ret, k->health, v->config->region_count * sizeof(ret[0]));
+    memcpy(ret_edge_lost, k->edge_lost, v->config->region_count * sizeof(ret_edge_lost[0]));
 }
 
 void mrd_health_of(const struct mrd_config *config, const struct mrd_store *store,

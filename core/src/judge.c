@@ -21,7 +21,7 @@ bool mrdi_fence_of(const struct mrdi_view *v, unsigned t, unsigned by,
     bool ok;
 
     *ret_revision = mrdi_fence(v->store, mrdi_name(v, t), mrdi_name(v, by), ret, &ok);
-    return ok && v->regions[t].has_failover && ret->failover_id == v->regions[t].failover.id;
+    return ok && v->regions[t].has_failover && ret->failover_id == v->regions[t].failover->id;
 }
 
 /* Has @b a copy of partition @i, which @t wrote? By its refusal if there is one, else by its
@@ -32,7 +32,7 @@ static bool has_copy(const struct mrdi_view *v, unsigned i, unsigned t, unsigned
     struct mrd_fence_record f;
     uint64_t revision;
 
-    if (mrd_lacks(&v->regions[b].session, i)) {
+    if (mrd_lacks(v->regions[b].session, i)) {
         return false;
     }
     if (mrdi_fencing(v, t) && mrdi_fence_of(v, t, b, &f, &revision)) {
@@ -140,7 +140,7 @@ static bool lost_together(const struct mrdi_view *v, unsigned t, mrd_regions dea
 {
     for (unsigned b = 0; b < v->config->region_count; b++) {
         if (mrdi_in(dead, b) && v->regions[b].has_session &&
-            v->regions[b].session.expired_ms >= v->regions[t].failover.fault_ms) {
+            v->regions[b].session->expired_ms >= v->regions[t].failover->fault_ms) {
             return true;
         }
     }
@@ -151,7 +151,7 @@ static bool lost_together(const struct mrdi_view *v, unsigned t, mrd_regions dea
 static bool fenced_enough(struct mrdi_step *s, const struct mrd_conf_class *class, unsigned t,
                           struct mrdi_judgement *j)
 {
-    struct mrdi_region_view *r = &s->v.regions[t];
+    const struct mrdi_region_view *r = &s->v.regions[t];
     mrd_boot_ns age_ns = mrdi_age_ns(&s->c->failovers[t], r->failover_revision, s->now_ns);
 
     if (class->durability == MRD_QUORUM) {
@@ -161,7 +161,7 @@ static bool fenced_enough(struct mrdi_step *s, const struct mrd_conf_class *clas
     if (j->pending != 0 || (age_ns < DEAD_PATIENCE_NS && lost_together(&s->v, t, j->dead))) {
         return false;
     }
-    j->home_expired = r->has_session && r->session.expired;
+    j->home_expired = r->has_session && r->session->expired;
     return j->home_expired || age_ns >= mrdi_lease_over_ns(s->config) ||
            MRDI_MUTANT(NO_LEASE_FENCE);
 }

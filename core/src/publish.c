@@ -85,10 +85,11 @@ static double distance(const struct mrd_conf_region *a, const struct mrd_conf_re
 }
 
 /* Is @a nearer to @from than @b? Measured beats known on the map beats configured order. */
-static bool nearer(const struct mrdi_view *v, unsigned from, unsigned a, unsigned b)
+static bool nearer(const struct mrdi_view *v, const uint32_t rtt_us[MRD_REGIONS_MAX],
+                   unsigned from, unsigned a, unsigned b)
 {
     const struct mrd_conf_region *r = v->config->regions;
-    uint32_t rtt_a = mrdi_rtt_us(v, from, a), rtt_b = mrdi_rtt_us(v, from, b);
+    uint32_t rtt_a = rtt_us[a], rtt_b = rtt_us[b];
     double far_a, far_b;
 
     if (rtt_a != UINT32_MAX && rtt_b != UINT32_MAX) {
@@ -105,6 +106,7 @@ static bool nearer(const struct mrdi_view *v, unsigned from, unsigned a, unsigne
 /* All regions as seen from @from, itself first. An insertion sort of at most sixteen. */
 static void rank(const struct mrdi_view *v, unsigned from, uint8_t ret[MRD_REGIONS_MAX])
 {
+    uint32_t rtt_us[MRD_REGIONS_MAX];
     unsigned n = 1;
 
     ret[0] = (uint8_t)from;
@@ -113,7 +115,8 @@ static void rank(const struct mrdi_view *v, unsigned from, uint8_t ret[MRD_REGIO
         if (i == from) {
             continue;
         }
-        while (at > 1 && nearer(v, from, i, ret[at - 1])) {
+        rtt_us[i] = mrdi_rtt_us(v, from, i);
+        while (at > 1 && nearer(v, rtt_us, from, i, ret[at - 1])) {
             ret[at] = ret[at - 1];
             at--;
         }
@@ -145,17 +148,15 @@ static mrd_lsn furthest_cut(const struct mrdi_view *v, unsigned self, unsigned o
     *ret_home = -1;
     for (unsigned i = 0; i < count; i++) {
         struct mrdi_partition p = mrdi_partition(v->config, i);
-        struct mrd_authority_record a;
-        bool ok;
+        const struct mrd_authority_record *a = v->authorities[i].record;
         if ((p.class->replicas >> self & 1u) == 0) {
             continue;
         }
-        mrdi_authority(v, &p, &a, &ok);
-        for (unsigned k = 0; ok && k < a.history_count; k++) {
-            if (strcmp(a.history[k].region, mrdi_name(v, origin)) == 0 &&
-                a.history[k].cut > cut) {
-                cut = a.history[k].cut;
-                *ret_home = mrd_config_region(v->config, a.region);
+        for (unsigned k = 0; a != NULL && k < a->history_count; k++) {
+            if (a->history[k].cut > cut &&
+                strcmp(a->history[k].region, mrdi_name(v, origin)) == 0) {
+                cut = a->history[k].cut;
+                *ret_home = mrd_config_region(v->config, a->region);
             }
         }
     }
@@ -198,7 +199,7 @@ static bool refusal_recorded(const struct mrdi_view *v, unsigned self, unsigned 
     bool ok;
 
     (void)mrdi_fence(v->store, mrdi_name(v, origin), mrdi_name(v, self), &f, &ok);
-    return ok && f.failover_id == v->regions[origin].failover.id;
+    return ok && f.failover_id == v->regions[origin].failover->id;
 }
 
 /*
@@ -242,7 +243,7 @@ static void fill_region(const struct mrdi_view *v, const struct mrd_local *local
 
     copy_configured(&v->config->regions[i], ret);
     ret->alive = mrdi_live(v, i);
-    ret->session = v->regions[i].has_session ? v->regions[i].session.session : 0;
+    ret->session = v->regions[i].has_session ? v->regions[i].session->session : 0;
     rank(v, i, ret->rank);
     if (i == self) {
         ret->applied_lsn = local->report.wal_lsn;
@@ -328,22 +329,20 @@ static void fill_authority(const struct mrdi_view *v, const struct mrd_local *lo
                            unsigned self, const struct mrdi_partition *p,
                            struct mrd_authority *ret)
 {
-    struct mrd_authority_record a;
-    bool ok;
+    const struct mrd_authority_record *a = v->authorities[p->index].record;
 
-    mrdi_authority(v, p, &a, &ok);
-    if (!ok) {
+    if (a == NULL) {
         ret->region = MRD_REGION_NONE;
         ret->state = MRD_AUTH_VACANT;
         return;
     }
-    copy_authority(v, &a, ret);
+    copy_authority(v, a, ret);
     if (ret->region == MRD_REGION_NONE) {
         ret->state = MRD_AUTH_VACANT;
     } else if (mrdi_fencing(v, ret->region) ||
                (ret->region == self && ret->state == MRD_AUTH_OPEN &&
-                (local->opened_epoch[p->index] < a.epoch ||
-                 !mrdi_caught_up(v, local, self, &a)))) {
+                (local->opened_epoch[p->index] < a->epoch ||
+                 !mrdi_caught_up(v, local, self, a)))) {
         ret->state = MRD_AUTH_FENCING;
     }
 }

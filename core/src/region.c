@@ -130,13 +130,14 @@ static void fill_catch_up(const struct step *s, struct mrd_session_record *rec, 
 
     for (unsigned i = 0; i < s->v.config->region_count; i++) {
         struct mrd_peer_report *p = peer_in(rec, mrdi_name(&s->v, i));
-        const struct mrd_peer_report *before = mrdi_peer(&own->session, mrdi_name(&s->v, i));
+        const struct mrd_peer_report *before = mrdi_peer(own->session, mrdi_name(&s->v, i));
         if (p == NULL) {
             continue;
         }
         p->catch_up_lsn = 0;
         if (opening) {
-            p->catch_up_lsn = s->v.regions[i].has_session ? s->v.regions[i].session.wal_lsn : 0;
+            p->catch_up_lsn =
+                s->v.regions[i].has_session ? s->v.regions[i].session->wal_lsn : 0;
         } else if (before != NULL) {
             p->catch_up_lsn = before->catch_up_lsn;
         }
@@ -169,17 +170,17 @@ static bool open_session(struct step *s)
         return false; /* not ours to overwrite what we cannot read */
     }
     /* Somebody may rely on the old session running out: wait until it did. */
-    if (mrdi_fencing(&s->v, s->r->self) && own->has_session && !own->session.expired) {
+    if (mrdi_fencing(&s->v, s->r->self) && own->has_session && !own->session->expired) {
         return false;
     }
-    rec.session = own->has_session ? own->session.session + 1 : 1;
+    rec.session = own->has_session ? own->session->session + 1 : 1;
     rec.seq = 0;
     rec.expired = false;
     rec.expired_ms = 0;
     rec.opened_lsn = rec.wal_lsn;
     /* How a failover ends that is still under way, nobody knows. */
     rec.after_failover = mrdi_fencing(&s->v, s->r->self)
-                             ? own->session.after_failover
+                             ? own->session->after_failover
                              : mrdi_failover_in_force(&s->v, s->r->self);
     fill_catch_up(s, &rec, true);
     mrdi_compare(s->p, own->session_revision, "session/%s", s->name);
@@ -227,17 +228,17 @@ static bool renew(struct step *s)
 
     forget_lost_renewal(s);
     if (s->r->session == 0 || s->r->pending_seq != 0 || !own->has_session ||
-        own->session.session != s->r->session || own->session.expired || !renewal_due(s) ||
+        own->session->session != s->r->session || own->session->expired || !renewal_due(s) ||
         !canary_fresh(s)) {
         return false;
     }
-    seq = (own->session.seq > s->r->seq ? own->session.seq : s->r->seq) + 1;
+    seq = (own->session->seq > s->r->seq ? own->session->seq : s->r->seq) + 1;
     rec.session = s->r->session;
     rec.seq = seq;
     rec.expired = false;
     rec.expired_ms = 0;
-    rec.opened_lsn = own->session.opened_lsn;
-    rec.after_failover = own->session.after_failover;
+    rec.opened_lsn = own->session->opened_lsn;
+    rec.after_failover = own->session->after_failover;
     fill_catch_up(s, &rec, false);
     mrdi_compare(s->p, own->session_revision, "session/%s", s->name);
     mrdi_put_session(s->p, s->name, &rec);
@@ -262,10 +263,10 @@ static bool confirm_fence(struct step *s)
             continue;
         }
         revision = mrdi_fence(s->v.store, mrdi_name(&s->v, t), s->name, &f, &ok);
-        if (ok && f.failover_id == home->failover.id) {
+        if (ok && f.failover_id == home->failover->id) {
             continue;
         }
-        f = (struct mrd_fence_record){home->failover.id, mine->applied_lsn,
+        f = (struct mrd_fence_record){home->failover->id, mine->applied_lsn,
                                       mine->applied_session, mine->applied_boot_ms, s->wall_ms};
         mrdi_compare(s->p, home->failover_revision, "failover/%s", mrdi_name(&s->v, t));
         mrdi_compare(s->p, revision, "fence/%s/%s", mrdi_name(&s->v, t), s->name);
@@ -300,16 +301,15 @@ static bool tail_open(const struct mrdi_view *v, const struct mrd_authority_reco
                       const struct mrd_closed_record *h, bool counted)
 {
     int t = mrd_config_region(v->config, h->region);
-    struct mrd_receipt_record r;
-    bool ok;
+    const struct mrd_receipt_record *r;
 
     if (t < 0 || strcmp(h->reason, "failover") != 0 || !mrdi_returned(v, (unsigned)t) ||
         mrdi_fencing(v, (unsigned)t)) {
         return false;
     }
-    (void)mrdi_receipt(v->store, h->receipt, &r, &ok);
-    if (!ok || !counted) {
-        return ok && r.returned_ms == 0;
+    r = mrdi_receipt_at(v->store, h->receipt);
+    if (r == NULL || !counted) {
+        return r != NULL && r->returned_ms == 0;
     }
     return strcmp(a->region, h->region) != 0 && !mrdi_epoch_taken(v, a, h, UINT64_MAX);
 }
@@ -335,35 +335,34 @@ static int tail_due(const struct mrdi_view *v, const struct mrd_authority_record
 static void duty_of(const struct mrdi_view *v, const struct mrd_local *local, unsigned self,
                     const struct mrdi_partition *p, struct mrd_duty *ret)
 {
-    struct mrd_authority_record a;
+    const struct mrd_authority_record *a = v->authorities[p->index].record;
     struct mrd_move_record m;
-    bool ok, moving;
+    bool moving;
     int tail;
 
-    mrdi_authority(v, p, &a, &ok);
-    if (!ok) {
+    if (a == NULL) {
         return;
     }
-    tail = tail_due(v, &a);
+    tail = tail_due(v, a);
     if (tail >= 0) {
-        ret->tail_origin = (mrd_region)mrd_config_region(v->config, a.history[tail].region);
-        ret->tail_epoch = a.history[tail].epoch;
+        ret->tail_origin = (mrd_region)mrd_config_region(v->config, a->history[tail].region);
+        ret->tail_epoch = a->history[tail].epoch;
     }
-    if (strcmp(a.region, mrdi_name(v, self)) != 0 || mrdi_fencing(v, self)) {
+    if (strcmp(a->region, mrdi_name(v, self)) != 0 || mrdi_fencing(v, self)) {
         return;
     }
     mrdi_move(v->store, p, &m, &moving);
-    if (a.state == MRD_AUTH_FROZEN && moving && m.state == MRD_MOVE_FREEZE &&
+    if (a->state == MRD_AUTH_FROZEN && moving && m.state == MRD_MOVE_FREEZE &&
         local->drained_move[p->index] != m.id) {
         ret->kind = MRD_DUTY_DRAIN;
         ret->move = m.id;
-    } else if (a.state == MRD_AUTH_OPEN && local->opened_epoch[p->index] < a.epoch &&
-               mrdi_caught_up(v, local, self, &a) &&
-               (a.history_count == 0 || !mrd_lacks(&local->report, p->index))) {
+    } else if (a->state == MRD_AUTH_OPEN && local->opened_epoch[p->index] < a->epoch &&
+               mrdi_caught_up(v, local, self, a) &&
+               (a->history_count == 0 || !mrd_lacks(&local->report, p->index))) {
         /* The first home lacks nothing that counts: nobody had anything before it. */
         ret->kind = MRD_DUTY_PROMOTE;
     }
-    ret->epoch = a.epoch;
+    ret->epoch = a->epoch;
 }
 
 void mrd_region_duties(const struct mrd_region_state *r, const struct mrd_config *config,
@@ -564,7 +563,7 @@ static bool tail_here(const struct step *s, const struct mrdi_partition *p,
 
     return t >= 0 && mine != NULL && s->local->tail[p->index].epoch == a->history[i].epoch &&
            counts_tail(s, p, a, r->from) &&
-           mine->applied_lsn >= s->v.regions[t].session.opened_lsn;
+           mine->applied_lsn >= s->v.regions[t].session->opened_lsn;
 }
 
 static bool note_returned(const struct step *s, const struct mrdi_partition *p,
@@ -638,22 +637,20 @@ static bool update_receipt(struct step *s, const struct mrdi_partition *p,
 
 static bool write_receipts(struct step *s, const struct mrdi_partition *p)
 {
-    struct mrd_authority_record a;
+    const struct mrd_authority_record *a = s->v.authorities[p->index].record;
     int last, due;
-    bool ok;
 
-    mrdi_authority(&s->v, p, &a, &ok);
-    if (!ok || a.history_count == 0) {
+    if (a == NULL || a->history_count == 0) {
         return false;
     }
-    if (strcmp(a.region, s->name) == 0 && s->r->granted[p->index].epoch != a.epoch) {
-        s->r->granted[p->index].epoch = a.epoch;
+    if (strcmp(a->region, s->name) == 0 && s->r->granted[p->index].epoch != a->epoch) {
+        s->r->granted[p->index].epoch = a->epoch;
         s->r->granted[p->index].wall_ms = s->wall_ms;
     }
-    last = (int)a.history_count - 1;
-    due = tail_due(&s->v, &a);
-    return update_receipt(s, p, &a, (unsigned)last, due == last) ||
-           (due >= 0 && due != last && update_receipt(s, p, &a, (unsigned)due, true));
+    last = (int)a->history_count - 1;
+    due = tail_due(&s->v, a);
+    return update_receipt(s, p, a, (unsigned)last, due == last) ||
+           (due >= 0 && due != last && update_receipt(s, p, a, (unsigned)due, true));
 }
 
 /* ---- the step ---- */

@@ -1,8 +1,9 @@
 /*
  * The coordination store's state machine (mrd/store.h).
  *
- * One array of entries, sorted by key: lookups are a binary search, a prefix is a run of
- * neighbours, and two replicas that applied the same transactions dump the same bytes. A
+ * One array of entries, sorted by key: a prefix is a run of neighbours, and two replicas that
+ * applied the same transactions dump the same bytes. Beside it the same entries hang in chains
+ * by the hash of their key, because the decisions ask for single keys all the time. A
  * transaction first checks everything that could refuse it and allocates everything it needs,
  * and only then changes anything, so that a refusal leaves no trace.
  *
@@ -14,15 +15,18 @@
  */
 #include <mrd/store.h>
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TXN_VERSION 1u
 #define DUMP_MAGIC 0x5344524du /* "MRDS" */
 #define DUMP_VERSION 1u
-#define HINTS 256u
+#define ROOM_FIRST 64u /* a power of two, as every room after it */
 
 struct item {
+    struct item *next; /* in its chain */
+    uint64_t hash;
     char *key;
     uint8_t *value;
     size_t len;
@@ -30,15 +34,22 @@ struct item {
     void *decoded; /* what mrd_store_decoded() made of the value, or NULL */
 };
 
+/* What others worked out from the state, as it is now or (@stale) was. */
+struct memo {
+    bool stale;
+    max_align_t bytes[MRD_STORE_MEMO / sizeof(max_align_t)];
+};
+
 struct mrd_store {
-    struct item *items; /* sorted by key */
+    struct item **items;  /* sorted by key */
+    struct item **chains; /* as many as there is room for items */
     size_t count, room;
     size_t bytes; /* of all keys and values */
     uint64_t revision;
     mrd_watch_fn watch;
     void *watch_ctx;
-    bool watching;   /* inside the watcher: it must not change the store */
-    uint32_t *hints; /* HINTS of them: where a key was found last */
+    struct memo *memo;
+    bool watching; /* inside the watcher: it must not change the store */
 };
 
 static const uint8_t empty_value[1];
@@ -48,8 +59,8 @@ struct mrd_store *mrd_store_new(void)
     struct mrd_store *s = calloc(1, sizeof(*s));
 
     if (s != NULL) {
-        s->hints = calloc(HINTS, sizeof(*s->hints));
-        if (s->hints == NULL) {
+        s->memo = calloc(1, sizeof(*s->memo));
+        if (s->memo == NULL) {
             free(s);
             s = NULL;
         }
@@ -57,18 +68,20 @@ struct mrd_store *mrd_store_new(void)
     return s;
 }
 
-static void item_fini(struct item *it)
+static void item_free(struct item *it)
 {
-    free(it->key);
-    free(it->value);
-    free(it->decoded);
-    *it = (struct item){0};
+    if (it != NULL) {
+        free(it->key);
+        free(it->value);
+        free(it->decoded);
+        free(it);
+    }
 }
 
-static void items_free(struct item *items, size_t count)
+static void items_free(struct item **items, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        item_fini(&items[i]);
+        item_free(items[i]);
     }
     free(items);
 }
@@ -77,7 +90,8 @@ void mrd_store_free(struct mrd_store *s)
 {
     if (s != NULL) {
         items_free(s->items, s->count);
-        free(s->hints);
+        free(s->chains);
+        free(s->memo);
         free(s);
     }
 }
@@ -93,47 +107,72 @@ void mrd_store_watch(struct mrd_store *s, mrd_watch_fn fn, void *ctx)
     s->watch_ctx = ctx;
 }
 
+/* ---- finding ---- */
+
 /* Index of the first entry that is not before @key; *found says whether it is @key. */
-static size_t find(const struct item *items, size_t count, const char *key, bool *found)
+static size_t find(struct item *const *items, size_t count, const char *key, bool *found)
 {
     size_t low = 0, high = count;
 
     while (low < high) {
         size_t mid = low + (high - low) / 2;
-        if (strcmp(items[mid].key, key) < 0) {
+        if (strcmp(items[mid]->key, key) < 0) {
             low = mid + 1;
         } else {
             high = mid;
         }
     }
-    *found = low < count && strcmp(items[low].key, key) == 0;
+    *found = low < count && strcmp(items[low]->key, key) == 0;
     return low;
 }
 
-/* Is @at where @key is, or would be? */
-static bool here(const struct mrd_store *s, size_t at, const char *key, bool *found)
+/* FNV-1a by words instead of bytes. Only where a key lies depends on it, never what is said. */
+static uint64_t hash_of(const char *key)
 {
-    int order = at < s->count ? strcmp(s->items[at].key, key) : 1;
+    size_t n = strlen(key), at = 0;
+    uint64_t hash = 14695981039346656037ull ^ n, word;
 
-    *found = order == 0;
-    return order == 0 || (order > 0 && (at == 0 || strcmp(s->items[at - 1].key, key) < 0));
+    for (; n - at > 8; at += 8) {
+        memcpy(&word, key + at, 8);
+        hash = (hash ^ word) * 1099511628211ull;
+    }
+    if (n >= 8) { /* the last eight, of which some may be known already */
+        memcpy(&word, key + n - 8, 8);
+        hash = (hash ^ word) * 1099511628211ull;
+    }
+    for (; n < 8 && at < n; at++) {
+        hash = (hash ^ (uint8_t)key[at]) * 1099511628211ull;
+    }
+    return hash ^ hash >> 32;
 }
 
-/* The decisions ask for the same few keys again and again: try where it was last. */
 static struct item *look_up(const struct mrd_store *s, const char *key)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    bool found;
+    uint64_t hash = hash_of(key);
+    struct item *it = s->room > 0 ? s->chains[hash & (s->room - 1)] : NULL;
 
-    for (const char *p = key; *p != '\0'; p++) {
-        hash = (hash ^ (uint8_t)*p) * 16777619u;
+    while (it != NULL && (it->hash != hash || strcmp(it->key, key) != 0)) {
+        it = it->next;
     }
-    uint32_t *hint = &s->hints[hash % HINTS];
-    if (*hint <= s->count && here(s, *hint, key, &found)) {
-        return found ? &s->items[*hint] : NULL;
+    return it;
+}
+
+static void link_in(struct mrd_store *s, struct item *it)
+{
+    struct item **chain = &s->chains[it->hash & (s->room - 1)];
+
+    it->next = *chain;
+    *chain = it;
+}
+
+static void unlink_from(struct mrd_store *s, struct item *it)
+{
+    struct item **at = &s->chains[it->hash & (s->room - 1)];
+
+    while (*at != it) {
+        at = &(*at)->next;
     }
-    *hint = (uint32_t)find(s->items, s->count, key, &found);
-    return found ? &s->items[*hint] : NULL;
+    *at = it->next;
 }
 
 static void to_entry(const struct item *it, struct mrd_entry *ret)
@@ -170,6 +209,18 @@ const void *mrd_store_decoded(const struct mrd_store *s, const char *key, mrd_de
     return it != NULL ? it->decoded : NULL;
 }
 
+void *mrd_store_memo(const struct mrd_store *s, size_t size)
+{
+    struct memo *m = s->memo;
+
+    mrd_assert(size <= sizeof(m->bytes));
+    if (m->stale) {
+        memset(m->bytes, 0, size);
+        m->stale = false;
+    }
+    return m->bytes;
+}
+
 int mrd_store_scan(const struct mrd_store *s, const char *prefix,
                    int (*fn)(void *ctx, const struct mrd_entry *e), void *ctx)
 {
@@ -179,10 +230,10 @@ int mrd_store_scan(const struct mrd_store *s, const char *prefix,
     for (size_t i = find(s->items, s->count, prefix, &found); i < s->count; i++) {
         struct mrd_entry e;
         int rc;
-        if (strncmp(s->items[i].key, prefix, n) != 0) {
+        if (strncmp(s->items[i]->key, prefix, n) != 0) {
             break;
         }
-        to_entry(&s->items[i], &e);
+        to_entry(s->items[i], &e);
         rc = fn(ctx, &e);
         if (rc != 0) {
             return rc;
@@ -245,9 +296,8 @@ static int check_form(const struct mrd_txn *txn)
 static int check_compares(const struct mrd_store *s, const struct mrd_txn *txn)
 {
     for (size_t i = 0; i < txn->compare_count; i++) {
-        bool found;
-        size_t at = find(s->items, s->count, txn->compares[i].key, &found);
-        uint64_t revision = found ? s->items[at].revision : 0;
+        const struct item *it = look_up(s, txn->compares[i].key);
+        uint64_t revision = it != NULL ? it->revision : 0;
         if (revision != txn->compares[i].revision) {
             return MRD_ECONFLICT;
         }
@@ -262,12 +312,11 @@ static int check_room(const struct mrd_store *s, const struct mrd_txn *txn)
 
     for (size_t i = 0; i < txn->put_count; i++) {
         const struct mrd_put *p = &txn->puts[i];
-        bool found;
-        size_t at = find(s->items, s->count, p->key, &found);
+        const struct item *it = look_up(s, p->key);
         size_t key_len = strlen(p->key);
-        if (found) {
+        if (it != NULL) {
             count--;
-            bytes -= key_len + s->items[at].len;
+            bytes -= key_len + it->len;
         }
         if (p->value != NULL) {
             count++;
@@ -277,27 +326,36 @@ static int check_room(const struct mrd_store *s, const struct mrd_txn *txn)
     return count > MRD_STORE_KEYS_MAX || bytes > MRD_STORE_BYTES_MAX ? MRD_EFULL : 0;
 }
 
-static int item_make(const char *key, const uint8_t *value, size_t len, uint64_t revision,
-                     struct item *ret)
+/* NULL when out of memory. */
+static struct item *item_make(const char *key, const uint8_t *value, size_t len,
+                              uint64_t revision)
 {
-    struct item it = {strdup(key), malloc(len + 1), len, revision, NULL};
+    struct item *it = calloc(1, sizeof(*it));
 
-    if (it.key == NULL || it.value == NULL) {
-        item_fini(&it);
-        return MRD_ENOMEM;
+    if (it == NULL) {
+        return NULL;
+    }
+    it->hash = hash_of(key);
+    it->key = strdup(key);
+    it->value = malloc(len + 1);
+    it->len = len;
+    it->revision = revision;
+    if (it->key == NULL || it->value == NULL) {
+        item_free(it);
+        return NULL;
     }
     if (len > 0) {
-        memcpy(it.value, value, len);
+        memcpy(it->value, value, len);
     }
-    it.value[len] = 0; /* text values may be read as strings */
-    *ret = it;
-    return 0;
+    it->value[len] = 0; /* text values may be read as strings */
+    return it;
 }
 
+/* Both arrays grow, or neither is used: the old room then still holds. */
 static int reserve(struct mrd_store *s, size_t more)
 {
-    size_t room = s->room > 0 ? s->room : 64;
-    struct item *grown;
+    size_t room = s->room > 0 ? s->room : ROOM_FIRST;
+    struct item **items, **chains;
 
     while (room < s->count + more) {
         room *= 2;
@@ -305,37 +363,54 @@ static int reserve(struct mrd_store *s, size_t more)
     if (room == s->room) {
         return 0;
     }
-    grown = realloc(s->items, room * sizeof(*grown));
-    if (grown == NULL) {
+    items = realloc(s->items, room * sizeof(struct item *));
+    s->items = items != NULL ? items : s->items;
+    chains = calloc(room, sizeof(struct item *));
+    if (items == NULL || chains == NULL) {
+        free(chains);
         return MRD_ENOMEM;
     }
-    s->items = grown;
+    free(s->chains);
+    s->chains = chains;
     s->room = room;
+    for (size_t i = 0; i < s->count; i++) {
+        link_in(s, s->items[i]);
+    }
     return 0;
 }
 
-static void remove_at(struct mrd_store *s, size_t at)
-{
-    s->bytes -= strlen(s->items[at].key) + s->items[at].len;
-    item_fini(&s->items[at]);
-    memmove(&s->items[at], &s->items[at + 1], (s->count - at - 1) * sizeof(s->items[0]));
-    s->count--;
-}
-
-static void insert(struct mrd_store *s, struct item fresh)
+static void remove_key(struct mrd_store *s, const char *key)
 {
     bool found;
-    size_t at = find(s->items, s->count, fresh.key, &found);
+    size_t at = find(s->items, s->count, key, &found);
+    struct item *it;
 
     if (found) {
-        s->bytes -= strlen(s->items[at].key) + s->items[at].len;
-        item_fini(&s->items[at]);
+        it = s->items[at];
+        s->bytes -= strlen(it->key) + it->len;
+        unlink_from(s, it);
+        item_free(it);
+        s->count--;
+        memmove(&s->items[at], &s->items[at + 1], (s->count - at) * sizeof(struct item *));
+    }
+}
+
+static void insert(struct mrd_store *s, struct item *fresh)
+{
+    bool found;
+    size_t at = find(s->items, s->count, fresh->key, &found);
+
+    if (found) {
+        s->bytes -= strlen(fresh->key) + s->items[at]->len;
+        unlink_from(s, s->items[at]);
+        item_free(s->items[at]);
     } else {
-        memmove(&s->items[at + 1], &s->items[at], (s->count - at) * sizeof(s->items[0]));
+        memmove(&s->items[at + 1], &s->items[at], (s->count - at) * sizeof(struct item *));
         s->count++;
     }
-    s->bytes += strlen(fresh.key) + fresh.len;
+    s->bytes += strlen(fresh->key) + fresh->len;
     s->items[at] = fresh;
+    link_in(s, fresh);
 }
 
 static void tell(struct mrd_store *s, const struct mrd_entry *e)
@@ -348,20 +423,19 @@ static void tell(struct mrd_store *s, const struct mrd_entry *e)
 }
 
 /* Allocations are done and every check passed: from here nothing can fail. */
-static void commit(struct mrd_store *s, const struct mrd_txn *txn, struct item *fresh)
+static void commit(struct mrd_store *s, const struct mrd_txn *txn, struct item **fresh)
 {
     bool changed[MRD_TXN_OPS_MAX];
     size_t count = txn->put_count;
 
     s->revision++;
+    s->memo->stale = true;
     for (size_t i = 0; i < count; i++) {
-        bool found;
-        size_t at = find(s->items, s->count, txn->puts[i].key, &found);
-        changed[i] = fresh[i].key != NULL || found;
-        if (fresh[i].key != NULL) {
+        changed[i] = fresh[i] != NULL || look_up(s, txn->puts[i].key) != NULL;
+        if (fresh[i] != NULL) {
             insert(s, fresh[i]);
-        } else if (found) {
-            remove_at(s, at);
+        } else {
+            remove_key(s, txn->puts[i].key);
         }
     }
     for (size_t i = 0; i < count; i++) {
@@ -375,7 +449,7 @@ static void commit(struct mrd_store *s, const struct mrd_txn *txn, struct item *
 
 int mrd_store_apply(struct mrd_store *s, const struct mrd_txn *txn, uint64_t *ret_revision)
 {
-    struct item fresh[MRD_TXN_OPS_MAX] = {0};
+    struct item *fresh[MRD_TXN_OPS_MAX] = {0};
     int rc = check_form(txn);
 
     mrd_assert(!s->watching);
@@ -385,12 +459,13 @@ int mrd_store_apply(struct mrd_store *s, const struct mrd_txn *txn, uint64_t *re
     for (size_t i = 0; rc == 0 && i < txn->put_count; i++) {
         const struct mrd_put *p = &txn->puts[i];
         if (p->value != NULL) {
-            rc = item_make(p->key, p->value, p->len, s->revision + 1, &fresh[i]);
+            fresh[i] = item_make(p->key, p->value, p->len, s->revision + 1);
+            rc = fresh[i] != NULL ? 0 : MRD_ENOMEM;
         }
     }
     if (rc != 0) {
         for (size_t i = 0; i < MRD_TXN_OPS_MAX; i++) {
-            item_fini(&fresh[i]);
+            item_free(fresh[i]);
         }
         return rc;
     }
@@ -516,9 +591,10 @@ int mrd_store_dump(const struct mrd_store *s, struct mrd_buf *out)
     mrd_buf_put_u64(out, s->revision);
     mrd_buf_put_u32(out, (uint32_t)s->count);
     for (size_t i = 0; i < s->count; i++) {
-        mrd_buf_put_str(out, s->items[i].key);
-        mrd_buf_put_u64(out, s->items[i].revision);
-        put_value(out, s->items[i].value, s->items[i].len);
+        const struct item *it = s->items[i];
+        mrd_buf_put_str(out, it->key);
+        mrd_buf_put_u64(out, it->revision);
+        put_value(out, it->value, it->len);
     }
     return out->failed ? MRD_ETOOBIG : 0;
 }
@@ -528,6 +604,7 @@ static int restore_item(struct mrd_buf *in, struct mrd_store *fresh)
     char key[MRD_KEY_MAX];
     uint64_t revision;
     const uint8_t *value;
+    struct item *it;
     size_t len;
     int rc;
 
@@ -538,19 +615,22 @@ static int restore_item(struct mrd_buf *in, struct mrd_store *fresh)
         return MRD_EFORMAT;
     }
     /* Strictly ascending keys: sorted already, and none twice. */
-    if (fresh->count > 0 && strcmp(fresh->items[fresh->count - 1].key, key) >= 0) {
+    if (fresh->count > 0 && strcmp(fresh->items[fresh->count - 1]->key, key) >= 0) {
         return MRD_EFORMAT;
     }
     if (fresh->bytes + strlen(key) + len > MRD_STORE_BYTES_MAX) {
         return MRD_EFORMAT;
     }
-    rc = reserve(fresh, 1);
-    rc = rc != 0 ? rc : item_make(key, value, len, revision, &fresh->items[fresh->count]);
-    if (rc == 0) {
-        fresh->bytes += strlen(key) + len;
-        fresh->count++;
+    it = item_make(key, value, len, revision);
+    rc = it != NULL ? reserve(fresh, 1) : MRD_ENOMEM;
+    if (rc != 0) {
+        item_free(it);
+        return rc;
     }
-    return rc;
+    fresh->items[fresh->count++] = it;
+    fresh->bytes += strlen(key) + len;
+    link_in(fresh, it);
+    return 0;
 }
 
 static int restore_all(struct mrd_buf *in, struct mrd_store *fresh)
@@ -578,20 +658,20 @@ static int restore_all(struct mrd_buf *in, struct mrd_store *fresh)
 }
 
 /* A restore is a change of many keys at once: the watcher hears of each. */
-static void tell_restored(struct mrd_store *s, const struct item *old, size_t old_count)
+static void tell_restored(struct mrd_store *s, struct item *const *old, size_t old_count)
 {
     for (size_t i = 0; i < old_count; i++) {
-        struct mrd_entry e = {old[i].key, NULL, 0, s->revision}, now;
-        if (mrd_store_get(s, old[i].key, &now) != 0) {
+        struct mrd_entry e = {old[i]->key, NULL, 0, s->revision}, now;
+        if (mrd_store_get(s, old[i]->key, &now) != 0) {
             tell(s, &e);
         }
     }
     for (size_t i = 0; i < s->count; i++) {
         struct mrd_entry e;
         bool found;
-        size_t at = find(old, old_count, s->items[i].key, &found);
-        if (!found || old[at].revision != s->items[i].revision) {
-            to_entry(&s->items[i], &e);
+        size_t at = find(old, old_count, s->items[i]->key, &found);
+        if (!found || old[at]->revision != s->items[i]->revision) {
+            to_entry(s->items[i], &e);
             tell(s, &e);
         }
     }
@@ -600,7 +680,7 @@ static void tell_restored(struct mrd_store *s, const struct item *old, size_t ol
 int mrd_store_restore(struct mrd_store *s, struct mrd_buf *in)
 {
     struct mrd_store fresh = {0};
-    struct item *old = s->items;
+    struct item **old = s->items;
     size_t old_count = s->count;
     int rc;
 
@@ -608,13 +688,17 @@ int mrd_store_restore(struct mrd_store *s, struct mrd_buf *in)
     rc = restore_all(in, &fresh);
     if (rc != 0) {
         items_free(fresh.items, fresh.count);
+        free(fresh.chains);
         return rc;
     }
+    free(s->chains);
     s->items = fresh.items;
+    s->chains = fresh.chains;
     s->count = fresh.count;
     s->room = fresh.room;
     s->bytes = fresh.bytes;
     s->revision = fresh.revision;
+    s->memo->stale = true;
     tell_restored(s, old, old_count);
     items_free(old, old_count);
     return 0;

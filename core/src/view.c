@@ -21,52 +21,64 @@ static const char *key_of(char out[MRD_KEY_MAX], const char *kind, const char *a
     return out;
 }
 
-/* A record, decoded once for as long as its key does not change. */
-#define READER(noun)                                                                           \
+/* A record where the store keeps it: decoded once for as long as its key does not change. */
+#define LOOK(noun)                                                                             \
     static int decode_##noun(struct mrd_buf *in, void *ret)                                    \
     {                                                                                          \
         return mrd_##noun##_record_decode(in, ret);                                            \
     }                                                                                          \
+    static const struct mrd_##noun##_record *look_##noun(const struct mrd_store *s,            \
+                                                         const char *key, uint64_t *revision)  \
+    {                                                                                          \
+        return mrd_store_decoded(s, key, decode_##noun, sizeof(struct mrd_##noun##_record),    \
+                                 revision);                                                    \
+    }
+/* And a copy of it. */
+#define READ(noun)                                                                             \
+    LOOK(noun)                                                                                 \
     static uint64_t read_##noun(const struct mrd_store *s, const char *key,                    \
                                 struct mrd_##noun##_record *ret, bool *ok)                     \
     {                                                                                          \
         uint64_t revision;                                                                     \
-        const struct mrd_##noun##_record *r =                                                  \
-            mrd_store_decoded(s, key, decode_##noun, sizeof(*ret), &revision);                 \
+        const struct mrd_##noun##_record *r = look_##noun(s, key, &revision);                  \
         *ok = r != NULL;                                                                       \
         if (r != NULL) {                                                                       \
             *ret = *r;                                                                         \
         }                                                                                      \
         return revision;                                                                       \
     }
-READER(session)
-READER(failover)
-READER(move)
-READER(fence)
-READER(receipt)
-READER(approval)
-READER(anew)
-READER(dial)
-#undef READER
+LOOK(session)
+LOOK(failover)
+LOOK(authority)
+READ(move)
+READ(fence)
+READ(receipt)
+READ(approval)
+READ(anew)
+READ(dial)
+#undef READ
+#undef LOOK
+
+static const struct mrd_session_record no_session;
+static const struct mrd_failover_record no_failover;
 
 static void load_region(struct mrdi_view *v, unsigned i)
 {
-    struct mrdi_region_view *r = &v->regions[i];
+    struct mrdi_region_view *r = &v->known->regions[i];
     char key[MRD_KEY_MAX];
     bool has_dial;
 
-    r->session_revision = read_session(v->store, key_of(key, "session", mrdi_name(v, i), ""),
-                                       &r->session, &r->has_session);
-    r->failover_revision = read_failover(v->store, key_of(key, "failover", mrdi_name(v, i), ""),
-                                         &r->failover, &r->has_failover);
+    r->session = look_session(v->store, key_of(key, "session", mrdi_name(v, i), ""),
+                              &r->session_revision);
+    r->has_session = r->session != NULL;
+    r->session = r->has_session ? r->session : &no_session;
+    r->failover = look_failover(v->store, key_of(key, "failover", mrdi_name(v, i), ""),
+                                &r->failover_revision);
+    r->has_failover = r->failover != NULL;
+    r->failover = r->has_failover ? r->failover : &no_failover;
     r->dial = (struct mrd_dial_record){.percent = 100};
     r->dial_revision =
         read_dial(v->store, key_of(key, "dial", mrdi_name(v, i), ""), &r->dial, &has_dial);
-}
-
-static int decode_authority(struct mrd_buf *in, void *ret)
-{
-    return mrd_authority_record_decode(in, ret);
 }
 
 static void load_authority(struct mrdi_view *v, unsigned i)
@@ -75,18 +87,25 @@ static void load_authority(struct mrdi_view *v, unsigned i)
     char key[MRD_KEY_MAX];
 
     key_of(key, "authority", p.class->name, p.name);
-    v->authorities[i].record =
-        mrd_store_decoded(v->store, key, decode_authority, sizeof(*v->authorities[i].record),
-                          &v->authorities[i].revision);
+    v->known->authorities[i].record =
+        look_authority(v->store, key, &v->known->authorities[i].revision);
 }
 
 void mrdi_view_load(struct mrdi_view *v, const struct mrd_config *config,
                     const struct mrd_store *store)
 {
+    struct mrdi_known *k = mrd_store_memo(store, sizeof(*k));
     unsigned count = mrd_partition_count(config);
 
-    v->config = config;
-    v->store = store;
+    *v = (struct mrdi_view){config, store, k->regions, k->authorities, k};
+    if (k->config == config && k->version == config->version &&
+        k->region_count == config->region_count && k->class_count == config->class_count) {
+        return;
+    }
+    *k = (struct mrdi_known){.config = config,
+                             .version = config->version,
+                             .region_count = config->region_count,
+                             .class_count = config->class_count};
     for (unsigned i = 0; i < config->region_count; i++) {
         load_region(v, i);
     }
@@ -118,14 +137,14 @@ bool mrdi_live(const struct mrdi_view *v, unsigned region)
 {
     const struct mrdi_region_view *r = &v->regions[region];
 
-    return r->has_session && !r->session.expired;
+    return r->has_session && !r->session->expired;
 }
 
 bool mrdi_fencing(const struct mrdi_view *v, unsigned region)
 {
     const struct mrdi_region_view *r = &v->regions[region];
 
-    return r->has_failover && r->failover.state == MRD_FAILOVER_FENCE;
+    return r->has_failover && r->failover->state == MRD_FAILOVER_FENCE;
 }
 
 bool mrdi_lives_since_verdict(const struct mrdi_view *v, unsigned region)
@@ -135,8 +154,8 @@ bool mrdi_lives_since_verdict(const struct mrdi_view *v, unsigned region)
     if (!mrdi_live(v, region)) {
         return false;
     }
-    return !r->has_failover || r->session.session > r->failover.session ||
-           (r->session.session == r->failover.session && r->session.seq > r->failover.seq);
+    return !r->has_failover || r->session->session > r->failover->session ||
+           (r->session->session == r->failover->session && r->session->seq > r->failover->seq);
 }
 
 uint64_t mrdi_failover_in_force(const struct mrdi_view *v, unsigned region)
@@ -146,7 +165,8 @@ uint64_t mrdi_failover_in_force(const struct mrdi_view *v, unsigned region)
     if (!r->has_failover) {
         return 0;
     }
-    return strcmp(r->failover.reason, "cancelled") == 0 ? r->failover.before : r->failover.id;
+    return strcmp(r->failover->reason, "cancelled") == 0 ? r->failover->before
+                                                         : r->failover->id;
 }
 
 bool mrdi_returned(const struct mrdi_view *v, unsigned region)
@@ -154,7 +174,7 @@ bool mrdi_returned(const struct mrdi_view *v, unsigned region)
     uint64_t id = mrdi_failover_in_force(v, region);
 
     return mrdi_live(v, region) && (id == 0 || MRDI_MUTANT(RETURN_TOO_SOON) ||
-                                    v->regions[region].session.after_failover == id);
+                                    v->regions[region].session->after_failover == id);
 }
 
 bool mrdi_shut_out(const struct mrdi_view *v, unsigned region)
@@ -180,9 +200,13 @@ bool mrdi_drained(const struct mrdi_view *v, unsigned region)
 const struct mrd_peer_report *mrdi_report(const struct mrdi_view *v, unsigned by,
                                           unsigned about)
 {
-    const struct mrdi_region_view *r = &v->regions[by];
+    const struct mrd_session_record *s = v->regions[by].session;
+    unsigned likely = about - (about > by); /* all but itself, in the configuration's order */
 
-    return r->has_session ? mrdi_peer(&r->session, mrdi_name(v, about)) : NULL;
+    if (likely < s->peer_count && strcmp(s->peers[likely].region, mrdi_name(v, about)) == 0) {
+        return &s->peers[likely];
+    }
+    return mrdi_peer(s, mrdi_name(v, about));
 }
 
 uint32_t mrdi_rtt_us(const struct mrdi_view *v, unsigned a, unsigned b)
@@ -307,25 +331,44 @@ uint64_t mrdi_anew(const struct mrd_store *s, const char *region, struct mrd_ane
     return read_anew(s, key_of(key, "anew", region, ""), ret, ok);
 }
 
+/* "receipt/%016llx", which is asked for too often for printf. */
+static const char *key_of_receipt(char out[MRD_KEY_MAX], uint64_t id)
+{
+    char *at = stpcpy(out, "receipt/");
+
+    for (unsigned shift = 64; shift > 0;) {
+        shift -= 4;
+        *at++ = "0123456789abcdef"[id >> shift & 15u];
+    }
+    *at = '\0';
+    return out;
+}
+
 uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt_record *ret,
                       bool *ok)
 {
     char key[MRD_KEY_MAX];
 
-    snprintf(key, sizeof(key), "receipt/%016llx", (unsigned long long)id);
-    return read_receipt(s, key, ret, ok);
+    return read_receipt(s, key_of_receipt(key, id), ret, ok);
+}
+
+const struct mrd_receipt_record *mrdi_receipt_at(const struct mrd_store *s, uint64_t id)
+{
+    char key[MRD_KEY_MAX];
+    uint64_t revision;
+
+    return look_receipt(s, key_of_receipt(key, id), &revision);
 }
 
 bool mrdi_unopened(const struct mrdi_view *v, const struct mrd_authority_record *a)
 {
-    struct mrd_receipt_record r;
-    bool ok;
+    const struct mrd_receipt_record *r;
 
     if (a->history_count == 0) {
         return false;
     }
-    (void)mrdi_receipt(v->store, a->history[a->history_count - 1].receipt, &r, &ok);
-    return ok && r.epoch == a->epoch && r.opened_ms == 0;
+    r = mrdi_receipt_at(v->store, a->history[a->history_count - 1].receipt);
+    return r != NULL && r->epoch == a->epoch && r->opened_ms == 0;
 }
 
 bool mrdi_move_active(const struct mrd_move_record *m)

@@ -2,10 +2,12 @@
  * What coordinator and region both need: the store read as records, and proposals written as
  * records. Private to core's control half.
  *
- * A view is loaded once per step. It borrows the configuration and the store and holds what
- * every decision asks for: each region's session and failover. Everything else is read when it
- * is needed. A record that does not decode counts as absent for reading, but its revision is
- * kept, so that nobody overwrites by accident what he could not read.
+ * A view is loaded once per step, and is the same until the store changes: what was read and
+ * worked out is kept with the store. It borrows the configuration and the store and holds what
+ * every decision asks for: each region's session and failover, where the store keeps them
+ * decoded. Everything else is read when it is needed. A record that does not decode counts as
+ * absent for reading, but its revision is kept, so that nobody overwrites by accident what he
+ * could not read.
  */
 #pragma once
 
@@ -16,20 +18,39 @@
 struct mrdi_region_view {
     uint64_t session_revision, failover_revision; /* 0: no such key */
     bool has_session, has_failover;               /* there, and readable */
-    struct mrd_session_record session;
-    struct mrd_failover_record failover;
+    const struct mrd_session_record *session;     /* an empty one where there is none */
+    const struct mrd_failover_record *failover;   /* likewise */
     uint64_t dial_revision;
     struct mrd_dial_record dial; /* all of its traffic where there is no record */
+};
+
+struct mrdi_authority_view {
+    const struct mrd_authority_record *record; /* NULL: not there, or not readable */
+    uint64_t revision;
+};
+
+/*
+ * All that was read and worked out from the present state of the store, under one
+ * configuration. A configuration that changes has another version.
+ */
+struct mrdi_known {
+    const struct mrd_config *config; /* NULL: nothing yet */
+    uint64_t version;
+    uint8_t region_count, class_count;
+    struct mrdi_region_view regions[MRD_REGIONS_MAX];
+    struct mrdi_authority_view authorities[MRD_PARTITIONS_MAX];
+    mrd_regions has_applied[MRD_REGIONS_MAX]; /* by whom, of whom */
+    mrd_lsn applied[MRD_REGIONS_MAX][MRD_REGIONS_MAX];
+    bool has_health, edge_lost[MRD_REGIONS_MAX];
+    enum mrd_health health[MRD_REGIONS_MAX];
 };
 
 struct mrdi_view {
     const struct mrd_config *config;
     const struct mrd_store *store;
-    struct mrdi_region_view regions[MRD_REGIONS_MAX]; /* order as in the configuration */
-    struct {
-        const struct mrd_authority_record *record; /* NULL: not there, or not readable */
-        uint64_t revision;
-    } authorities[MRD_PARTITIONS_MAX]; /* by mrd_partition_index; borrowed from the store */
+    const struct mrdi_region_view *regions;        /* order as in the configuration */
+    const struct mrdi_authority_view *authorities; /* by mrd_partition_index */
+    struct mrdi_known *known;                      /* what is kept of it */
 };
 
 void mrdi_view_load(struct mrdi_view *v, const struct mrd_config *config,
@@ -94,6 +115,8 @@ uint64_t mrdi_anew(const struct mrd_store *s, const char *region, struct mrd_ane
                    bool *ok);
 uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt_record *ret,
                       bool *ok);
+/** To look at: borrowed until the next apply; NULL when absent or unreadable. */
+const struct mrd_receipt_record *mrdi_receipt_at(const struct mrd_store *s, uint64_t id);
 
 /** Its present home, or last home while it is vacant, has not been reported as open yet. */
 bool mrdi_unopened(const struct mrdi_view *v, const struct mrd_authority_record *a);
