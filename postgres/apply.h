@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * apply.h
- *	  What the files of an apply worker share: apply.c (the stream and its
- *	  transactions), link.c (the connection), rows.c (changes of rows), join.c
- *	  (the first copy), copy.c and cover.c (copies, and what lacks one), tail.c
- *	  (what is put aside), repair.c (what follows from that) and settled.c (which
- *	  epochs are behind us).
+ *	  What the files of an apply worker share: apply.c (the stream's transactions;
+ *	  its own loop is in worker.h), link.c (the connection), rows.c (changes of
+ *	  rows), join.c (the first copy), copy.c and cover.c (copies, and what lacks
+ *	  one), tail.c (what is put aside), repair.c and repaired.c (what follows from
+ *	  that) and settled.c (which epochs are behind us).
  *
  *-------------------------------------------------------------------------
  */
@@ -40,22 +40,35 @@ typedef struct MeridianApply
 	MeridianStream *stream;		/* our entry in shared memory */
 	char		origin[MRD_NAME_MAX];
 	PGconn	   *conn;
+	char	   *conninfo;		/* as of the last connection */
 	bool		full_images;
 	MeridianXact xact;
+	MemoryContext context;		/* one message */
+	const struct mrd_snapshot *present; /* as of the last begin or commit */
+	XLogRecPtr	frame_end;		/* what the frame at hand says of itself */
+	TimestampTz began;			/* this stream */
+	TimestampTz last_heard;
+	bool		streaming;		/* orders are heeded between messages */
+	bool		leave;			/* fenced or re-ordered: stop after this message */
+	bool		reconnect;		/* connect again, with other options */
 } MeridianApply;
 
 extern MeridianApply meridian_apply;
 
 typedef struct MeridianApplyRel MeridianApplyRel;
 
+/* orders.c: does not return when the order has changed */
+extern void meridian_apply_heed(void);
+
 /* apply.c */
 extern void meridian_apply_start(void); /* a local transaction, if none runs */
-extern void meridian_apply_heed(void);	/* does not return when the order has changed */
 extern void meridian_apply_put_aside(const char *why) pg_attribute_noreturn();
 extern bool meridian_apply_stay(void);	/* between steps of long work; false: leave it */
-extern XLogRecPtr meridian_apply_noted(const char *region); /* by this stream so far */
 extern void meridian_apply_count(const char *schema_name, const char *table_name,
 								 const char *kind);
+
+/* positions.c: how far the stream has told of a region so far */
+extern XLogRecPtr meridian_apply_noted(const char *region);
 
 /* link.c: errors are ereport()ed with class 08 */
 extern PGconn *meridian_link_open(const char *conninfo, bool replication);
@@ -77,7 +90,7 @@ extern void meridian_rows_close(void);	/* before commit and before DDL */
 extern void meridian_rows_abandon(void);	/* after an abort */
 
 /*
- * rows.c, for tail.c and repair.c: a relation that the stream told of, perhaps
+ * rows.c, for tail.c and repaired.c: a relation that the stream told of, perhaps
  * unknown here; what it told; an ERROR for a tuple with other columns; the stamp
  * that covers a row.
  */
@@ -140,14 +153,14 @@ extern void meridian_tail_begin(void);
 extern void meridian_tail_change(const MeridianWireMsg *msg);
 extern void meridian_tail_statement(const MeridianWireMsg *msg);
 
-/*
- * repair.c: what is sent by the home, between transactions of the stream, and
- * what arrives from it
- */
+/* repair.c: what is sent by the home, between transactions of the stream */
 extern void meridian_repairs_begin(void);	/* a new stream: look at everything again */
 extern void meridian_repairs_expect(const char *origin);	/* an entry was filed */
 extern bool meridian_repairs_due(const struct mrd_snapshot *s);
 extern void meridian_repairs_send(void);
+extern Datum meridian_text_array(const char **names, int n);
+
+/* repaired.c: what arrives from it */
 extern void meridian_repair(const void *payload, size_t len);
 extern void meridian_entry(const void *payload, size_t len);
 extern void meridian_resolve(const void *payload, size_t len);

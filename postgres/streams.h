@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * streams.h
- *	  What the files of the stream side share: plugin.c, streams.c, apply.c,
- *	  rows.c, join.c, tail.c, repair.c and settled.c.
+ *	  What the files of the stream side share: the output plugin's (plugin.h), the
+ *	  launcher's (streams.c) and the apply workers' (apply.h).
  *
  *-------------------------------------------------------------------------
  */
@@ -110,7 +110,7 @@ extern void meridian_stream_state(MeridianStream *s, MeridianStreamState state, 
 extern void meridian_stream_name(const char *region, char *ret, Size size);
 
 /*
- * plugin.c: the index whose columns identify a row of rel, the primary key or
+ * plugin_rows.c: the index whose columns identify a row of rel, the primary key or
  * else the oldest unique index that every row is in exactly once; InvalidOid
  * when there is none.
  */
@@ -122,7 +122,7 @@ extern Oid	meridian_identity_index(Relation rel);
  */
 extern Oid	meridian_binary_type(Oid type);
 
-/* A growing buffer whose memory is palloc'd in the present context. */
+/* plugin.c: a growing buffer whose memory is palloc'd in the present context. */
 extern void meridian_wire_out_init(MeridianWireOut *out);
 
 #endif							/* MERIDIAN_STREAMS_H */
