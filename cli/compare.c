@@ -514,12 +514,13 @@ static struct cli_site *find_site(struct cli_site *sites, unsigned count, const 
     return NULL;
 }
 
-static json_t *not_asked(const char *region, bool *equal)
+static json_t *not_asked(const struct cli_site *s, const char *region, bool *equal)
 {
     *equal = false;
     return json_pack("{s:s, s:s, s:s, s:n, s:n, s:i, s:b, s:[]}", "region", region, "state",
-                     "unknown", "why", "its address is not known; give it with --dsn", "rows",
-                     "digest", "differing", 0, "more", 0, "keys");
+                     "unknown", "why",
+                     s != NULL ? s->error : "its address is not known; give it with --dsn",
+                     "rows", "digest", "differing", 0, "more", 0, "keys");
 }
 
 /** Compare every replica with @home; its own digest is that of the last look. */
@@ -539,8 +540,9 @@ static void compare_replicas(const json_t *class, struct cli_site *home, struct 
         struct cli_site *s = find_site(sites, count, name);
         if (s != home) {
             json_array_append_new(regions,
-                                  s != NULL ? compare_pair(home, s, t, end_ms, &at_home, equal)
-                                            : not_asked(name, equal));
+                                  s != NULL && s->dsn[0] != '\0'
+                                      ? compare_pair(home, s, t, end_ms, &at_home, equal)
+                                      : not_asked(s, name, equal));
         }
     }
     if (at_home.sum == 0 && !take_digest(home, t, end_ms, &at_home)) {
@@ -564,7 +566,9 @@ static json_t *compare_table(const json_t *class, const json_t *partition, const
                   "rows", "digest", "why", "", "regions");
     char why[500];
 
-    if (home == NULL) {
+    if (home != NULL && home->dsn[0] == '\0') {
+        snprintf(why, sizeof(why), "%s: %s", home_name, home->error);
+    } else if (home == NULL) {
         snprintf(why, sizeof(why),
                  home_name[0] != '\0' ? "the address of %s is not known; give it with --dsn"
                                       : "it has no home now%s",

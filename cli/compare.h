@@ -7,7 +7,10 @@
 #include <jansson.h>
 #include <libpq-fe.h>
 
-/** One region's PostgreSQL. The caller fills name and dsn; cli_site_close frees the rest. */
+/**
+ * One region's PostgreSQL. The caller fills name and dsn, or leaves dsn empty and says in error
+ * why it is not asked; cli_site_close frees the rest.
+ */
 struct cli_site {
     char name[128];
     char dsn[1024];

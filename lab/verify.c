@@ -2,18 +2,23 @@
  * The check behind the verdict (verify.h).
  *
  * The rows of a run carry its tag, so one query per class and region finds them; they are
- * matched against the sorted ledger. Products are one row per client whose price only grows,
- * so a price write is present when the price is at least as high.
+ * matched against the sorted ledger. What stands in the way of a judgement, a region that is
+ * away or cannot be read, a cut link, a table that is gone, is noted in each round. Products
+ * are one row per client whose price only grows, so a price write is present when the price is
+ * at least as high.
  */
 #include "verify.h"
 
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include <libpq-fe.h>
+
+#include <client.h> /* of cli/ */
 
 #include "daemon.h"
 
@@ -30,7 +35,13 @@ struct check {
     struct lab_write *writes;
     size_t count;
     const char *tag;
-    uint16_t read; /* regions read in this round */
+    uint16_t read;                 /* regions read in this round */
+    uint16_t read_of[LAB_CLASSES]; /* those of them that have the class's table */
+    bool used[LAB_CLASSES];        /* the ledger has writes of it */
+    unsigned acks[LAB_CLASSES];    /* other regions that had to have a write of it */
+    unsigned away;                 /* data regions that were not read */
+    bool held_up;                  /* changes cannot get everywhere */
+    json_t *why;                   /* sentences about all of that, of this round */
     struct product products[PRODUCTS_MAX];
     size_t product_count;
 };
@@ -43,6 +54,9 @@ static const char *const queries[LAB_CLASSES] = {
      "FROM shop.orders o WHERE o.account = $1::uuid"),
     "SELECT id::text, 1 FROM shop.events WHERE kind = $1",
 };
+
+static const char *const tables[LAB_CLASSES] = {"shop.products", "shop.accounts", "shop.orders",
+                                                "shop.events"};
 
 static const char reconcile_query[] =
     "SELECT coalesce(after, before) ->> 'id', after ->> 'price_cents', relation "
@@ -131,70 +145,209 @@ static void mark_reconcile(struct check *c, PGresult *r, unsigned region)
     mark_prices(c, region, true);
 }
 
-static int read_region(struct check *c, unsigned region, const char *name, const char *dsn,
-                       struct mrd_err *err)
+static void say_why(struct check *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+static void say_why(struct check *c, const char *fmt, ...)
+{
+    char text[400];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    text[strcspn(text, "\n")] = '\0';
+    json_array_append_new(c->why, json_string(text));
+}
+
+/* Somebody dropped or renamed it: its rows cannot be looked at, others' can. */
+static bool is_gone(const PGresult *r)
+{
+    const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+
+    return state != NULL && (strcmp(state, "42P01") == 0 || strcmp(state, "3F000") == 0);
+}
+
+/* The rows of one class, or for LAB_CLASSES the queue. False when the region is not readable.
+ */
+static bool read_class(struct check *c, PGconn *conn, unsigned region, unsigned class,
+                       const char *name)
+{
+    const char *params[] = {c->tag};
+    bool queue = class == LAB_CLASSES;
+    PGresult *r = PQexecParams(conn, queue ? reconcile_query : queries[class], 1, NULL, params,
+                               NULL, NULL, 0);
+    bool rows = PQresultStatus(r) == PGRES_TUPLES_OK;
+    bool gone = !rows && !queue && is_gone(r);
+
+    if (rows && queue) {
+        mark_reconcile(c, r, region);
+    } else if (rows) {
+        mark_rows(c, r, (enum lab_class) class, region);
+        c->read_of[class] |= (uint16_t)(1u << region);
+    } else if (gone && c->used[class]) {
+        say_why(c, "%s has no table %s: it was dropped, or it is not there yet", name,
+                tables[class]);
+    } else if (!gone) {
+        say_why(c, "%s cannot be read: %s", name, PQerrorMessage(conn));
+    }
+    PQclear(r);
+    return rows || gone;
+}
+
+/* What was seen of a region that could then not be read to its end does not count. */
+static void forget_region(struct check *c, unsigned region)
+{
+    uint16_t others = (uint16_t) ~(1u << region);
+
+    for (size_t k = 0; k < c->count; k++) {
+        c->writes[k].present &= others;
+    }
+    for (unsigned k = 0; k < LAB_CLASSES; k++) {
+        c->read_of[k] &= others;
+    }
+}
+
+static void read_region(struct check *c, unsigned region, const char *name, const char *dsn)
 {
     char conninfo[512];
-    const char *params[] = {c->tag};
-    PGconn *conn;
-    int code = 0;
+    bool readable = true;
 
     snprintf(conninfo, sizeof(conninfo), "%s connect_timeout=5 application_name=lab", dsn);
-    conn = PQconnectdb(conninfo);
-    for (unsigned k = 0; k <= LAB_CLASSES && code == 0; k++) {
-        PGresult *r = PQexecParams(conn, k < LAB_CLASSES ? queries[k] : reconcile_query, 1,
-                                   NULL, params, NULL, NULL, 0);
-
-        if (PQresultStatus(r) != PGRES_TUPLES_OK) {
-            code = mrd_err_set(err, MRD_EUNAVAILABLE, "could not read region \"%s\": %s", name,
-                               PQerrorMessage(conn));
-            err->text[strcspn(err->text, "\n")] = '\0';
-            mrd_err_hint(err, "See whether it runs with: meridian lab status.");
-        } else if (k < LAB_CLASSES) {
-            mark_rows(c, r, (enum lab_class)k, region);
-        } else {
-            mark_reconcile(c, r, region);
-        }
-        PQclear(r);
+    PGconn *conn = PQconnectdb(conninfo);
+    for (unsigned k = 0; k <= LAB_CLASSES && readable; k++) {
+        readable = read_class(c, conn, region, k, name);
     }
     PQfinish(conn);
-    return code;
+    if (readable) {
+        c->read |= (uint16_t)(1u << region);
+    } else {
+        forget_region(c, region);
+        c->away++;
+    }
 }
 
 /* ---- all regions ---- */
 
-static bool readable(json_t *region)
+static void begin_round(struct check *c)
 {
-    const char *state = json_string_value(json_object_get(region, "state"));
-
-    return state != NULL && strcmp(state, "running") == 0 &&
-           !json_is_true(json_object_get(region, "witness"));
-}
-
-static int read_all(struct check *c, json_t *regions, struct mrd_err *err)
-{
-    json_t *region;
-    size_t i;
-    int code = 0;
-
+    json_decref(c->why);
+    c->why = json_array();
     c->read = 0;
+    c->away = 0;
+    c->held_up = false;
+    memset(c->read_of, 0, sizeof(c->read_of));
     for (size_t k = 0; k < c->count; k++) {
         c->writes[k].present = 0;
         c->writes[k].copies = 0;
         c->writes[k].reconcile = 0;
     }
-    json_array_foreach(regions, i, region)
-    {
-        json_t *pg = json_object_get(region, "pg");
+}
 
-        if (code == 0 && readable(region) && i < MRD_REGIONS_MAX) {
-            c->read |= (uint16_t)(1u << i);
-            code =
-                read_region(c, (unsigned)i, json_string_value(json_object_get(region, "name")),
-                            json_string_value(json_object_get(pg, "dsn")), err);
+static void read_all(struct check *c, const json_t *status)
+{
+    const json_t *region;
+    size_t i;
+
+    begin_round(c);
+    json_array_foreach(cli_list(status, "regions"), i, region)
+    {
+        const char *name = cli_text(region, "name"), *state = cli_text(region, "state");
+
+        if (i >= MRD_REGIONS_MAX || cli_true(region, "witness")) {
+            continue;
+        }
+        if (strcmp(state, "running") == 0) {
+            read_region(c, (unsigned)i, name, cli_text(json_object_get(region, "pg"), "dsn"));
+        } else {
+            say_why(c, "%s is away: %s", name, state);
+            c->away++;
         }
     }
-    return code;
+}
+
+static bool is_witness(const json_t *status, const char *name)
+{
+    return cli_true(cli_named(status, "regions", name), "witness");
+}
+
+/* What keeps a write from regions that run. */
+static void note_hindrances(struct check *c, const json_t *status, const json_t *health)
+{
+    const json_t *link, *region;
+    size_t i;
+
+    json_array_foreach(cli_list(status, "links"), i, link)
+    {
+        const char *from = cli_text(link, "from"), *to = cli_text(link, "to");
+
+        if (cli_true(link, "cut") && !is_witness(status, from) && !is_witness(status, to)) {
+            say_why(c, "the link %s > %s is cut", from, to);
+            c->held_up = true;
+        }
+    }
+    json_array_foreach(cli_list(health, "regions"), i, region)
+    {
+        const char *state = cli_text(region, "health"), *name = cli_text(region, "name");
+
+        if (strcmp(cli_text(cli_named(status, "regions", name), "state"), "running") == 0 &&
+            (strcmp(state, "recovering") == 0 || strcmp(state, "down") == 0)) {
+            say_why(c, "%s is %s", name, state);
+            c->held_up = true;
+        }
+    }
+}
+
+static void learn_promises(struct check *c, const json_t *classes)
+{
+    for (unsigned k = 0; k < LAB_CLASSES; k++) {
+        const json_t *class = cli_named(classes, "classes", lab_class_name((enum lab_class)k));
+
+        if (class != NULL) {
+            c->acks[k] = (unsigned)cli_int(class, "remote_acks");
+        }
+    }
+}
+
+/* Nothing of this is known while no agent answers; then only what is away counts. */
+static void ask_agents(struct check *c, const char *dir, const json_t *status)
+{
+    struct cli_place place = {.dir = dir, .json = true};
+    json_t *health = NULL, *classes = NULL;
+
+    cli_try(&place, "/v1/regions", &health);
+    cli_try(&place, "/v1/classes", &classes);
+    note_hindrances(c, status, health);
+    learn_promises(c, classes);
+    json_decref(health);
+    json_decref(classes);
+}
+
+/* ---- judging ---- */
+
+enum fate { PRESENT, IN_RECONCILE, MISSING, UNJUDGED };
+
+/*
+ * Of a write that nobody has who was asked, it can be said that it is missing when fewer
+ * regions are away than had to have it: the home and as many as its class waits for.
+ */
+static enum fate fate_of(const struct check *c, const struct lab_write *w)
+{
+    unsigned class = w->class_index;
+    bool everywhere = c->read != 0 && c->read_of[class] == c->read && w->present == c->read;
+
+    if (everywhere) {
+        return PRESENT;
+    }
+    if (w->reconcile) {
+        return IN_RECONCILE;
+    }
+    if (c->read == 0 || c->read_of[class] != c->read) {
+        return UNJUDGED;
+    }
+    if (w->present == 0) {
+        return c->away == 0 || c->away <= c->acks[class] ? MISSING : UNJUDGED;
+    }
+    return c->away > 0 || c->held_up ? UNJUDGED : MISSING;
 }
 
 static void count(const struct check *c, struct lab_counts *ret)
@@ -202,15 +355,17 @@ static void count(const struct check *c, struct lab_counts *ret)
     memset(ret, 0, sizeof(*ret));
     for (size_t i = 0; i < c->count; i++) {
         const struct lab_write *w = &c->writes[i];
-        bool everywhere = w->present == c->read && c->read != 0;
 
         ret->duplicated += w->copies > 1;
         if (w->outcome == LAB_ACKED) {
+            enum fate fate = fate_of(c, w);
+
             ret->acknowledged++;
-            ret->present += everywhere;
-            ret->in_reconcile += !everywhere && w->reconcile;
-            ret->missing += !everywhere && !w->reconcile;
-            ret->partial += !everywhere && !w->reconcile && w->present != 0;
+            ret->present += fate == PRESENT;
+            ret->in_reconcile += fate == IN_RECONCILE;
+            ret->missing += fate == MISSING;
+            ret->unjudged += fate == UNJUDGED;
+            ret->partial += fate == MISSING && w->present != 0;
         } else if (w->outcome == LAB_REFUSED) {
             ret->refused++;
             ret->refused_present += w->present != 0;
@@ -231,19 +386,21 @@ static bool settled(const struct check *c, const struct lab_counts *n)
             return false;
         }
     }
-    return n->missing == 0;
+    return n->missing == 0 && n->unjudged == 0;
 }
 
-static json_t *region_names(json_t *regions, bool read)
+/* Names of the data regions that were, or were not, read in the last round. */
+static json_t *region_names(const struct check *c, const json_t *status, bool read)
 {
     json_t *names = json_array();
-    json_t *region;
+    const json_t *region;
     size_t i;
 
-    json_array_foreach(regions, i, region)
+    json_array_foreach(cli_list(status, "regions"), i, region)
     {
-        if (readable(region) == read && !json_is_true(json_object_get(region, "witness"))) {
-            json_array_append(names, json_object_get(region, "name"));
+        if (i < MRD_REGIONS_MAX && !cli_true(region, "witness") &&
+            ((c->read & 1u << i) != 0) == read) {
+            json_array_append_new(names, json_string(cli_text(region, "name")));
         }
     }
     return names;
@@ -256,7 +413,7 @@ static json_t *sample(const struct check *c)
     for (size_t i = 0; i < c->count && json_array_size(list) < SAMPLE_MAX; i++) {
         const struct lab_write *w = &c->writes[i];
 
-        if (w->outcome == LAB_ACKED && w->present != c->read && !w->reconcile) {
+        if (w->outcome == LAB_ACKED && fate_of(c, w) == MISSING) {
             json_array_append_new(list,
                                   json_pack("{ss ss si}", "id", w->id, "class",
                                             lab_class_name((enum lab_class)w->class_index),
@@ -278,25 +435,39 @@ static uint64_t mono_ms(void)
 static int settle(struct check *c, const char *dir, uint64_t end_ms, struct lab_counts *ret,
                   bool *ret_converged, json_t **ret_status, struct mrd_err *err)
 {
-    int code;
-
-    *ret_converged = false;
     do {
         json_decref(*ret_status);
         *ret_status = lab_request(dir, json_pack("{ss}", "command", "status"), err);
         if (*ret_status == NULL) {
             return err->code;
         }
-        code = read_all(c, json_object_get(*ret_status, "regions"), err);
-        if (code == 0) {
-            count(c, ret);
-            *ret_converged = settled(c, ret);
-        }
+        read_all(c, *ret_status);
+        ask_agents(c, dir, *ret_status);
+        count(c, ret);
+        *ret_converged = settled(c, ret);
         if (!*ret_converged) {
             poll(NULL, 0, POLL_MS);
         }
     } while (!*ret_converged && mono_ms() < end_ms);
-    return code;
+    return 0;
+}
+
+static json_t *verdict_json(const struct check *c, const json_t *status,
+                            const struct lab_counts *n, bool converged, uint64_t took_ms)
+{
+    bool ok = n->missing == 0 && n->duplicated == 0 && n->unjudged == 0 && c->read != 0;
+
+    return json_pack("{sb sb sI sI sI sI sI sI sO sI sI sI sI sI sI so so so}", "ok", ok,
+                     "converged", converged, "settle_ms", (json_int_t)took_ms, "acknowledged",
+                     (json_int_t)n->acknowledged, "present", (json_int_t)n->present,
+                     "in_reconcile", (json_int_t)n->in_reconcile, "missing",
+                     (json_int_t)n->missing, "unjudged", (json_int_t)n->unjudged, "hindered_by",
+                     c->why, "missing_partial", (json_int_t)n->partial, "duplicated",
+                     (json_int_t)n->duplicated, "unknown", (json_int_t)n->unknown,
+                     "unknown_present", (json_int_t)n->unknown_present, "refused",
+                     (json_int_t)n->refused, "refused_present", (json_int_t)n->refused_present,
+                     "regions_read", region_names(c, status, true), "regions_skipped",
+                     region_names(c, status, false), "missing_sample", sample(c));
 }
 
 int lab_verify(struct lab_ledger *l, const char *dir, unsigned settle_ms,
@@ -305,28 +476,19 @@ int lab_verify(struct lab_ledger *l, const char *dir, unsigned settle_ms,
     static struct check c;
     json_t *status = NULL;
     uint64_t start = mono_ms();
-    bool converged;
-    int code;
+    bool converged = false;
 
     c.writes = lab_ledger_sorted(l, &c.count);
     c.tag = lab_ledger_tag(l);
-    code = settle(&c, dir, start + settle_ms, ret, &converged, &status, err);
-    if (code == 0) {
-        json_t *regions = json_object_get(status, "regions");
-
-        *ret_json = json_pack(
-            "{sb sb sI sI sI sI sI sI sI sI sI sI sI so so so}", "ok",
-            ret->missing == 0 && ret->duplicated == 0 && c.read != 0, "converged", converged,
-            "settle_ms", (json_int_t)(mono_ms() - start), "acknowledged",
-            (json_int_t)ret->acknowledged, "present", (json_int_t)ret->present, "in_reconcile",
-            (json_int_t)ret->in_reconcile, "missing", (json_int_t)ret->missing,
-            "missing_partial", (json_int_t)ret->partial, "duplicated",
-            (json_int_t)ret->duplicated, "unknown", (json_int_t)ret->unknown, "unknown_present",
-            (json_int_t)ret->unknown_present, "refused", (json_int_t)ret->refused,
-            "refused_present", (json_int_t)ret->refused_present, "regions_read",
-            region_names(regions, true), "regions_skipped", region_names(regions, false),
-            "missing_sample", sample(&c));
+    for (size_t i = 0; i < c.count; i++) {
+        c.used[c.writes[i].class_index] = true;
     }
+    int code = settle(&c, dir, start + settle_ms, ret, &converged, &status, err);
+    if (code == 0) {
+        *ret_json = verdict_json(&c, status, ret, converged, mono_ms() - start);
+    }
+    json_decref(c.why);
+    c.why = NULL;
     json_decref(status);
     return code;
 }

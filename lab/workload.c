@@ -218,52 +218,84 @@ static void print_counts(const struct lab_counts *n, json_t *verdict)
 {
     print_names("\nregions read:", json_object_get(verdict, "regions_read"));
     if (json_array_size(json_object_get(verdict, "regions_skipped")) > 0) {
-        print_names("regions not running, not read:",
-                    json_object_get(verdict, "regions_skipped"));
+        print_names("regions not read:", json_object_get(verdict, "regions_skipped"));
     }
     printf("acknowledged          %8lu\n"
            "  present everywhere  %8lu\n"
            "  in reconcile        %8lu\n"
            "  missing             %8lu%s\n"
+           "  unjudged            %8lu\n"
            "duplicated            %8lu\n"
            "unknown               %8lu   (of which present: %lu)\n"
            "refused               %8lu   (of which present: %lu)\n",
            n->acknowledged, n->present, n->in_reconcile, n->missing,
-           n->partial > 0 ? "   (some are in some regions)" : "", n->duplicated, n->unknown,
-           n->unknown_present, n->refused, n->refused_present);
+           n->partial > 0 ? "   (some are in some regions)" : "", n->unjudged, n->duplicated,
+           n->unknown, n->unknown_present, n->refused, n->refused_present);
+}
+
+/* What the counts come to: exit status and words. */
+enum judgement { SOUND, LOST, UNLIKE, OPEN };
+
+static enum judgement weigh(const struct lab_counts *n, const json_t *verdict)
+{
+    return n->missing > 0 || n->duplicated > 0 ? LOST
+           : cli_true(verdict, "ok")           ? SOUND
+           : cli_true(verdict, "differ")       ? UNLIKE
+                                               : OPEN;
+}
+
+static void print_unjudged(const struct lab_load *l, const json_t *verdict)
+{
+    const json_t *why;
+    size_t i;
+
+    json_array_foreach(cli_list(verdict, "hindered_by"), i, why)
+    {
+        printf("unjudged: %s\n", json_string_value(why));
+    }
+    printf("judge later: meridian lab load --check --ledger %s --dir %s\n", l->ledger_path,
+           l->dir);
 }
 
 static void print_verdict(const struct lab_load *l, const struct lab_counts *n, json_t *verdict)
 {
-    bool lost = n->missing > 0 || n->duplicated > 0;
+    static const char *const words[] = {
+        [SOUND] = "nothing acknowledged is lost",
+        [LOST] = "ACKNOWLEDGED WRITES ARE MISSING OR REPEATED",
+        [UNLIKE] = "NOTHING ACKNOWLEDGED IS LOST, BUT REGIONS HOLD DIFFERENT ROWS",
+        [OPEN] = "NOTHING IS KNOWN TO BE LOST, BUT NOT ALL COULD BE JUDGED",
+    };
 
-    printf("ledger: %s\nverdict: %s\n", l->ledger_path,
-           cli_true(verdict, "ok") ? "nothing acknowledged is lost"
-           : lost                  ? "ACKNOWLEDGED WRITES ARE MISSING OR REPEATED"
-           : json_array_size(json_object_get(verdict, "regions_read")) == 0
-               ? "NO REGION COULD BE READ"
-               : "NOTHING ACKNOWLEDGED IS LOST, BUT REGIONS HOLD DIFFERENT ROWS");
+    printf("ledger: %s\n", l->ledger_path);
+    if (n->unjudged > 0 || json_array_size(cli_list(verdict, "regions_read")) == 0) {
+        print_unjudged(l, verdict);
+    }
+    printf("verdict: %s\n", words[weigh(n, verdict)]);
 }
 
 /* ---- the regions with each other ---- */
 
 #define COMPARE_MS 15000
+#define AWAY "it is away: "
 
-/* Running regions only; the others have been named above. */
-static unsigned list_sites(json_t *status, struct cli_site *sites)
+static unsigned list_sites(const json_t *status, struct cli_site *sites)
 {
-    json_t *region;
+    const json_t *region;
     size_t i;
     unsigned n = 0;
 
-    json_array_foreach(json_object_get(status, "regions"), i, region)
+    json_array_foreach(cli_list(status, "regions"), i, region)
     {
-        if (n < MRD_REGIONS_MAX && strcmp(cli_text(region, "state"), "running") == 0 &&
-            !cli_true(region, "witness")) {
-            snprintf(sites[n].name, sizeof(sites[n].name), "%s", cli_text(region, "name"));
-            snprintf(sites[n].dsn, sizeof(sites[n].dsn), "%s",
-                     cli_text(json_object_get(region, "pg"), "dsn"));
-            n++;
+        const char *state = cli_text(region, "state");
+        bool runs = strcmp(state, "running") == 0;
+
+        if (n < MRD_REGIONS_MAX && !cli_true(region, "witness")) {
+            struct cli_site *s = &sites[n++];
+
+            snprintf(s->name, sizeof(s->name), "%s", cli_text(region, "name"));
+            snprintf(s->dsn, sizeof(s->dsn), "%s",
+                     runs ? cli_text(json_object_get(region, "pg"), "dsn") : "");
+            snprintf(s->error, sizeof(s->error), AWAY "%s", runs ? "" : state);
         }
     }
     return n;
@@ -310,39 +342,100 @@ static json_t *compare_regions(const struct lab_load *l)
     return list != NULL ? list : json_array();
 }
 
-static bool any_differs(const json_t *comparison)
+static bool class_differs(const json_t *class)
 {
-    const json_t *class, *table, *region;
-    size_t i, j, k;
+    const json_t *table, *region;
+    size_t j, k;
 
-    json_array_foreach(comparison, i, class)
+    json_array_foreach(cli_list(class, "tables"), j, table)
     {
-        json_array_foreach(cli_list(class, "tables"), j, table)
+        json_array_foreach(cli_list(table, "regions"), k, region)
         {
-            json_array_foreach(cli_list(table, "regions"), k, region)
-            {
-                if (strcmp(cli_text(region, "state"), "differs") == 0) {
-                    return true;
-                }
+            if (strcmp(cli_text(region, "state"), "differs") == 0) {
+                return true;
             }
         }
     }
     return false;
 }
 
-static void print_comparisons(const json_t *comparison)
+static bool any_differs(const json_t *comparison)
 {
     const json_t *class;
+    size_t i;
+
+    json_array_foreach(comparison, i, class)
+    {
+        if (class_differs(class)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Once for each reason: a region that is away is so for every table. */
+static void add_once(json_t *list, json_t *text)
+{
+    const json_t *old;
+    size_t i;
+
+    json_array_foreach(list, i, old)
+    {
+        if (json_equal(old, text)) {
+            json_decref(text);
+            return;
+        }
+    }
+    json_array_append_new(list, text);
+}
+
+static void note_unknown(json_t *list, const json_t *class)
+{
+    const json_t *table, *region;
+    size_t j, k;
+
+    json_array_foreach(cli_list(class, "tables"), j, table)
+    {
+        const char *name = cli_text(table, "table"), *part = cli_text(table, "partition");
+
+        if (cli_text(table, "why")[0] != '\0') {
+            add_once(list, json_sprintf("%s, %s: %s", name, part, cli_text(table, "why")));
+        }
+        json_array_foreach(cli_list(table, "regions"), k, region)
+        {
+            const char *where = cli_text(region, "region"), *why = cli_text(region, "why");
+
+            if (strcmp(cli_text(region, "state"), "unknown") == 0) {
+                add_once(list, strncmp(why, AWAY, sizeof(AWAY) - 1) == 0
+                                   ? json_sprintf("%s: %s", where, why)
+                                   : json_sprintf("%s, %s, in %s: %s", name, part, where, why));
+            }
+        }
+    }
+}
+
+/* A table for each class that differs; a line for each thing that could not be compared. */
+static void print_comparisons(const json_t *comparison)
+{
+    json_t *unknown = json_array();
+    const json_t *class, *text;
     size_t i;
     bool equal = json_array_size(comparison) > 0;
 
     json_array_foreach(comparison, i, class)
     {
-        if (!cli_true(class, "equal")) {
+        equal = equal && cli_true(class, "equal");
+        if (class_differs(class)) {
             cli_print_comparison(class);
-            equal = false;
+        } else {
+            note_unknown(unknown, class);
         }
     }
+    json_array_foreach(unknown, i, text)
+    {
+        printf("not compared: %s\n", json_string_value(text));
+    }
+    json_decref(unknown);
     printf("regions compared with each other: %s\n", equal ? "the same rows everywhere"
                                                      : any_differs(comparison)
                                                          ? "THEY DIFFER, see above"
@@ -416,6 +509,7 @@ static int open_ledger(struct lab_load *l, struct mrd_err *err)
 
 static int judge(struct lab_load *l, struct mrd_err *err)
 {
+    static const int exit_status[] = {[SOUND] = 0, [LOST] = 1, [UNLIKE] = 1, [OPEN] = 3};
     struct lab_counts counts;
     json_t *verdict = NULL;
     json_t *tracks = tracks_json(l);
@@ -426,7 +520,9 @@ static int judge(struct lab_load *l, struct mrd_err *err)
         return code;
     }
     json_t *comparison = compare_regions(l);
-    if (any_differs(comparison)) {
+    bool differ = any_differs(comparison);
+    json_object_set_new(verdict, "differ", json_boolean(differ));
+    if (differ) {
         json_object_set_new(verdict, "ok", json_false());
     }
     json_object_set(verdict, "comparison", comparison);
@@ -445,7 +541,7 @@ static int judge(struct lab_load *l, struct mrd_err *err)
         json_decref(tracks);
     }
     json_decref(comparison);
-    code = json_is_true(json_object_get(verdict, "ok")) ? 0 : 1;
+    code = exit_status[weigh(&counts, verdict)];
     json_decref(verdict);
     return code;
 }
@@ -564,7 +660,10 @@ static int parse(struct lab_load *l, int argc, char **argv)
         "Customers write through SQL and HTTP, each write with a receipt in a ledger. At the "
         "end\n"
         "every running region is read. Exit status 1 when anything acknowledged is neither in\n"
-        "every running region nor in a reconcile queue, or is there twice.",
+        "every running region nor in a reconcile queue, or is there twice, or regions differ; "
+        "3\n"
+        "when nothing is known to be lost and not all could be judged, as while a region is "
+        "away.",
         options, 0, 0};
     int rc = cli_parse(&usage, argc, argv, words, &count);
 

@@ -431,6 +431,18 @@ mark_present(Oid relid, const char *name, const char *class_name, bool created)
 	}
 }
 
+/* The words are those of ddl.c, which says so at once. */
+static bool
+absent(const char *schema, const char *table, MeridianProblem *p)
+{
+	run(psprintf("SELECT FROM meridian.dropped WHERE schema_name = %s AND table_name = %s",
+				 quote_literal_cstr(schema), quote_literal_cstr(table)));
+	if (SPI_processed > 0)
+		return problem(p, "it was dropped",
+					   "It is attached again when it is created; or remove it from the class.");
+	return problem(p, "it does not exist yet", "It is attached when it is created.");
+}
+
 /* Returns true when the table is attached afterwards; *p says why it is not. */
 static bool
 attach_table(const char *schema, const char *table, const char *class_name,
@@ -445,7 +457,7 @@ attach_table(const char *schema, const char *table, const char *class_name,
 	bool		created;
 
 	if (!OidIsValid(relid))
-		return problem(p, "it does not exist yet", "It is attached when it is created.");
+		return absent(schema, table, p);
 	if (get_rel_relkind(relid) == RELKIND_INDEX ||
 		get_rel_relkind(relid) == RELKIND_COMPOSITE_TYPE)
 		return problem(p, "it is not a table", "Remove it from the class.");

@@ -131,6 +131,12 @@ class World:
             os.rmdir(self.dir)
 
 
+def strict(verdict):
+    """A bench judges when all is back: what then cannot be judged is not there."""
+    verdict["missing"] += verdict["unjudged"]
+    return verdict
+
+
 class Load:
     """`meridian lab load` in the background; @classes by name."""
 
@@ -167,7 +173,9 @@ class Load:
         text = self.out.read()
         if not text:
             raise RuntimeError("lab load: " + self.err.read().strip())
-        return json.loads(text)
+        answer = json.loads(text)
+        strict(answer["verdict"])
+        return answer
 
     def writes(self):
         return Ledger(self.ledger)
@@ -179,7 +187,7 @@ def check(world, ledger, settle="60s"):
                            "--settle", settle, "--json"], capture_output=True, text=True)
     if not done.stdout:
         raise RuntimeError("lab load --check: " + done.stderr.strip())
-    return json.loads(done.stdout)["verdict"]
+    return strict(json.loads(done.stdout)["verdict"])
 
 
 class Ledger:

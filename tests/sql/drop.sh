@@ -42,6 +42,8 @@ q us "DROP SCHEMA shop CASCADE"
 synced us eu ap
 for r in us eu ap; do expect "gone at $r" "$(q $r "SELECT count(*) FROM pg_namespace WHERE nspname = 'shop'")$(q $r "SELECT count(*) FROM meridian.attachment")" 00; done
 expect "said" "$(q us "SELECT meridian.agent_status()->'problems' @> '[\"table \\\"shop.orders\\\" is not attached: it was dropped\"]'")" t
+configure us
+expect "said after a restart of the agent, too" "$(q us "SELECT meridian.agent_status()->'problems' @> '[\"table \\\"shop.orders\\\" is not attached: it was dropped\"]'")" t
 q us "CREATE SCHEMA shop" "$ORDERS" "INSERT INTO shop.orders VALUES ('us', 1, 'again')"; synced us eu ap
 q eu "INSERT INTO shop.orders VALUES ('eu', 1, 'again')"; synced eu us ap
 same shop.orders
