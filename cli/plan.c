@@ -8,7 +8,6 @@
 #include <cli.h>
 #include <table.h>
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,6 +133,27 @@ char *planned_seconds(double s, char out[32])
         return out;
     }
     return cli_span((long long)(s * 1000 + 0.5), out);
+}
+
+const struct plan_result *planned_shown(const struct plan_answer *a)
+{
+    for (unsigned i = 0; a->best < 0 && i < a->count; i++) {
+        if (a->results[i].refused == NULL) {
+            return &a->results[i];
+        }
+    }
+    return a->best >= 0 ? &a->results[a->best] : NULL;
+}
+
+char *planned_value(const struct plan_figure *f, char out[32])
+{
+    if (isinf(f->value)) {
+        snprintf(out, 32, "grows");
+    } else {
+        snprintf(out, 32, "%.6g%s%s", f->value, strcmp(f->unit, "1") == 0 ? "" : " ",
+                 strcmp(f->unit, "1") == 0 ? "" : f->unit);
+    }
+    return out;
 }
 
 static void print_postures(const struct plan_answer *a)
@@ -302,6 +322,33 @@ unsigned planned_remarks(const struct planned *q, const struct plan_answer *a,
     return n;
 }
 
+/** How the recommendation's figures come about, or the first posture's when there is none. */
+static void print_figures(struct planned *q, const struct plan_answer *a)
+{
+    struct plan_figure figures[PLAN_FIGURES_MAX];
+    const struct plan_result *r = planned_shown(a);
+    char line[PLANNED_LINE], inputs[400], value[32], name[40];
+    unsigned n = 0;
+
+    if (r == NULL) {
+        return;
+    }
+    n = plan_figures(q->data, &q->load, a->class, &a->results[0], r, figures);
+    printf("\nfigures of %s\n", plan_result_name(r, name));
+    for (unsigned i = 0; i < n; i++) {
+        const struct plan_figure *f = &figures[i];
+        snprintf(line, sizeof(line), "%u. %s = %s%s%s%s", i + 1, f->name,
+                 planned_value(f, value), f->model != NULL ? " (meridian model " : "",
+                 f->model != NULL ? f->model : "", f->model != NULL ? ")" : "");
+        cli_paragraph(line, 2);
+        cli_paragraph(f->formula, 6);
+        plan_figure_inputs(f, inputs, sizeof(inputs));
+        snprintf(line, sizeof(line), "%s%ssource: %s", inputs, f->count > 0 ? "; " : "",
+                 f->source);
+        cli_paragraph(line, 6);
+    }
+}
+
 static int print_class(struct planned *q, const struct plan_answer *a)
 {
     char lines[PLANNED_LINES][PLANNED_LINE];
@@ -329,6 +376,9 @@ static int print_class(struct planned *q, const struct plan_answer *a)
     }
     for (unsigned i = 0, n = planned_wisdom(q, a, lines); i < n; i++) {
         cli_paragraph(lines[i], 0);
+    }
+    if (q->explain) {
+        print_figures(q, a);
     }
     return 0;
 }
@@ -371,134 +421,6 @@ static int print_plan(struct planned *q)
     return 0;
 }
 
-/* ---- JSON ---- */
-
-static json_t *result_json(const struct planned *q, const struct plan_result *r)
-{
-    char name[40];
-    json_t *regions = json_array(), *cost = json_object(), *missed = json_array(), *j;
-
-    if (r->refused != NULL) {
-        return json_pack("{s:s, s:s}", "posture", plan_result_name(r, name), "refused",
-                         r->refused);
-    }
-    for (unsigned k = 0; k < r->n; k++) {
-        json_array_append_new(regions, json_string(q->data->regions[r->region[k]].id));
-    }
-    for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
-        json_object_set_new(cost, plan_cost_name((enum plan_cost_part)i),
-                            json_real(r->cost[i]));
-    }
-    for (size_t i = 0; i < sizeof(misses) / sizeof(misses[0]); i++) {
-        if ((r->missed & misses[i].miss) != 0) {
-            json_array_append_new(missed, json_string(misses[i].word));
-        }
-    }
-    j = json_pack("{s:s, s:o, s:b, s:o, s:f, s:o, s:f, s:f, s:f, s:f, s:f}", "posture",
-                  plan_result_name(r, name), "regions", regions, "quorum", r->quorum, "cost",
-                  cost, "usd_month", r->total, "missed", missed, "A", 1 - r->u, "U", r->u,
-                  "min_per_year", mrd_avail_min_per_year(r->u), "rto_s", r->rto_s,
-                  "rto_worst_s", r->rto_worst_s);
-    json_object_set_new(j, "rpo_s", isinf(r->rpo_s) ? json_null() : json_real(r->rpo_s));
-    json_object_set_new(j, "latency_ms",
-                        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "read_p50", r->read_p50,
-                                  "read_p95", r->read_p95, "write_p50", r->write_p50,
-                                  "write_p95", r->write_p95, "lost_read_p95", r->lost_read_p95,
-                                  "lost_write_p95", r->lost_write_p95));
-    json_object_set_new(j, "replication_mbit_s", json_real(r->replication_mbit));
-    json_object_set_new(j, "break_even_usd_hour", json_real(r->usd_hour_break_even));
-    if (r->simulated) {
-        const struct mrd_outage_years *y = &r->years;
-        json_object_set_new(j, "simulated",
-                            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "U", y->u,
-                                      "U_se", y->u_se, "p50_h", y->p50_h, "p95_h", y->p95_h,
-                                      "p99_h", y->p99_h, "worst_year_h", y->worst_year_h,
-                                      "worst_outage_h", y->worst_outage_h, "outages",
-                                      (json_int_t)y->outages));
-    }
-    return j;
-}
-
-static json_t *class_json(struct planned *q, const struct plan_answer *a)
-{
-    json_t *postures = json_array(), *flags = json_array(), *j;
-    char name[40], texts[PLANNED_LINES][PLANNED_LINE];
-
-    for (unsigned i = 0; i < a->count; i++) {
-        json_array_append_new(postures, result_json(q, &a->results[i]));
-    }
-    for (unsigned i = 0, n = planned_wisdom(q, a, texts); i < n; i++) {
-        json_array_append_new(flags, json_string(texts[i]));
-    }
-    j = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "class", a->class->name, "rule", a->rule,
-                  "driver", a->driver, "tips", a->tips, "common_wisdom", flags, "postures",
-                  postures);
-    json_object_set_new(j, "recommendation",
-                        a->best >= 0 ? json_string(plan_result_name(&a->results[a->best], name))
-                                     : json_null());
-    json_object_set_new(j, "runner_up",
-                        a->runner_up >= 0
-                            ? json_string(plan_result_name(&a->results[a->runner_up], name))
-                            : json_null());
-    if (a->best >= 0) {
-        struct plan_country_latency l[PLAN_USERS_MAX];
-        struct mrd_err err = {0};
-        json_t *countries = json_array();
-        if (plan_countries(q->data, &q->load, a->class, &a->results[a->best], l, &err) == 0) {
-            for (unsigned u = 0; u < q->load.user_count; u++) {
-                json_array_append_new(
-                    countries,
-                    json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "country",
-                              q->data->countries[l[u].country].iso2, "share",
-                              q->load.users[u].share, "read_p50", l[u].read_p50, "read_p95",
-                              l[u].read_p95, "write_p50", l[u].write_p50, "write_p95",
-                              l[u].write_p95, "lost_read_p95", l[u].lost_read_p95,
-                              "lost_write_p95", l[u].lost_write_p95));
-            }
-        }
-        json_object_set_new(j, "countries", countries);
-    }
-    return j;
-}
-
-static int print_json(struct planned *q)
-{
-    int regions[PLAN_CANDIDATES_MAX];
-    double total = 0;
-    unsigned n = plan_union(&q->load, q->answers, regions, &total);
-    json_t *names = json_array(), *classes = json_array(), *facts = json_array();
-
-    for (unsigned i = 0; i < n; i++) {
-        json_array_append_new(names, json_string(q->data->regions[regions[i]].id));
-    }
-    for (unsigned c = 0; c < q->load.class_count; c++) {
-        json_array_append_new(classes, class_json(q, &q->answers[c]));
-    }
-    for (unsigned i = 0; i < PLAN_SOURCES; i++) {
-        const struct plan_source *s = &q->data->sources[i];
-        if (s->used) {
-            json_array_append_new(facts, json_pack("{s:s, s:s, s:s, s:s, s:b}", "file", s->file,
-                                                   "what", s->what, "date",
-                                                   s->own ? "" : s->date, "licence",
-                                                   s->own ? "" : s->licence, "yours", s->own));
-        }
-    }
-    json_t *all = json_pack("{s:s, s:b, s:o, s:f, s:o, s:o, s:I, s:I}", "workload",
-                            q->load.name, "multi_region", n > 1, "regions", names, "usd_month",
-                            total, "classes", classes, "facts", facts, "years",
-                            (json_int_t)q->years, "seed", (json_int_t)q->seed);
-    json_t *assumed = json_array();
-    char lines[PLANNED_LINES][PLANNED_LINE];
-    for (unsigned i = 0, count = planned_assumptions(q, lines); i < count; i++) {
-        json_array_append_new(assumed, json_string(lines[i]));
-    }
-    json_object_set_new(all, "assumed", assumed);
-    int rc = all == NULL ? -1 : json_dumpf(all, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    json_decref(all);
-    putchar('\n');
-    return rc == 0 ? 0 : cli_fail(NULL, "could not write the answer");
-}
-
 /* ---- the command ---- */
 
 static int plan(struct planned *q, const char *path, const char *dir, const char *html,
@@ -523,7 +445,7 @@ static int plan(struct planned *q, const char *path, const char *dir, const char
     if (html != NULL && planned_report(q, html, &err) != 0) {
         return cli_fail(err.hint, "%s", err.text);
     }
-    return json ? print_json(q) : html != NULL ? 0 : print_plan(q);
+    return json ? planned_json(q) : html != NULL ? 0 : print_plan(q);
 }
 
 int cli_plan(int argc, char **argv)
@@ -531,12 +453,13 @@ int cli_plan(int argc, char **argv)
     const char *words[CLI_POSITIONAL_MAX], *dir = NULL, *html = NULL, *years = YEARS,
                                            *seed = "1";
     int count = 0;
-    bool json = false;
+    bool json = false, explain = false;
     const struct cli_option options[] = {
         {"--years", "N", &years, "years to simulate for each posture (" YEARS "; 0: none)"},
         {"--seed", "N", &seed, "of the simulation (1)"},
         {"--data", "DIR", &dir, "tables there take the place of the built-in ones"},
         {"--json", NULL, &json, "the answer as JSON, with every posture's cost by component"},
+        {"--explain", NULL, &explain, "with the formula, inputs and source of each figure"},
         {"--html", "OUT", &html, "the answer as a page with maps and charts, into a file"},
         {NULL, NULL, NULL, NULL},
     };
@@ -553,6 +476,7 @@ int cli_plan(int argc, char **argv)
     if (q == NULL) {
         return cli_fail(NULL, "out of memory");
     }
+    q->explain = explain;
     rc = !cli_number(years, YEARS_MAX, &q->years)
              ? cli_misuse(&usage, "--years takes a number up to %d", YEARS_MAX)
          : !cli_number(seed, INT64_MAX, &q->seed) ? cli_misuse(&usage, "--seed takes a number")

@@ -35,8 +35,6 @@ static const char head[] =
     "--land:#e4e4e0}\n"
     "@media (prefers-color-scheme:dark){:root{--paper:#16181b;--ink:#ececec;--quiet:#a8a8a8;"
     "--line:#4a4d52;--land:#33363b}}\n"
-    "@media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--quiet:#444;--line:#999;"
-    "--land:#e4e4e0}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}}\n"
     "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}\n"
     "body{background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif;"
     "max-width:62rem;margin:2rem auto;padding:0 1rem}\n"
@@ -44,9 +42,13 @@ static const char head[] =
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}\n"
     ".wide{overflow-x:auto}th,td{padding:.2rem .6rem;text-align:right;"
     "border-bottom:1px solid var(--line)}th{vertical-align:bottom}\n"
-    "th:first-child,td:first-child,td.words{text-align:left}tr.best{font-weight:700}\n"
-    "figure{margin:1.2rem 0}figcaption,.quiet{color:var(--quiet);font-size:13px}\n"
-    "svg{width:100%;height:auto;font:11px system-ui,sans-serif;fill:var(--ink)}\n"
+    "td{white-space:nowrap}th:first-child,td:first-child,.words{text-align:left}"
+    "td.words{white-space:normal;min-width:6rem;overflow-wrap:anywhere}tr.best{font-weight:700}"
+    "\n"
+    "figure{margin:1.2rem 0;overflow-x:auto}summary{cursor:pointer}"
+    "figcaption,.quiet{color:var(--quiet);font-size:13px}\n"
+    "svg{width:100%;min-width:34rem;height:auto;font:11px "
+    "system-ui,sans-serif;fill:var(--ink)}\n"
     ".land{fill:var(--land);stroke:var(--paper);stroke-width:.4}"
     ".rule{stroke:var(--line);fill:none}.part{stroke:var(--paper);stroke-width:1}\n"
     ".s0{fill:#fde725}.s1{fill:#5ec962}.s2{fill:#21918c}.s3{fill:#3b528b}.s4{fill:#440154}\n"
@@ -54,10 +56,18 @@ static const char head[] =
     ".region{fill:#fff;stroke:#000;stroke-width:1.2}\n"
     ".p0{fill:#0072b2}.p1{fill:#56b4e9}.p2{fill:#009e73}.p3{fill:#f0e442}.p4{fill:#d55e00}"
     ".p5{fill:#cc79a7}.p6{fill:#e69f00}.p7{fill:#bbb}.p8{fill:#777}\n"
+    ".map text{paint-order:stroke;stroke:var(--paper);stroke-width:3;stroke-linejoin:round}"
     ".letter{fill:#000}.curve{fill:none;stroke:var(--quiet);stroke-width:1}"
     ".curve.best{stroke:var(--ink);stroke-width:3}"
     ".curve.single{stroke:#d55e00;stroke-width:2;stroke-dasharray:7 4}"
     ".curve.runner{stroke:#0072b2;stroke-width:2;stroke-dasharray:2 3}\n"
+    "@media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--quiet:#444;--line:#999;"
+    "--land:#e4e4e0}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}"
+    "body{max-width:none;margin:0;font-size:12px}table{font-size:10px}th,td{padding:.1rem "
+    ".3rem}"
+    "td.words{min-width:0}"
+    ".wide,figure{overflow:visible}svg{min-width:0}"
+    "details::details-content{content-visibility:visible;display:block}}\n"
     "</style>\n";
 
 /** Text, escaped. */
@@ -100,12 +110,14 @@ static void put_in(FILE *f, const char *tag, const char *text)
     fprintf(f, "</%s>\n", tag);
 }
 
+/** A title that begins with ~ is of a column of words. */
 static void table_open(FILE *f, const char *const *titles)
 {
     fputs("<div class=\"wide\"><table><thead><tr>", f);
     for (; *titles != NULL; titles++) {
-        fputs("<th>", f);
-        put(f, "%s", *titles);
+        bool words = **titles == '~';
+        fputs(words ? "<th class=\"words\">" : "<th>", f);
+        put(f, "%s", *titles + words);
         fputs("</th>", f);
     }
     fputs("</tr></thead><tbody>\n", f);
@@ -204,6 +216,25 @@ static void map_key(FILE *f)
           f);
 }
 
+/** Where the label of member @k stands, clear of those before it. */
+static double label_y(const struct planned *q, const struct plan_result *r, unsigned k)
+{
+    double ys[PLAN_REPLICAS_MAX];
+
+    for (unsigned i = 0; i <= k; i++) {
+        const struct plan_region *at = &q->data->regions[r->region[i]];
+        ys[i] = map_y(at->latitude) - 5;
+        for (unsigned j = 0; j < i; j++) {
+            double x = q->data->regions[r->region[j]].longitude;
+            if (fabs(map_x(x) - map_x(at->longitude)) < 80 && fabs(ys[j] - ys[i]) < 11) {
+                ys[i] = ys[j] + 11;
+                j = (unsigned)-1; /* the ones before may be in the way now */
+            }
+        }
+    }
+    return ys[k];
+}
+
 static void draw_map(FILE *f, const struct planned *q, const struct plan_result *r,
                      const struct plan_country_latency *l, bool writes)
 {
@@ -231,7 +262,7 @@ static void draw_map(FILE *f, const struct planned *q, const struct plan_result 
         fprintf(f, "<path class=\"region\" d=\"M%.1f %.1fl6 11h-12z\"><title>", x, y - 7);
         put(f, "%s", at->id);
         fprintf(f, "</title></path><text x=\"%.1f\" y=\"%.1f\">", fmin(x + 7, MAP_WIDTH - 90),
-                y - 5);
+                label_y(q, r, k));
         put(f, "%s", at->id);
         fputs("</text>\n", f);
     }
@@ -391,8 +422,8 @@ static void draw_years(FILE *f, const struct planned *q, const struct plan_answe
 
 static void posture_table(FILE *f, const struct planned *q, const struct plan_answer *a)
 {
-    static const char *const titles[] = {"posture",  "USD/month", "down/yr", "rto",     "rpo",
-                                         "read p95", "write p95", "misses",  "regions", NULL};
+    static const char *const titles[] = {"posture",  "USD/month", "down/yr", "rto",      "rpo",
+                                         "read p95", "write p95", "~misses", "~regions", NULL};
     char text[220], span[32];
 
     table_open(f, titles);
@@ -472,6 +503,42 @@ static void country_table(FILE *f, const struct planned *q, const struct plan_re
     table_close(f);
 }
 
+static void figure_table(FILE *f, struct planned *q, const struct plan_answer *a)
+{
+    static const char *const titles[] = {"figure",  "value",   "~formula",
+                                         "~inputs", "~source", NULL};
+    struct plan_figure figures[PLAN_FIGURES_MAX];
+    const struct plan_result *r = planned_shown(a);
+    char inputs[400], value[32], name[40];
+
+    if (r == NULL) {
+        return;
+    }
+    unsigned n = plan_figures(q->data, &q->load, a->class, &a->results[0], r, figures);
+    fputs("<details><summary>How each figure of ", f);
+    put(f, "%s comes about", plan_result_name(r, name));
+    fputs("</summary>\n", f);
+    table_open(f, titles);
+    for (unsigned i = 0; i < n; i++) {
+        const char *const words[] = {figures[i].formula,
+                                     plan_figure_inputs(&figures[i], inputs, sizeof(inputs)),
+                                     figures[i].source};
+        fputs("<tr><td>", f);
+        put(f, "%s", figures[i].name);
+        fputs("</td><td>", f);
+        put(f, "%s", planned_value(&figures[i], value));
+        fputs("</td>", f);
+        for (size_t k = 0; k < sizeof(words) / sizeof(words[0]); k++) {
+            fputs("<td class=\"words\">", f);
+            put(f, "%s", words[k]);
+            fputs("</td>", f);
+        }
+        fputs("</tr>\n", f);
+    }
+    table_close(f);
+    fputs("</details>\n", f);
+}
+
 /* ---- the page ---- */
 
 static int write_countries(FILE *f, struct planned *q, const struct plan_answer *a,
@@ -521,6 +588,7 @@ static int write_class(FILE *f, struct planned *q, const struct plan_answer *a,
     for (unsigned i = 0, n = planned_wisdom(q, a, lines); i < n; i++) {
         put_in(f, "p", lines[i]);
     }
+    figure_table(f, q, a);
     return rc;
 }
 
@@ -544,7 +612,7 @@ static void write_whole(FILE *f, const struct planned *q)
 
 static void write_grounds(FILE *f, const struct planned *q)
 {
-    static const char *const titles[] = {"file", "what", "origin", "date", "licence", NULL};
+    static const char *const titles[] = {"file", "~what", "~origin", "~date", "~licence", NULL};
     char lines[PLANNED_LINES][PLANNED_LINE];
 
     put_in(f, "h2", "Assumed");

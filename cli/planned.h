@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <figures.h>
 #include <plan.h>
 
 #define PLANNED_LINES 4
@@ -14,6 +15,7 @@ struct planned {
     struct plan_workload load;
     struct plan_answer answers[PLAN_CLASSES_MAX];
     unsigned long long years, seed;
+    bool explain;
 };
 
 /** "residency, rto": the targets that a result misses. Returns @out. */
@@ -23,6 +25,10 @@ char *planned_regions(const struct planned *q, const struct plan_result *r, char
 /** "12 s"; "grows" for what has no bound. Returns @out. */
 char *planned_seconds(double s, char out[32]);
 
+/** The result whose figures are explained: the recommended one, else the first; or NULL. */
+const struct plan_result *planned_shown(const struct plan_answer *a);
+/** "60361.2 USD/month". Returns @out. */
+char *planned_value(const struct plan_figure *f, char out[32]);
 /** What is recommended for a class, the rule that decided, and the driver. */
 void planned_verdict(const struct planned *q, const struct plan_answer *a,
                      char out[PLANNED_LINE]);
@@ -37,3 +43,6 @@ unsigned planned_assumptions(const struct planned *q, char out[PLANNED_LINES][PL
 
 /** Write the plan as one HTML page, complete in itself, to the file @path. */
 int planned_report(struct planned *q, const char *path, struct mrd_err *err);
+
+/** Print the plan as JSON. Returns the exit status. */
+int planned_json(struct planned *q);

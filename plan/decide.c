@@ -67,23 +67,28 @@ static const char *refusal(const struct plan_class *c, enum plan_posture p)
 
 /* ---- what does not depend on where ---- */
 
+double plan_takeover_s(const struct plan_workload *w, enum plan_posture p)
+{
+    return p == PLAN_ACTIVE_ACTIVE    ? 0
+           : p == PLAN_PILOT_LIGHT    ? w->steps_s + w->pilot_warm_s
+           : p == PLAN_ACTIVE_PASSIVE ? w->steps_s + w->warm_s
+                                      : w->steps_s;
+}
+
 static void recovery(const struct plan_workload *w, const struct plan_class *c,
                      struct plan_result *r)
 {
-    bool active = r->posture == PLAN_ACTIVE_ACTIVE;
     struct mrd_rto rto = {
         .interval_s = w->interval_s,
         .checks = w->checks,
         .timeout_s = w->timeout_s,
         .ttl_s = w->ttl_s,
-        .promote_s = active ? 0 : w->steps_s,
-        .warm_s = r->posture == PLAN_PILOT_LIGHT      ? w->pilot_warm_s
-                  : r->posture == PLAN_ACTIVE_PASSIVE ? w->warm_s
-                                                      : 0,
+        .promote_s = plan_takeover_s(w, r->posture),
     };
     mrd_rto_estimate(&rto);
     r->rto_s = rto.mean_s;
     r->rto_worst_s = rto.worst_s;
+    r->delay_s = r->lag_s;
     r->rpo_s = r->quorum ? 0 : r->lag_s;
     if (r->posture == PLAN_SINGLE) {
         r->rto_s = r->rto_worst_s = w->restore_s;
@@ -93,7 +98,7 @@ static void recovery(const struct plan_workload *w, const struct plan_class *c,
     double bytes = w->link_mbit * 1e6 / 8;
     if (r->posture != PLAN_SINGLE && !r->quorum) {
         bool keeps_up =
-            mrd_lag_steady(c->writes_per_s, c->write_bytes, bytes, r->lag_s, &lag) == 0;
+            mrd_lag_steady(c->writes_per_s, c->write_bytes, bytes, r->delay_s, &lag) == 0;
         r->lag_s = r->rpo_s = keeps_up ? lag.mean_s : INFINITY;
     }
 }
@@ -104,21 +109,32 @@ double plan_failover_fails(enum plan_posture p)
     return p == PLAN_PILOT_LIGHT ? 0.10 : p == PLAN_ACTIVE_ACTIVE ? 0.01 : 0.05;
 }
 
-static void availability(const struct plan_workload *w, struct plan_result *r)
+struct mrd_failover_model plan_failover_model(const struct plan_workload *w,
+                                              const struct plan_result *r)
 {
     double u = (100 - w->region_pct) / 100;
-    struct mrd_failover_model m = {
+    return (struct mrd_failover_model){
         u, w->outage_h, r->rto_s / 3600, w->beta, plan_failover_fails(r->posture), u};
+}
+
+bool plan_majority_u(const struct plan_workload *w, const struct plan_result *r, double *ret_u)
+{
+    return mrd_avail_common_cause(r->n / 2 + 1, r->n, (100 - w->region_pct) / 100, 0, ret_u) ==
+           0;
+}
+
+static void availability(const struct plan_workload *w, struct plan_result *r)
+{
+    double u = (100 - w->region_pct) / 100, majority = 0;
+    struct mrd_failover_model m = plan_failover_model(w, r);
+
     if (r->posture == PLAN_SINGLE) {
         r->u = u;
         return;
     }
     r->u = r->covered * mrd_avail_failover(&m, NULL) + (1 - r->covered) * u;
-    if (r->quorum) { /* and a majority must be up, whoever is home */
-        double majority = 0;
-        if (mrd_avail_common_cause(r->n / 2 + 1, r->n, u, 0, &majority) == 0) {
-            r->u = mrd_avail_series((double[]){r->u, majority}, 2);
-        }
+    if (r->quorum && plan_majority_u(w, r, &majority)) {
+        r->u = mrd_avail_series((double[]){r->u, majority}, 2);
     }
 }
 

@@ -344,6 +344,11 @@ static void transfer_cost(const struct place *p, const struct place_set *s,
     r->replication_mbit = gb * copies * GB * 8 / MONTH_S / 1e6;
 }
 
+double plan_copies(const struct plan_result *r)
+{
+    return r->posture == PLAN_CELLS && r->n > 2 ? 1 : r->n - 1;
+}
+
 void place_cost_of_size(const struct place *p, struct plan_result *r, double running)
 {
     const struct plan_workload *w = p->load;
@@ -362,7 +367,7 @@ void place_cost_of_size(const struct place *p, struct plan_result *r, double run
     memset(r->cost, 0, sizeof(r->cost));
     r->cost[PLAN_COMPUTE] = compute;
     r->cost[PLAN_HEADROOM] = compute * (running - 1);
-    double copies = r->posture == PLAN_CELLS && r->n > 2 ? 1 : r->n - 1;
+    double copies = plan_copies(r);
     r->cost[PLAN_DATABASE] =
         database * (1 + copies * (r->posture == PLAN_PILOT_LIGHT ? PLAN_PILOT_DATABASE
                                                                  : PLAN_REPLICA_DATABASE));

@@ -10,6 +10,7 @@
 
 #include <workload.h>
 
+#include <mrd/availability.h>
 #include <mrd/outage.h>
 
 enum plan_posture {
@@ -66,6 +67,7 @@ struct plan_result {
     double read_p50, read_p95, write_p50, write_p95;
     double lost_read_p95, lost_write_p95; /* the worst loss of one region; 0: nothing serves */
     double replication_mbit, lag_s;
+    double delay_s; /* of the lag: the way, and gathering */
     double usd_hour_break_even; /* against single-region; 0: no premium or nothing gained */
     bool simulated;             /* years is filled */
     struct mrd_outage_years years;
@@ -115,6 +117,16 @@ unsigned plan_union(const struct plan_workload *load, const struct plan_answer *
 
 /* The simplest posture is taken that costs at most so much times the cheapest. */
 #define PLAN_SIMPLER_MAY_COST 1.25
+/** How many copies there are beside the first. */
+double plan_copies(const struct plan_result *r);
+/** The steps between detection and service elsewhere, DNS left out. */
+double plan_takeover_s(const struct plan_workload *load, enum plan_posture p);
+/** What F6 is asked about a result with several regions. */
+struct mrd_failover_model plan_failover_model(const struct plan_workload *load,
+                                              const struct plan_result *r);
+/** A majority of its regions, whoever is home; false when the formula has no answer. */
+bool plan_majority_u(const struct plan_workload *load, const struct plan_result *r,
+                     double *ret_u);
 /** Probability that a failover of a posture fails. */
 double plan_failover_fails(enum plan_posture p);
 
