@@ -364,6 +364,9 @@ static void moment(const char *what, const json_t *r, const char *key, const cha
 void cli_print_receipt(const json_t *r)
 {
     bool move = strcmp(cli_text(r, "kind"), "move") == 0;
+    /* The lease of a home that was replaced ends before the grant, or before what it held
+     * opens. */
+    bool held = cli_int(r, "expired_wall_ms") > cli_int(r, "granted_wall_ms");
     const char *base = move ? "detected_wall_ms" : "fault_wall_ms";
     char span[32], rpo[32];
 
@@ -376,12 +379,15 @@ void cli_print_receipt(const json_t *r)
         moment("last sign of life", r, "fault_wall_ms", "");
     }
     moment(move ? "asked for" : "detected", r, "detected_wall_ms", move ? "" : base);
-    if (!move) {
+    if (!move && !held) {
         moment("lease expired", r, "expired_wall_ms", base);
     }
     moment(move ? "writers drained" : "old home refused by survivors", r, "fenced_wall_ms",
            base);
     moment("authority granted", r, "granted_wall_ms", base);
+    if (!move && held) {
+        moment("lease expired", r, "expired_wall_ms", base);
+    }
     moment("new home open", r, "opened_wall_ms", base);
     moment("first write", r, "first_write_wall_ms", base);
     if (!move) {

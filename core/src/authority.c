@@ -97,6 +97,7 @@ void mrd_authority_grant(struct mrd_authority_record *a, const struct mrd_closed
              a->region[0] != '\0' ? a->region : a->last_region);
     a->epoch += MRDI_MUTANT(SAME_EPOCH) ? 0 : 1;
     a->state = MRD_AUTH_OPEN;
+    a->held = false;
     snprintf(a->region, sizeof(a->region), "%s", to);
     a->last_region[0] = '\0';
     a->why[0] = '\0';

@@ -58,15 +58,16 @@ bool mrdi_hands_on(const struct mrdi_view *v, unsigned by, unsigned to, unsigned
     return true;
 }
 
-bool mrdi_obtainable(const struct mrdi_view *v, unsigned to, unsigned origin, mrd_lsn lsn)
+bool mrdi_obtainable(const struct mrdi_view *v, unsigned to, unsigned origin, mrd_lsn lsn,
+                     unsigned without)
 {
     /* Who was made anew has nothing of what it wrote before, however live it is. */
-    if (mrdi_returned(v, origin) && !mrdi_fencing(v, origin) &&
+    if (origin != without && mrdi_returned(v, origin) && !mrdi_fencing(v, origin) &&
         !mrdi_life_ended(v, mrdi_name(v, origin), lsn)) {
         return true;
     }
     for (unsigned i = 0; i < v->config->region_count; i++) {
-        if (mrdi_hands_on(v, i, to, origin) && mrdi_holds(v, i, origin, lsn)) {
+        if (i != without && mrdi_hands_on(v, i, to, origin) && mrdi_holds(v, i, origin, lsn)) {
             return true;
         }
     }
@@ -84,7 +85,8 @@ bool mrdi_epoch_here(const struct mrdi_view *v, unsigned self,
 }
 
 enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
-                            const struct mrd_authority_record *a, const char **ret_origin)
+                            const struct mrd_authority_record *a, unsigned without,
+                            const char **ret_origin)
 {
     enum mrdi_copy copy = MRDI_COPY_WHOLE;
 
@@ -96,7 +98,7 @@ enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
             continue;
         }
         *ret_origin = c->region;
-        if (origin < 0 || !mrdi_obtainable(v, self, (unsigned)origin, c->cut)) {
+        if (origin < 0 || !mrdi_obtainable(v, self, (unsigned)origin, c->cut, without)) {
             return MRDI_COPY_STUCK;
         }
         copy = MRDI_COPY_LATE;

@@ -29,6 +29,15 @@ mrd_boot_ns mrdi_age_ns(struct mrd_seen *seen, uint64_t revision, mrd_boot_ns no
 /** After this much silence on our own clock the holder of a lease has stopped by itself. */
 mrd_boot_ns mrdi_lease_over_ns(const struct mrd_config *config);
 
+/**
+ * Has every lease certainly ended that @t could hold without knowing that it is being replaced?
+ * Once true it stays so: an expired session never revives, and @t opens another, or extends
+ * what it has, only with the failover's record before its eyes.
+ *
+ * @ret_expired  by the expiry of its session, and not by our clock alone
+ */
+bool mrdi_lease_over(struct mrdi_step *s, unsigned t, bool *ret_expired);
+
 /** Is region @t down by the rules of mrd_coordinator_step? Then also who vouches, and why. */
 bool mrdi_verdict(struct mrdi_step *s, unsigned t, mrd_regions *ret_observers,
                   const char **ret_reason);
@@ -43,7 +52,8 @@ struct mrdi_judgement {
     enum mrdi_outcome outcome;
     mrd_regions fenced, dead;    /* other replicas: refused; neither refused nor live */
     mrd_regions pending;         /* live, but have not refused */
-    bool home_expired;           /* the grant rests on the old home's expiry */
+    bool held;                   /* GRANT: a lease of the old home may still run */
+    bool home_expired;           /* GRANT, not held: by the expiry of its session */
     unsigned to;                 /* GRANT: the successor */
     struct mrd_fence_record cut; /* GRANT: the refusal that reached furthest */
     mrd_wall_ms fenced_ms;       /* GRANT: the last refusal */
@@ -80,6 +90,12 @@ bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, un
  */
 void mrdi_collect_usable(const struct mrdi_view *v, const struct mrd_conf_class *class,
                          unsigned t, struct mrdi_judgement *ret);
+
+/**
+ * Which of @dead were still thought live when @t was last heard: they may have applied more of
+ * what it wrote than anybody who refused.
+ */
+mrd_regions mrdi_lost_together(const struct mrdi_view *v, unsigned t, mrd_regions dead);
 
 /** What @by refused in the present failover of @t; false: it has not. */
 bool mrdi_fence_of(const struct mrdi_view *v, unsigned t, unsigned by,

@@ -28,7 +28,7 @@ static bool fit(struct mrdi_step *s, const struct mrdi_partition *p,
     return (p->class->replicas >> i & 1u) != 0 && (p->class->allowed >> i & 1u) != 0 &&
            !mrdi_drained(&s->v, i) && mrdi_live(&s->v, i) && !mrdi_fencing(&s->v, i) &&
            !mrd_lacks(s->v.regions[i].session, p->index) &&
-           mrdi_copy_of(&s->v, i, a, &origin) == MRDI_COPY_WHOLE &&
+           mrdi_copy_of(&s->v, i, a, MRD_REGION_NONE, &origin) == MRDI_COPY_WHOLE &&
            mrdi_tail_taken(&s->v, i, a, UINT64_MAX) && !mrdi_verdict(s, i, &observers, &reason);
 }
 

@@ -4,6 +4,7 @@
  *   verdict --> FENCE: survivors close the lost region's stream for good and say how far they
  *               got; nobody is granted anything yet
  *           --> per partition: grant to a successor, or leave vacant with the reason
+ *           --> per held partition: release, once the lost region's lease has certainly ended
  *           --> DONE: once the region returns with a session that knows this, its stream runs
  *               again, and its tail is collected
  *
@@ -11,8 +12,15 @@
  * with (others - remote_acks + 1) refusals at least one refusing replica holds it, so it lies
  * at or before the cut, the highest position among the refusals; and too few replicas are left
  * that could still acknowledge anything. No clock is involved. Async class: every other replica
- * refused or lost its lease (without which it applies nothing), and the old home lost its own
- * or knows that it is being replaced.
+ * refused or lost its lease (without which it applies nothing).
+ *
+ * Why an async class is held. Refusals do not keep the old home from acknowledging: it may go
+ * on until its lease ends. So the new home is granted the partition as soon as the cut is
+ * known, because survivors take nothing more of the old home's stream before that (see
+ * mrd_authority_settled), and quorum commits of the new home may wait behind it there. But it
+ * opens only when the coordinator has released it. While a partition is held its home is not
+ * replaced in turn, and the failover that holds it is not over: so no more than one lease ever
+ * stands behind it, and it is the one of the region that the last closed epoch names.
  *
  * Every fact a grant rests on is compared in its transaction: the failover, the refusals, the
  * expired sessions, the authority. Facts that change all the time by nature (renewals of the
@@ -309,6 +317,7 @@ static void grant(struct mrdi_step *s, const struct mrdi_partition *p, unsigned 
     compare_evidence(s, p->class, t, j);
     mrdi_compare(s->p, revision, "authority/%s/%s", p->class->name, p->name);
     mrd_authority_grant(a, &closed, to);
+    a->held = j->held;
     mrdi_put_authority(s->p, p, a);
 
     receipt_get(&s->v, home->failover, p, &r);
@@ -324,10 +333,11 @@ static void grant(struct mrdi_step *s, const struct mrdi_partition *p, unsigned 
     mrdi_names(&s->v, closed.unfenced, unfenced, sizeof(unfenced));
     mrd_proposal_event(s->p, s->store, s->wall_ms,
                        "event=authority.granted class=%s partition=%s region=%s epoch=%llu "
-                       "prev=%s reason=failover cut=%X/%X%s%s",
+                       "prev=%s reason=failover cut=%X/%X%s%s%s",
                        p->class->name, p->name, to, (unsigned long long)a->epoch,
                        mrdi_name(&s->v, t), (unsigned)(closed.cut >> 32), (unsigned)closed.cut,
-                       unfenced[0] != '\0' ? " unfenced=" : "", unfenced);
+                       unfenced[0] != '\0' ? " unfenced=" : "", unfenced,
+                       a->held ? " held=yes" : "");
 }
 
 /* Leave it to nobody; its epoch stays open, and its last home may resume it. */
@@ -358,6 +368,61 @@ static void vacate_lost(struct mrdi_step *s, const struct mrdi_partition *p, uns
     mrdi_put_receipt(s->p, &r);
     end_move(s, p);
     vacate(s, p, a, revision, why);
+}
+
+/* A lease of @t holds it. Not the record: that is copied only where it is needed. */
+static bool holds(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t)
+{
+    const struct mrd_authority_record *r = v->authorities[p->index].record;
+
+    return r != NULL && r->held &&
+           strcmp(r->history[r->history_count - 1].region, mrdi_name(v, t)) == 0;
+}
+
+static void release(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,
+                    bool expired)
+{
+    struct mrd_authority_record a;
+    struct mrd_receipt_record r;
+    bool ok;
+    uint64_t revision = mrdi_authority(&s->v, p, &a, &ok);
+
+    a.held = false;
+    mrdi_compare(s->p, revision, "authority/%s/%s", p->class->name, p->name);
+    mrdi_put_authority(s->p, p, &a);
+    revision = mrdi_receipt(s->store, a.history[a.history_count - 1].receipt, &r, &ok);
+    if (ok && expired) {
+        r.expired_ms = s->v.regions[t].session->expired_ms;
+        mrdi_compare(s->p, revision, "receipt/%016llx", (unsigned long long)r.id);
+        mrdi_put_receipt(s->p, &r);
+    }
+    mrd_proposal_event(s->p, s->store, s->wall_ms,
+                       "event=authority.released class=%s partition=%s region=%s epoch=%llu "
+                       "prev=%s reason=%s",
+                       p->class->name, p->name,
+                       a.state == MRD_AUTH_VACANT ? a.last_region : a.region,
+                       (unsigned long long)a.epoch, mrdi_name(&s->v, t),
+                       expired ? "lease_expired" : "lease_over");
+}
+
+/* What leases of @t hold is released when they have ended; *ret_left if they have not. */
+static bool release_held(struct mrdi_step *s, unsigned t, bool *ret_left)
+{
+    unsigned count = mrd_partition_count(s->config);
+
+    for (unsigned i = 0; i < count; i++) {
+        struct mrdi_partition p = mrdi_partition(s->config, i);
+        bool expired;
+        if (!holds(&s->v, &p, t)) {
+            continue;
+        }
+        if (!mrdi_lease_over(s, t, &expired) || !mrdi_room(s->p, 3)) {
+            *ret_left = true;
+        } else {
+            release(s, &p, t, expired);
+        }
+    }
+    return s->p->txn.put_count > 0;
 }
 
 /*
@@ -420,7 +485,7 @@ static bool resume(struct mrdi_step *s, unsigned t)
         const char *origin;
         if (!concerns(&s->v, &p, t, &a, &revision) || a.state != MRD_AUTH_VACANT ||
             !mrdi_in(p.class->allowed, t) ||
-            mrdi_copy_of(&s->v, t, &a, &origin) == MRDI_COPY_STUCK) {
+            mrdi_copy_of(&s->v, t, &a, MRD_REGION_NONE, &origin) == MRDI_COPY_STUCK) {
             continue;
         }
         mrdi_compare(s->p, s->v.regions[t].failover_revision, "failover/%s", a.last_region);
@@ -456,7 +521,7 @@ static bool strand(struct mrdi_step *s, unsigned t)
         char why[128];
         if (mrdi_live(&s->v, t) && concerns(&s->v, &p, t, &a, &revision) &&
             a.state == MRD_AUTH_OPEN && mrdi_unopened(&s->v, &a) &&
-            mrdi_copy_of(&s->v, t, &a, &origin) == MRDI_COPY_STUCK) {
+            mrdi_copy_of(&s->v, t, &a, MRD_REGION_NONE, &origin) == MRDI_COPY_STUCK) {
             mrdi_say_stuck(origin, why);
             vacate(s, &p, &a, revision, why);
         }
@@ -467,14 +532,15 @@ static bool strand(struct mrdi_step *s, unsigned t)
 bool mrdi_failover_step(struct mrdi_step *s)
 {
     for (unsigned t = 0; t < s->config->region_count; t++) {
-        bool left;
+        bool left = false;
         if (!mrdi_fencing(&s->v, t)) {
-            if (start(s, t) || resume(s, t) || strand(s, t)) {
+            /* Held without a failover: an agent that cannot read such records ended it. */
+            if (start(s, t) || resume(s, t) || strand(s, t) || release_held(s, t, &left)) {
                 return true;
             }
             continue;
         }
-        if (cancel(s, t) || settle(s, t, &left)) {
+        if (cancel(s, t) || settle(s, t, &left) || release_held(s, t, &left)) {
             return true;
         }
         if (!left) {
@@ -487,10 +553,17 @@ bool mrdi_failover_step(struct mrdi_step *s)
 
 /* ---- for people ---- */
 
+static void say_held(const struct mrd_authority_record *a, char why[128])
+{
+    snprintf(why, 128, "the lease of \"%.63s\" has not certainly ended yet",
+             a->history[a->history_count - 1].region);
+}
+
 static void say_fencing(const struct mrdi_view *v, const struct mrdi_partition *p, unsigned t,
-                        char why[128])
+                        const struct mrd_authority_record *a, char why[128])
 {
     struct mrdi_judgement j;
+    mrd_regions together;
 
     mrdi_collect_usable(v, p->class, t, &j);
     for (unsigned b = 0; b < v->config->region_count; b++) {
@@ -500,9 +573,18 @@ static void say_fencing(const struct mrdi_view *v, const struct mrdi_partition *
             return;
         }
     }
-    if (p->class->durability == MRD_ASYNC) {
-        snprintf(why, 128, "the lease of \"%.63s\" has not certainly ended yet",
-                 mrdi_name(v, t));
+    if (a->held) {
+        say_held(a, why);
+        return;
+    }
+    together = mrdi_lost_together(v, t, j.dead);
+    for (unsigned b = 0; p->class->durability == MRD_ASYNC && b < v->config->region_count;
+         b++) {
+        if (mrdi_in(together, b)) {
+            snprintf(why, 128, "\"%.40s\" was lost with \"%.40s\", and may have more of it",
+                     mrdi_name(v, b), mrdi_name(v, t));
+            return;
+        }
     }
 }
 
@@ -525,9 +607,11 @@ void mrd_partition_why(const struct mrd_config *config, const struct mrd_store *
     }
     home = mrd_config_region(config, a.region);
     if (home >= 0 && mrdi_fencing(&v, (unsigned)home)) {
-        say_fencing(&v, &p, (unsigned)home, ret);
+        say_fencing(&v, &p, (unsigned)home, &a, ret);
+    } else if (a.held) {
+        say_held(&a, ret);
     } else if (home >= 0 && mrdi_unopened(&v, &a)) {
-        switch (mrdi_copy_of(&v, (unsigned)home, &a, &origin)) {
+        switch (mrdi_copy_of(&v, (unsigned)home, &a, MRD_REGION_NONE, &origin)) {
         case MRDI_COPY_WHOLE:
             if (mrd_lacks(v.regions[home].session, index)) {
                 snprintf(ret, 128, "the new home lacks rows, and does not open without them");

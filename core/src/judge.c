@@ -74,7 +74,7 @@ bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, un
             bool copy = has_copy(v, p->index, t, b);
             unhurt++;
             copies += copy;
-            if (copy && mrdi_copy_of(v, b, a, &origin) != MRDI_COPY_STUCK) {
+            if (copy && mrdi_copy_of(v, b, a, t, &origin) != MRDI_COPY_STUCK) {
                 bool taken = mrdi_tail_taken(v, b, a, cut);
                 able++;
                 whole += taken;
@@ -130,24 +130,36 @@ static void collect(const struct mrdi_view *v, const struct mrd_conf_class *clas
     }
 }
 
-/*
- * A replica that was still thought live when the home was last heard may have applied more than
- * anybody who refused. It gets time to come back and refuse; after that the class's other
- * copies go on without it, and the closed epoch names it as unfenced. (The wall clocks only
- * choose who is waited for; no safety hangs on them.)
- */
-static bool lost_together(const struct mrdi_view *v, unsigned t, mrd_regions dead)
+/* It gets time to come back and refuse; after that the class's other copies go on without it,
+ * and the closed epoch names it as unfenced. (The wall clocks only choose who is waited for; no
+ * safety hangs on them.) */
+mrd_regions mrdi_lost_together(const struct mrdi_view *v, unsigned t, mrd_regions dead)
 {
+    mrd_regions together = 0;
+
     for (unsigned b = 0; b < v->config->region_count; b++) {
         if (mrdi_in(dead, b) && v->regions[b].has_session &&
             v->regions[b].session->expired_ms >= v->regions[t].failover->fault_ms) {
-            return true;
+            together |= mrdi_bit(b);
         }
     }
-    return false;
+    return together;
 }
 
-/* The fences that this class needs are up. */
+bool mrdi_lease_over(struct mrdi_step *s, unsigned t, bool *ret_expired)
+{
+    const struct mrdi_region_view *r = &s->v.regions[t];
+    mrd_boot_ns age_ns = mrdi_age_ns(&s->c->failovers[t], r->failover_revision, s->now_ns);
+    /* While it is being replaced it opens one only when the one before has expired. */
+    bool newer =
+        mrdi_fencing(&s->v, t) && r->has_session && r->session->session > r->failover->session;
+
+    *ret_expired = r->has_session && r->session->expired;
+    return *ret_expired || newer || age_ns >= mrdi_lease_over_ns(s->config) ||
+           MRDI_MUTANT(NO_LEASE_FENCE);
+}
+
+/* The refusals that this class needs are there. */
 static bool fenced_enough(struct mrdi_step *s, const struct mrd_conf_class *class, unsigned t,
                           struct mrdi_judgement *j)
 {
@@ -158,12 +170,12 @@ static bool fenced_enough(struct mrdi_step *s, const struct mrd_conf_class *clas
         return (unsigned)__builtin_popcount(j->fenced) >= refusals_needed(class) &&
                (j->pending == 0 || age_ns >= GRACE_NS);
     }
-    if (j->pending != 0 || (age_ns < DEAD_PATIENCE_NS && lost_together(&s->v, t, j->dead))) {
+    if (j->pending != 0 ||
+        (age_ns < DEAD_PATIENCE_NS && mrdi_lost_together(&s->v, t, j->dead) != 0)) {
         return false;
     }
-    j->home_expired = r->has_session && r->session->expired;
-    return j->home_expired || age_ns >= mrdi_lease_over_ns(s->config) ||
-           MRDI_MUTANT(NO_LEASE_FENCE);
+    j->held = !mrdi_lease_over(s, t, &j->home_expired);
+    return true;
 }
 
 /*
@@ -188,7 +200,7 @@ static int successor(const struct mrdi_view *v, const struct mrdi_partition *p, 
             !mrdi_tail_taken(v, b, a, cut)) {
             continue;
         }
-        copy = mrdi_copy_of(v, b, a, &origin);
+        copy = mrdi_copy_of(v, b, a, t, &origin);
         if (copy < best_copy || (copy == best_copy && f.applied_lsn > best_lsn)) {
             best_copy = copy;
             best_lsn = f.applied_lsn;
@@ -221,7 +233,9 @@ void mrdi_judge(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,
         j->outcome = MRDI_VACATE;
         return;
     }
-    if (!fenced_enough(s, class, t, j)) {
+    /* @t has not opened it, and a home before @t may still write it: one lease after another.
+     */
+    if (mrdi_held(a) || !fenced_enough(s, class, t, j)) {
         return;
     }
     to = successor(&s->v, p, t, a, j->fenced, j->cut.applied_lsn);

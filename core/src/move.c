@@ -251,6 +251,13 @@ static int check_home(struct request *q, const char *to, struct mrd_err *err)
         mrd_err_hint(err, "There is nothing to do.");
         return MRD_ECONFLICT;
     }
+    if (a->held) {
+        mrd_err_set(err, MRD_EUNAVAILABLE, "the new home \"%s\" of %s/%s is not open yet",
+                    a->region, class_name, name);
+        mrd_err_hint(err, "It opens when the lease of \"%s\" has certainly ended: retry then.",
+                     a->history[a->history_count - 1].region);
+        return MRD_EUNAVAILABLE;
+    }
     if (home < 0 || !mrdi_live(&q->v, (unsigned)home) || mrdi_fencing(&q->v, (unsigned)home)) {
         mrd_err_set(err, MRD_EUNAVAILABLE, "the home \"%s\" is down or being replaced",
                     a->region);

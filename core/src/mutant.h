@@ -17,7 +17,8 @@
     X(FORGET_CUT, "everything of a closed epoch counts")                                       \
     X(LOWEST_CUT, "the cut is the least that a survivor has")                                  \
     X(ONE_REFUSAL, "one refusal is enough to replace the home of a quorum class")              \
-    X(NO_LEASE_FENCE, "an async class is granted before the old lease has ended")              \
+    X(NO_LEASE_FENCE, "a lease is taken as over while its holder may not know it")             \
+    X(OPEN_HELD, "a new home opens before the old lease has ended")                            \
     X(UNREFUSED, "a fence is confirmed before the stream is closed")                           \
     X(RETURN_TOO_SOON, "a replaced region's stream is taken before it knows of it")            \
     X(NO_TAIL, "a new home opens without what the old one wrote last")                         \

@@ -324,7 +324,7 @@ static void copy_authority(const struct mrdi_view *v, const struct mrd_authority
     }
 }
 
-/* As the store has it, and closed while the home is being replaced or is not ready. */
+/* As the store has it, and closed while the home is being replaced, held back or not ready. */
 static void fill_authority(const struct mrdi_view *v, const struct mrd_local *local,
                            unsigned self, const struct mrdi_partition *p,
                            struct mrd_authority *ret)
@@ -339,7 +339,7 @@ static void fill_authority(const struct mrdi_view *v, const struct mrd_local *lo
     copy_authority(v, a, ret);
     if (ret->region == MRD_REGION_NONE) {
         ret->state = MRD_AUTH_VACANT;
-    } else if (mrdi_fencing(v, ret->region) ||
+    } else if (mrdi_fencing(v, ret->region) || mrdi_held(a) ||
                (ret->region == self && ret->state == MRD_AUTH_OPEN &&
                 (local->opened_epoch[p->index] < a->epoch ||
                  !mrdi_caught_up(v, local, self, a)))) {

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define RECORD_VERSION 1u
+#define AUTHORITY_HELD 2u /* an authority that is held; every other one is still version 1 */
 
 static int finish_write(const struct mrd_buf *out)
 {
@@ -20,14 +21,20 @@ static int finish_write(const struct mrd_buf *out)
 }
 
 /* 0, or why this cannot be a record that we know. */
-static int begin_read(struct mrd_buf *in)
+static int begin_version(struct mrd_buf *in, uint8_t newest, uint8_t *ret_version)
 {
-    uint8_t version = mrd_buf_get_u8(in);
-
+    *ret_version = mrd_buf_get_u8(in);
     if (in->failed) {
         return MRD_EFORMAT;
     }
-    return version == RECORD_VERSION ? 0 : MRD_EVERSION;
+    return *ret_version >= RECORD_VERSION && *ret_version <= newest ? 0 : MRD_EVERSION;
+}
+
+static int begin_read(struct mrd_buf *in)
+{
+    uint8_t version;
+
+    return begin_version(in, RECORD_VERSION, &version);
 }
 
 static int finish_read(const struct mrd_buf *in)
@@ -181,12 +188,17 @@ static void get_closed(struct mrd_buf *in, struct mrd_closed_record *ret)
     ret->at_ms = mrd_buf_get_u64(in);
 }
 
+/*
+ * What is held has a version of its own, and no other field: an agent of before that could not
+ * read "held" must not read such a record at all, and so takes it for nobody's to write, while
+ * it goes on reading all others.
+ */
 int mrd_authority_record_encode(const struct mrd_authority_record *r, struct mrd_buf *out)
 {
     if (r->history_count > MRD_HISTORY_MAX) {
         return MRD_ETOOBIG;
     }
-    mrd_buf_put_u8(out, RECORD_VERSION);
+    mrd_buf_put_u8(out, r->held ? AUTHORITY_HELD : RECORD_VERSION);
     mrd_buf_put_str(out, r->region);
     mrd_buf_put_str(out, r->last_region);
     mrd_buf_put_u64(out, r->epoch);
@@ -202,11 +214,13 @@ int mrd_authority_record_encode(const struct mrd_authority_record *r, struct mrd
 int mrd_authority_record_decode(struct mrd_buf *in, struct mrd_authority_record *ret)
 {
     struct mrd_authority_record r = {0};
-    int rc = begin_read(in);
+    uint8_t version;
+    int rc = begin_version(in, AUTHORITY_HELD, &version);
 
     if (rc != 0) {
         return rc;
     }
+    r.held = version == AUTHORITY_HELD;
     get_name(in, r.region);
     get_name(in, r.last_region);
     r.epoch = mrd_buf_get_u64(in);
@@ -221,6 +235,8 @@ int mrd_authority_record_decode(struct mrd_buf *in, struct mrd_authority_record 
             in->failed = true;
         }
     }
+    /* It is held by the lease of somebody. */
+    in->failed |= r.held && r.history_count == 0;
     rc = finish_read(in);
     if (rc == 0) {
         *ret = r;

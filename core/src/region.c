@@ -356,8 +356,8 @@ static void duty_of(const struct mrdi_view *v, const struct mrd_local *local, un
         local->drained_move[p->index] != m.id) {
         ret->kind = MRD_DUTY_DRAIN;
         ret->move = m.id;
-    } else if (a->state == MRD_AUTH_OPEN && local->opened_epoch[p->index] < a->epoch &&
-               mrdi_caught_up(v, local, self, a) &&
+    } else if (a->state == MRD_AUTH_OPEN && !mrdi_held(a) &&
+               local->opened_epoch[p->index] < a->epoch && mrdi_caught_up(v, local, self, a) &&
                (a->history_count == 0 || !mrd_lacks(&local->report, p->index))) {
         /* The first home lacks nothing that counts: nobody had anything before it. */
         ret->kind = MRD_DUTY_PROMOTE;

@@ -371,6 +371,11 @@ bool mrdi_unopened(const struct mrdi_view *v, const struct mrd_authority_record 
     return r != NULL && r->epoch == a->epoch && r->opened_ms == 0;
 }
 
+bool mrdi_held(const struct mrd_authority_record *a)
+{
+    return a->held && !MRDI_MUTANT(OPEN_HELD);
+}
+
 bool mrdi_move_active(const struct mrd_move_record *m)
 {
     return m->state == MRD_MOVE_WAIT || m->state == MRD_MOVE_FREEZE ||

@@ -121,6 +121,9 @@ const struct mrd_receipt_record *mrdi_receipt_at(const struct mrd_store *s, uint
 /** Its present home, or last home while it is vacant, has not been reported as open yet. */
 bool mrdi_unopened(const struct mrdi_view *v, const struct mrd_authority_record *a);
 
+/** The present home may not open it yet, because a lease of the one before may still run. */
+bool mrdi_held(const struct mrd_authority_record *a);
+
 /** A move is draining or waiting for its target. */
 bool mrdi_move_active(const struct mrd_move_record *m);
 
@@ -147,8 +150,10 @@ bool mrdi_holds(const struct mrdi_view *v, unsigned by, unsigned origin, mrd_lsn
  * changes of a class that @by does not have, so that nobody asked for them again.
  */
 bool mrdi_hands_on(const struct mrdi_view *v, unsigned by, unsigned to, unsigned origin);
-/** Somebody can hand over to @to what @origin wrote up to @lsn: itself, or who holds it. */
-bool mrdi_obtainable(const struct mrdi_view *v, unsigned to, unsigned origin, mrd_lsn lsn);
+/** Somebody else than @without can hand over to @to what @origin wrote up to @lsn: itself, or
+ *  who holds it. */
+bool mrdi_obtainable(const struct mrdi_view *v, unsigned to, unsigned origin, mrd_lsn lsn,
+                     unsigned without);
 
 enum mrdi_copy {
     MRDI_COPY_WHOLE, /* every closed epoch is there up to its cut */
@@ -164,10 +169,13 @@ bool mrdi_epoch_here(const struct mrdi_view *v, unsigned self,
                      const struct mrd_authority_record *a, unsigned i, mrd_lsn applied);
 
 /**
+ * @without     counts for nothing, however live it may still seem: it is being replaced.
+ *              MRD_REGION_NONE: everybody counts
  * @ret_origin  whose writes are missing; untouched when none are. Borrowed from @a
  */
 enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
-                            const struct mrd_authority_record *a, const char **ret_origin);
+                            const struct mrd_authority_record *a, unsigned without,
+                            const char **ret_origin);
 
 /**
  * Is what @region lost when failovers ended epochs of its own repaired there, once it has

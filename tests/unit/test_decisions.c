@@ -306,12 +306,18 @@ static void a_second_failover_prefers_who_can_open(void **state)
          {0, 0, 0x200, 0x200, 0x200},
          {0, 0, 0x300, 0x310, 0x300},
          "authority.granted class=events partition=all region=r3 epoch=3 prev=eu "
-         "reason=failover cut=0/310 unfenced=us\nfailover.done region=eu\n"},
+         "reason=failover cut=0/310 unfenced=us held=yes\n"
+         "session.expired region=eu session=1 seq=2\n"
+         "authority.released class=events partition=all region=r3 epoch=3 prev=eu "
+         "reason=lease_expired\nfailover.done region=eu\n"},
         {"who is furthest lacks the end of us's",
          {0, 0, 0x200, 0x1f0, 0x200},
          {0, 0, 0x300, 0x310, 0x305},
          "authority.granted class=events partition=all region=r4 epoch=3 prev=eu "
-         "reason=failover cut=0/310 unfenced=us\nfailover.done region=eu\n"},
+         "reason=failover cut=0/310 unfenced=us held=yes\n"
+         "session.expired region=eu session=1 seq=2\n"
+         "authority.released class=events partition=all region=r4 epoch=3 prev=eu "
+         "reason=lease_expired\nfailover.done region=eu\n"},
         {"nobody has the end of us's",
          {0, 0, 0x1f0, 0x1f0, 0x1f0},
          {0, 0, 0x300, 0x310, 0x305},
@@ -351,7 +357,7 @@ static void a_second_failover_prefers_who_can_open(void **state)
         pass(d, 500, 0x1d);
         expect(d, strstr(rows[i].granted, "vacated") == NULL
                       ? ""
-                      : "failover.started region=eu observers=us,ap,r3,r4 reason=successor\n");
+                      : "failover.started region=eu observers=ap,r3,r4 reason=successor\n");
         desk_free(d);
     }
 }
@@ -400,23 +406,36 @@ static void a_home_that_lost_writes_is_not_home_again_before_they_are_repaired(v
     } rows[] = {
         {"not repaired: the other one is preferred, though us is as far", 0, 0, 1u << AP,
          "authority.granted class=events partition=all region=ap epoch=3 prev=eu "
-         "reason=failover cut=0/310\nfailover.done region=eu\n"},
+         "reason=failover cut=0/310 held=yes\n"
+         "session.expired region=eu session=1 seq=2\n"
+         "authority.released class=events partition=all region=ap epoch=3 prev=eu "
+         "reason=lease_expired\nfailover.done region=eu\n"},
         {"repaired before the cut: us is first in the configuration", 2, 0x310, 1u << AP,
          "authority.granted class=events partition=all region=us epoch=3 prev=eu "
-         "reason=failover cut=0/310\nfailover.done region=eu\n"},
+         "reason=failover cut=0/310 held=yes\n"
+         "session.expired region=eu session=1 seq=2\n"
+         "authority.released class=events partition=all region=us epoch=3 prev=eu "
+         "reason=lease_expired\nfailover.done region=eu\n"},
         {"repaired past the cut, which counts nowhere", 2, 0x311, 1u << AP,
          "authority.granted class=events partition=all region=ap epoch=3 prev=eu "
-         "reason=failover cut=0/310\nfailover.done region=eu\n"},
+         "reason=failover cut=0/310 held=yes\n"
+         "session.expired region=eu session=1 seq=2\n"
+         "authority.released class=events partition=all region=ap epoch=3 prev=eu "
+         "reason=lease_expired\nfailover.done region=eu\n"},
         {"not repaired, and nobody else", 0, 0, 0,
          "authority.vacated class=events partition=all prev=eu epoch=2 why=\"what \"us\" lost "
          "is not repaired there, and nobody else can take it\"\nfailover.done region=eu\n"
          "session.expired region=eu session=1 seq=2\n"},
         {"repaired past the cut, and nobody else", 2, 0x311, 0,
          "authority.vacated class=events partition=all prev=eu epoch=2 why=\"what \"us\" lost "
-         "is not repaired there, and nobody else can take it\"\nfailover.done region=eu\n"},
+         "is not repaired there, and nobody else can take it\"\nfailover.done region=eu\n"
+         "session.expired region=eu session=1 seq=2\n"},
         {"repaired before the cut, and nobody else", 2, 0x310, 0,
          "authority.granted class=events partition=all region=us epoch=3 prev=eu "
-         "reason=failover cut=0/310\nfailover.done region=eu\n"},
+         "reason=failover cut=0/310 held=yes\n"
+         "session.expired region=eu session=1 seq=2\n"
+         "authority.released class=events partition=all region=us epoch=3 prev=eu "
+         "reason=lease_expired\nfailover.done region=eu\n"},
     };
 
     (void)state;
@@ -786,7 +805,9 @@ static void two_that_are_replaced_do_not_wait_for_each_other(void **state)
               "live region that may hold it is being replaced itself\"\n"
               "failover.done region=us\n"
               "authority.granted class=events partition=all region=us epoch=2 prev=eu "
-              "reason=failover cut=0/100\n"
+              "reason=failover cut=0/100 held=yes\n"
+              "authority.released class=events partition=all region=us epoch=2 prev=eu "
+              "reason=lease_over\n"
               "failover.done region=eu\n");
     come_back(d, US);
     come_back(d, EU);
@@ -1052,10 +1073,10 @@ static void a_new_life_has_nothing_of_the_old_one(void **state)
     d->said_len = 0;
     pass(d, 8000, 1u << US | 1u << AP);
     expect(d, "failover.started region=eu observers=us,ap reason=unreachable\n"
-              "session.expired region=eu session=1 seq=2\n"
               "authority.vacated class=events partition=all prev=eu epoch=2 why=\"what \"us\" "
               "wrote last is only in regions that are down\"\n"
-              "failover.done region=eu\n");
+              "failover.done region=eu\n"
+              "session.expired region=eu session=1 seq=2\n");
     desk_free(d);
 }
 
@@ -1134,6 +1155,198 @@ static void the_others_follow_a_new_life(void **state)
     desk_free(d);
 }
 
+/* ---- a home that is granted, and held until the old lease has ended ---- */
+
+/* us is lost, and everybody else has refused its stream: eu, who is furthest, is granted. */
+static struct desk *held_by_us(unsigned regions)
+{
+    struct desk *d = desk_new(regions);
+    unsigned others = ((1u << regions) - 1) & ~(1u << US);
+    struct mrd_authority_record a;
+
+    ONLY_EVENTS(d);
+    lose(d, US, others);
+    pass(d, 1800, others);
+    for (unsigned i = 1; i < regions; i++) {
+        refuse(d, i, US, i == EU ? 0x210 : 0x200);
+    }
+    pass(d, 100, others);
+    get_authority(d, "events", &a);
+    assert_string_equal(a.region, "eu");
+    assert_true(a.held);
+    d->said_len = 0;
+    d->said[0] = '\0';
+    return d;
+}
+
+static void until(struct desk *d, const char *event, uint64_t most_ms, unsigned alive)
+{
+    for (uint64_t t = 0; strstr(d->said, event) == NULL; t += 100) {
+        assert_true(t < most_ms);
+        pass(d, 100, alive);
+    }
+}
+
+/* eu dies before it may open. Nobody is granted anything while us's lease may run: only eu's
+ * would be waited for then. */
+static void a_held_home_is_replaced_after_its_release(void **state)
+{
+    struct desk *d = held_by_us(4);
+    unsigned left = 1u << AP | 1u << 3;
+    struct mrd_authority_record a;
+
+    (void)state;
+    lose(d, EU, left);
+    until(d, "failover.started region=eu", 3000, left);
+    for (unsigned i = AP; i <= 3; i++) {
+        refuse(d, i, EU, 0x100);
+        report(d, i, US)->applied_lsn = 0x210;
+    }
+    pass(d, 14000, left); /* us was lost with eu, and is waited for */
+    expect(d, "failover.started region=eu observers=ap,r3 reason=unreachable\n"
+              "session.expired region=us session=1 seq=1\n"
+              "authority.released class=events partition=all region=eu epoch=2 prev=us "
+              "reason=lease_expired\n"
+              "failover.done region=us\n"
+              "session.expired region=eu session=1 seq=6\n"
+              "authority.granted class=events partition=all region=ap epoch=3 prev=eu "
+              "reason=failover cut=0/100 unfenced=us\n"
+              "failover.done region=eu\n");
+    get_authority(d, "events", &a);
+    assert_false(a.held);
+    desk_free(d);
+}
+
+/* What each region makes of it: eu does nothing, nobody may write, and a move is refused. */
+static void what_is_held_is_open_nowhere(void **state)
+{
+    struct desk *d = held_by_us(3);
+    struct mrd_region_state eu = {.self = EU, .session = 1};
+    struct mrd_local local = {.report = d->sessions[EU]};
+    static struct mrd_snapshot s;
+    struct mrd_authority_record a;
+    static struct mrd_duty duties[MRD_PARTITIONS_MAX];
+    struct mrd_err err = {0};
+    char why[128];
+
+    (void)state;
+    local.opened_epoch[0] = 2; /* whatever PostgreSQL says */
+    for (unsigned i = 0; i < 3; i++) {
+        struct mrd_region_state r = {.self = (mrd_region)i, .session = 1};
+        mrd_region_snapshot(&r, &d->config, d->store, &local, 1, 1, &s);
+        assert_int_equal(s.partitions[0].authority.region, EU);
+        assert_int_equal(s.partitions[0].authority.state, MRD_AUTH_FENCING);
+    }
+    local.opened_epoch[0] = 1;
+    report(d, EU, US)->applied_lsn = 0x210;
+    local.report = d->sessions[EU];
+    mrd_region_duties(&eu, &d->config, d->store, &local, duties);
+    assert_int_equal(duties[0].kind, MRD_DUTY_NONE);
+    assert_int_equal(mrd_move_request(&d->config, d->store, "events", NULL, "ap", "anna",
+                                      d->now_ms, &d->proposal, &err),
+                     MRD_EUNAVAILABLE);
+    assert_string_equal(err.text, "the new home \"eu\" of events/all is not open yet");
+    mrd_partition_why(&d->config, d->store, 0, why);
+    assert_string_equal(why, "the lease of \"us\" has not certainly ended yet");
+
+    get_authority(d, "events", &a);
+    a.held = false;
+    put_authority(d, "events", &a);
+    mrd_region_duties(&eu, &d->config, d->store, &local, duties);
+    assert_int_equal(duties[0].kind, MRD_DUTY_PROMOTE);
+    desk_free(d);
+}
+
+/* What ends it. Every agent began anew meanwhile: nobody remembers since when us is silent. */
+static void a_home_is_held_until_the_lease_is_certainly_over(void **state)
+{
+    static const struct {
+        const char *name;
+        unsigned alive;
+        bool again;          /* us opened another session, knowing of its failover */
+        uint64_t not_before; /* the release, after the new coordinator's first step */
+        const char *reason;
+    } rows[] = {
+        {"us says nothing: expired", 6, false, 4500, "lease_expired"},
+        {"us renews what it has: over by the clock", 7, false, 4500, "lease_over"},
+        {"us began anew", 6, true, 0, "lease_over"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct desk *d = held_by_us(3);
+        struct mrd_authority_record a;
+        char released[160];
+        ROW(rows[i].name);
+        memset(&d->coordinator, 0, sizeof(d->coordinator));
+        mrd_coordinator_lead(&d->coordinator, true, 1);
+        if (rows[i].again) {
+            d->sessions[US].session++;
+            renew(d, US);
+        }
+        step(d);
+        if (rows[i].not_before > 0) {
+            pass(d, rows[i].not_before - 100, rows[i].alive);
+            get_authority(d, "events", &a);
+            assert_true(a.held);
+        }
+        pass(d, 300, rows[i].alive);
+        get_authority(d, "events", &a);
+        assert_false(a.held);
+        snprintf(released, sizeof(released),
+                 "authority.released class=events partition=all region=eu epoch=2 prev=us "
+                 "reason=%s\n",
+                 rows[i].reason);
+        assert_non_null(strstr(d->said, released));
+        desk_free(d);
+    }
+}
+
+/* eu cannot get what us wrote last, and then can: it is held all the while. */
+static void a_held_home_that_is_stranded_stays_held(void **state)
+{
+    struct desk *d = held_by_us(3);
+    struct mrd_authority_record a;
+
+    (void)state;
+    get_authority(d, "events", &a);
+    a.history[0].cut = 0x220; /* which only ap has, and ap is gone */
+    put_authority(d, "events", &a);
+    report(d, AP, US)->applied_lsn = 0x220;
+    d->sessions[AP].expired = true;
+    renew(d, AP);
+    until(d, "authority.vacated", 500, 1u << EU);
+    get_authority(d, "events", &a);
+    assert_true(a.held && a.state == MRD_AUTH_VACANT);
+    d->sessions[AP].expired = false;
+    d->sessions[AP].session++;
+    until(d, "authority.resumed", 1000, 1u << EU | 1u << AP);
+    get_authority(d, "events", &a);
+    assert_true(a.held && a.state == MRD_AUTH_OPEN);
+    until(d, "authority.released", 5000, 1u << EU | 1u << AP);
+    desk_free(d);
+}
+
+/* An agent that does not know what held means may have ended the failover that holds it. */
+static void held_without_a_failover_is_released(void **state)
+{
+    struct desk *d = held_by_us(3);
+    struct mrd_failover_record f;
+    struct mrd_entry e;
+    struct mrd_buf b;
+
+    (void)state;
+    assert_int_equal(mrd_store_get(d->store, "failover/us", &e), 0);
+    b = mrd_buf_reader(e.value, e.len);
+    assert_int_equal(mrd_failover_record_decode(&b, &f), 0);
+    f.state = MRD_FAILOVER_DONE;
+    PUT(d, "failover/us", mrd_failover_record_encode, &f);
+    pass(d, 1000, 7);
+    expect(d, "");
+    until(d, "authority.released", 5000, 7);
+    desk_free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1156,6 +1369,11 @@ int main(void)
         cmocka_unit_test(a_new_life_has_nothing_of_the_old_one),
         cmocka_unit_test(a_new_life_does_not_wait_for_what_nobody_has),
         cmocka_unit_test(the_others_follow_a_new_life),
+        cmocka_unit_test(a_held_home_is_replaced_after_its_release),
+        cmocka_unit_test(what_is_held_is_open_nowhere),
+        cmocka_unit_test(a_home_is_held_until_the_lease_is_certainly_over),
+        cmocka_unit_test(a_held_home_that_is_stranded_stays_held),
+        cmocka_unit_test(held_without_a_failover_is_released),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,10 +217,10 @@ static void hostile_bytes(void **state)
         in = mrd_buf_reader(bytes, len + 1); /* a byte too many */
         bytes[len] = 0;
         assert_int_equal(records[i].decode(&in, &back), MRD_EFORMAT);
-        bytes[0]++;
+        bytes[0] += 2;
         in = mrd_buf_reader(bytes, len);
         assert_int_equal(records[i].decode(&in, &back), MRD_EVERSION);
-        bytes[0]--;
+        bytes[0] -= 2;
         assert_memory_equal(&back, &before, sizeof(back)); /* untouched on failure */
         for (size_t bit = 8; bit < len * 8; bit++) {
             bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -266,6 +266,32 @@ static void rules_of_the_authority(void **state)
     }
 }
 
+/* Held is a version of its own, which those who do not know it refuse; what is not held is
+ * written as they know it. */
+static void what_is_held_has_another_version(void **state)
+{
+    union any r, back;
+    uint8_t bytes[8192];
+    struct mrd_buf in;
+
+    (void)state;
+    memset(&r, 0, sizeof(r));
+    example_authority(&r);
+    in = mrd_buf_reader(bytes, encode(1, &r, bytes));
+    assert_int_equal(bytes[0], 1);
+    assert_int_equal(records[1].decode(&in, &back), 0);
+    assert_false(back.authority.held);
+    r.authority.held = true;
+    in = mrd_buf_reader(bytes, encode(1, &r, bytes));
+    assert_int_equal(bytes[0], 2);
+    assert_int_equal(records[1].decode(&in, &back), 0);
+    assert_true(back.authority.held);
+    assert_int_equal(back.authority.history[1].cut, 200);
+    r.authority.history_count = 0; /* by whose lease? */
+    in = mrd_buf_reader(bytes, encode(1, &r, bytes));
+    assert_int_equal(records[1].decode(&in, &back), MRD_EFORMAT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +299,7 @@ int main(void)
         cmocka_unit_test(fields_survive),
         cmocka_unit_test(hostile_bytes),
         cmocka_unit_test(rules_of_the_authority),
+        cmocka_unit_test(what_is_held_has_another_version),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,8 @@
 enum mrd_authority_state {
     MRD_AUTH_OPEN,    /* the home accepts writes, lease permitting */
     MRD_AUTH_FROZEN,  /* a planned move drains the home; new writes wait */
-    MRD_AUTH_FENCING, /* the home is being replaced: survivors refuse its stream */
+    MRD_AUTH_FENCING, /* the home is being replaced: survivors refuse its stream; or the new one
+                         may not open yet */
     MRD_AUTH_VACANT,  /* nobody may write (no legal or safe successor); see the reason */
 };
 

@@ -70,7 +70,8 @@ void mrd_coordinator_lead(struct mrd_coordinator *c, bool leads, mrd_boot_ns now
 /**
  * Decide the next change. Priority: bootstrap missing authorities; expire a session whose
  * lease + margin passed; start a failover on a verdict, or ask operators where the mode is not
- * automatic; grant partitions whose fence is complete; finish failovers; advance moves; vacate
+ * automatic; grant partitions whose fence is complete, and release those that are held; finish
+ * failovers; advance moves; vacate
  * what nobody may take, saying why.
  *
  * Verdict "down" for region r: its last renewal was applied more than
@@ -83,9 +84,11 @@ void mrd_coordinator_lead(struct mrd_coordinator *c, bool leads, mrd_boot_ns now
  * acknowledgement set holds one of them: (replicas - 1) - remote_acks + 1; the others get one
  * more second to refuse or to expire, because a replica that applied more than the cut must be
  * repaired. Grant of an async-class partition needs a refusal from, or the expiry of, every
- * replica, and that the old home cannot write: its session is expired, or lease + margin passed
- * since we applied the failover record. (Any lease that the old home extends afterwards comes
- * with the knowledge that its partitions are being taken away, and it publishes both at once.)
+ * replica. It is held, and its new home may not open it, until the old home certainly cannot
+ * write: its session is expired, or lease + margin passed since we applied the failover record.
+ * (Any lease that the old home extends afterwards comes with the knowledge that its partitions
+ * are being taken away, and it publishes both at once.) The failover ends after that, and what
+ * is held is granted to nobody else.
  * The successor is an allowed live replica among those that refused, and is not being replaced
  * itself: first who holds every
  * earlier epoch up to its cut, then who has the highest applied position, ties by configuration
@@ -103,7 +106,8 @@ void mrd_coordinator_step(struct mrd_coordinator *c, const struct mrd_config *co
 
 /**
  * Why the partition with that index is closed to everybody: while it is vacant, while its home
- * is being replaced, or while the new home lacks something. Otherwise the empty string.
+ * is being replaced, or while the new home is held or lacks something. Otherwise the empty
+ * string.
  */
 void mrd_partition_why(const struct mrd_config *config, const struct mrd_store *store,
                        unsigned index, char ret[128]);
@@ -241,8 +245,8 @@ const struct mrd_conf_class *mrd_partition_at(const struct mrd_config *config, u
  * Work out the snapshot from the store, the configuration and what was measured: health,
  * partition map, stream orders (refuse the fenced, forward what lies before a cut, run the
  * rest), deadline. Partitions granted to us open only when our applied position of the old home
- * has reached the cut and local->opened_epoch has reached the epoch; until then they are
- * published as fencing.
+ * has reached the cut and local->opened_epoch has reached the epoch; until then, and everywhere
+ * as long as they are held, they are published as fencing.
  */
 void mrd_region_snapshot(const struct mrd_region_state *r, const struct mrd_config *config,
                          const struct mrd_store *store, const struct mrd_local *local,

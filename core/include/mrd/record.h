@@ -100,6 +100,8 @@ struct mrd_authority_record {
                                        that region may resume it */
     mrd_epoch epoch;
     uint8_t state; /* enum mrd_authority_state */
+    bool held;     /* granted, but not to be opened yet: a lease of the region that the last
+                      closed epoch names may still run */
     char why[128]; /* for vacant: the sentence an operator reads */
     uint8_t history_count;
     struct mrd_closed_record history[MRD_HISTORY_MAX]; /* newest last */
@@ -108,14 +110,14 @@ struct mrd_authority_record {
 /**
  * Close the present epoch as @closed says and grant the next to the region @to. The closed
  * entry's epoch and region are those of @a, whatever @closed says. Drops the oldest entry when
- * the history is full.
+ * the history is full. Nothing holds the new home back; a caller who must says so afterwards.
  */
 void mrd_authority_grant(struct mrd_authority_record *a, const struct mrd_closed_record *closed,
                          const char *to);
 
 enum mrd_failover_state {
     MRD_FAILOVER_FENCE, /* survivors are refusing the old home's stream */
-    MRD_FAILOVER_DONE,  /* every partition was granted away or left vacant */
+    MRD_FAILOVER_DONE,  /* every partition was granted away or left vacant, and none is held */
 };
 
 struct mrd_failover_record {
@@ -212,7 +214,8 @@ struct mrd_receipt_record {
     mrd_lsn cut;
     mrd_wall_ms fault_ms;    /* last sign of life of the old home: its last renewal */
     mrd_wall_ms detected_ms; /* verdict committed (move: asked for) */
-    mrd_wall_ms expired_ms;  /* lease expiry committed; 0 when the fence alone sufficed */
+    mrd_wall_ms expired_ms;  /* lease expiry committed, before or after the grant; 0 when
+                                nothing waited for it */
     mrd_wall_ms fenced_ms;   /* last survivor's refusal (move: frozen) */
     mrd_wall_ms granted_ms;  /* new authority committed */
     mrd_wall_ms opened_ms;   /* the new home opened its guard */
