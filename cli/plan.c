@@ -85,10 +85,15 @@ unsigned planned_wisdom(const struct planned *q, const struct plan_answer *a,
             "%.0f%% of outages in common and failovers that take time and may fail it is %.2g",
             r->n, naive, 100 * q->load.beta, r->u);
     }
-    if (r != NULL && r->posture == PLAN_ACTIVE_PASSIVE && single->refused == NULL &&
-        (r->total < 1.3 * single->total || r->total > 1.5 * single->total)) {
+    bool passive = r != NULL && r->posture == PLAN_ACTIVE_PASSIVE;
+    bool active = r != NULL && r->posture >= PLAN_PARTITIONED;
+    double low = passive ? 1.3 : 2.0, high = passive ? 1.5 : 2.5;
+    if ((passive || active) && single->refused == NULL &&
+        (r->total < low * single->total || r->total > high * single->total)) {
         snprintf(out[n++], PLANNED_LINE,
-                 "\"Active-passive costs 1.3 to 1.5 times one region\": here %.2f times",
+                 "\"%s costs %.1f to %.1f times one region\": here %.2f times, by the parts "
+                 "under cost; traffic to users is paid once wherever it leaves",
+                 passive ? "Active-passive" : "Active-active", low, high,
                  r->total / single->total);
     }
     return n;
@@ -114,6 +119,10 @@ unsigned planned_assumptions(const struct planned *q, char out[PLANNED_LINES][PL
              "a request is one round trip on a warm connection and %.0f ms of work; users are "
              "their countries' cities (F22)",
              w->processing_ms);
+    snprintf(out[n++], PLANNED_LINE,
+             "a posture's placement is the nearest to its users that keeps what the cheapest "
+             "keeps and costs at most %.0f%% more than it",
+             100 * (PLAN_NEARER_MAY_COST - 1));
     snprintf(out[n++], PLANNED_LINE,
              "of the postures that keep every target the simplest is taken that costs at most "
              "%.0f%% more than the cheapest; a failover fails %.0f%% of the time, of a pilot "

@@ -7,7 +7,7 @@
 #include <figures.h>
 #include <plan.h>
 
-#define PLANNED_LINES 4
+#define PLANNED_LINES 6
 #define PLANNED_LINE 700
 
 struct planned {

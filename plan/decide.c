@@ -286,7 +286,12 @@ static void explain(struct plan_answer *a)
     if (a->runner_up >= 0) {
         const struct plan_result *o = &a->results[a->runner_up];
         plan_result_name(o, other);
-        if (o->rto_s < r->rto_s) {
+        if (o->total < r->total) {
+            snprintf(a->tips, sizeof(a->tips),
+                     "%s at %.0f USD/month saves %.0f, less than the %.0f%% for which the "
+                     "simpler one is taken",
+                     other, o->total, r->total - o->total, 100 * (PLAN_SIMPLER_MAY_COST - 1));
+        } else if (o->rto_s < r->rto_s) {
             snprintf(
                 a->tips, sizeof(a->tips),
                 "%s at %.0f USD/month would be it if service had to be back within less than "

@@ -191,7 +191,8 @@ void place_share_within(const struct place *p, const struct place_set *s,
                          struct plan_result *r)
 {
     const struct plan_class *c = p->class;
-    double commit[PLAN_REPLICAS_MAX], read = 0, write = 0;
+    double commit[PLAN_REPLICAS_MAX], read = 0, write = 0, read_sum = 0, write_sum = 0;
+    double reads = c->reads_per_s * (r->cdn ? 1 - c->cacheable : 1);
     double read_ms =
         c->read_p95_ms != PLAN_NO_TARGET ? (double)c->read_p95_ms : PLACE_NEVER / 2;
     double write_ms =
@@ -217,7 +218,12 @@ void place_share_within(const struct place *p, const struct place_set *s,
         }
         read += rd <= read_ms ? p->weight[i] : 0;
         write += wr <= write_ms ? p->weight[i] : 0;
+        read_sum += p->weight[i] * rd;
+        write_sum += p->weight[i] * wr;
     }
+    r->mean_ms = reads + c->writes_per_s > 0
+                     ? (reads * read_sum + c->writes_per_s * write_sum) / (reads + c->writes_per_s)
+                     : read_sum;
     place_set_within(c, r, read, write);
 }
 

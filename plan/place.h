@@ -41,8 +41,10 @@ void place_evaluate(const struct place *p, const struct place_set *s, struct pla
  * The best placement for each of @count results that have posture, cdn and quorum; those with
  * ->refused are skipped, and it is set where there is none. One walk over the sets serves all.
  *
- * The best keeps the latency targets for as many users as any (place_missing), and is the
- * cheapest of those: exactly what trying every set and home would give (search.c has the proof).
+ * The cheapest keeps the latency targets for as many users as any (place_missing). Of the sets
+ * of its size that keep them for as many and cost at most PLAN_NEARER_MAY_COST times as much, the
+ * best has the least mean_ms: exactly what trying every set and home would give (search.c has
+ * the proof).
  */
 void place_search(const struct place *p, struct plan_result *const *results, unsigned count);
 
@@ -72,7 +74,7 @@ void place_cost_of_size(const struct place *p, struct plan_result *r, double run
 /** GB a month from the regions to users; and of writes, to one replica. */
 double place_origin_gb(const struct plan_class *c, bool cdn);
 double place_written_gb(const struct plan_class *c);
-/** Shares of the users whose reads and writes are within their targets, as ->read_ok. */
+/** ->mean_ms, and in ->read_ok and ->write_ok the shares of the users within target. */
 void place_share_within(const struct place *p, const struct place_set *s,
                         struct plan_result *r);
 /** From shares of the users in time to shares that count as kept. */

@@ -3,8 +3,8 @@
  * them recommended, with the rule that decided.
  *
  * Placement is by exhaustive search: every set of up to replicas_max candidates, every home in
- * it. Of the sets that keep the latency targets the cheapest is taken; when none keeps them,
- * the one that keeps them for most users.
+ * it. Of the sets that keep the latency targets, or for most users if none keeps them, the one
+ * nearest to the users is taken that has as many regions as the cheapest and costs little more.
  */
 #pragma once
 
@@ -64,6 +64,7 @@ struct plan_result {
     double u, rto_s, rto_worst_s, rpo_s;
     double read_ok,
         write_ok; /* share of the users (of the requests, with a CDN) within target */
+    double mean_ms; /* of the requests that reach a region */
     double read_p50, read_p95, write_p50, write_p95;
     double lost_read_p95, lost_write_p95; /* the worst loss of one region; 0: nothing serves */
     double replication_mbit, lag_s;
@@ -115,6 +116,8 @@ unsigned plan_union(const struct plan_workload *load, const struct plan_answer *
 #define PLAN_SHIP_S 0.05  /* the sender gathers changes */
 #define PLAN_CDN_MS 5.0   /* beyond the last mile to a CDN's edge */
 
+/* The placement nearest to the users is taken that costs at most so much times the cheapest. */
+#define PLAN_NEARER_MAY_COST 1.10
 /* The simplest posture is taken that costs at most so much times the cheapest. */
 #define PLAN_SIMPLER_MAY_COST 1.25
 /** How many copies there are beside the first. */

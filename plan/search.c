@@ -1,8 +1,10 @@
 /*
  * The best placement: every set of candidates, every home in it, and none of them tried in vain.
  *
- * The best set is the one that is late for the fewest users, and of those the cheapest (the
- * first one of equals, fewer regions before more). The walk goes by size, and within a size
+ * The cheapest set is the one that is late for the fewest users, and of those the cheapest (the
+ * first one of equals, fewer regions before more). A second walk over the sets of its size takes
+ * the nearest to the users of those that are as good and cost little more: between two places
+ * that cost almost the same nobody would take the farther one. Each walk goes by size, and within a size
  * depth first, so that what is near to whom is worked out once for all sets that begin alike.
  * A set is left out only when it cannot win, which two bounds say:
  *
@@ -16,6 +18,9 @@
  *    f known for S and all S + x, f(S+a+b) <= f(S+a) + f(S+b) - f(S). A commit's wait and
  *    homes elsewhere only make writes later; a home's own writes are bounded by the nearest way
  *    to it through any candidate.
+ * 3. Distance, for the second walk. The same holds for the users' mean distance to the nearest
+ *    member: of what b shortens for S + a, it shortens as much or more for S. No request is
+ *    faster than the way to the nearest member.
  *
  * A set whose bounds are not better than the best so far is not looked at. What is compared in
  * the end is worked out by place.c, whole. tests/unit/test_plan_search.c tries every set.
@@ -30,6 +35,7 @@
 #define WEIGHT_ONE (1 << 30)
 #define SLACK 1e-5 /* what rounding in the bounds may hide, as a share */
 #define SLACK_MS 0.01F
+#define SLACK_MEAN 0.05 /* ms */
 #define SLACK_USD (1 - 1e-9)
 
 struct search {
@@ -39,6 +45,7 @@ struct search {
     bool found;
     unsigned least, most; /* regions */
     double floor;         /* no set of the present size is cheaper, wherever it is */
+    double cap;           /* in the second walk: what the nearest may cost */
 };
 
 enum target { READS, WRITES, TARGETS };
@@ -47,11 +54,14 @@ struct walk {
     const struct place *p;
     unsigned count, most;
     unsigned size;                    /* of the sets looked at now */
+    bool nearer;                      /* the second walk */
     int32_t weight[PLACE_POINTS_MAX]; /* in units of WEIGHT_ONE, for fast sums */
+    float weight_f[PLACE_POINTS_MAX];
     double origin_gb[2], written_gb;  /* without and with a CDN */
     float limit[TARGETS];
     bool limited[TARGETS];
     double home_bound[PLAN_CANDIDATES_MAX]; /* share of the writes in time, by home, at most */
+    double users_ms[PLAN_CANDIDATES_MAX];   /* from all users, on average */
     struct search searches[SEARCHES_MAX];
     /* At each depth: which member is nearest to each point, and how near; the share of the
      * users in time, and what each candidate would add to it. */
@@ -59,6 +69,9 @@ struct walk {
     float near_ms[PLAN_REPLICAS_MAX + 1][PLACE_POINTS_MAX];
     double reached[PLAN_REPLICAS_MAX + 1][TARGETS];
     double gain[PLAN_REPLICAS_MAX + 1][PLAN_CANDIDATES_MAX][TARGETS];
+    /* In the second walk: the mean distance, and what each candidate would take off it. */
+    double mean_ms[PLAN_REPLICAS_MAX + 1];
+    double shorter_ms[PLAN_REPLICAS_MAX + 1][PLAN_CANDIDATES_MAX];
 };
 
 bool place_lawful(const struct place *p, const struct place_set *s, enum plan_posture posture)
@@ -150,7 +163,7 @@ static double within(const int32_t *restrict weight, const float *restrict ms, u
     return (double)sum / WEIGHT_ONE;
 }
 
-/** The same of those that are not within it by @before. */
+/** The same, of those that are not within it by @before. */
 static double within_anew(const int32_t *restrict weight, const float *restrict before,
                           const float *restrict ms, unsigned n, float limit)
 {
@@ -159,6 +172,36 @@ static double within_anew(const int32_t *restrict weight, const float *restrict 
         sum += weight[i] & -(int32_t)((ms[i] <= limit) & (before[i] > limit));
     }
     return (double)sum / WEIGHT_ONE;
+}
+
+/** The users' mean distance. */
+static double mean(const float *restrict weight, const float *restrict ms, unsigned n)
+{
+    double sum = 0;
+    for (unsigned i = 0; i < n; i++) {
+        sum += (double)(weight[i] * ms[i]);
+    }
+    return sum;
+}
+
+/** How much nearer the users would be on average with @ms beside @before. */
+static double shortened(const float *restrict weight, const float *restrict before,
+                        const float *restrict ms, unsigned n)
+{
+    float sum[8] = {0}; /* so that one addition need not wait for the one before */
+    unsigned i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        for (unsigned k = 0; k < 8; k++) {
+            float less = before[i + k] - ms[i + k];
+            sum[k] += weight[i + k] * (less > 0 ? less : 0);
+        }
+    }
+    for (; i < n; i++) {
+        sum[0] += weight[i] * (before[i] > ms[i] ? before[i] - ms[i] : 0);
+    }
+    return (double)(sum[0] + sum[1] + sum[2] + sum[3]) +
+           (double)(sum[4] + sum[5] + sum[6] + sum[7]);
 }
 
 /** What each candidate from @from on would add at this depth. */
@@ -171,6 +214,10 @@ static void find_gains(struct walk *w, unsigned depth, unsigned from)
                                                p->points, w->limit[t]);
         }
     }
+    for (unsigned c = from; w->nearer && c < p->candidates; c++) {
+        w->shorter_ms[depth][c] =
+            shortened(w->weight_f, w->near_ms[depth], p->legal_ms[c], p->points);
+    }
 }
 
 /**
@@ -178,14 +225,17 @@ static void find_gains(struct walk *w, unsigned depth, unsigned from)
  * writes in time where one region is home to all.
  */
 static bool beaten(const struct walk *w, const struct search *q, const double reached[TARGETS],
-                   double at_home, double floor)
+                   double at_home, double floor, double least_ms)
 {
     enum plan_posture posture = q->best.posture;
     struct plan_result bound;
     bool local = place_reads_are_local(posture);
 
-    if (!q->found || (q->best_missing <= 0 && floor >= q->best.total)) {
+    if (!q->found || (!w->nearer && q->best_missing <= 0 && floor >= q->best.total)) {
         return q->found;
+    }
+    if (w->nearer && (floor > q->cap || (local && least_ms > q->best.mean_ms + SLACK_MEAN))) {
+        return true;
     }
     bound.posture = posture;
     bound.cdn = q->best.cdn;
@@ -194,7 +244,8 @@ static bool beaten(const struct walk *w, const struct search *q, const double re
                      posture == PLAN_READ_LOCAL || !local ? at_home
                                                           : fmin(1, reached[WRITES] + SLACK));
     double least = place_missing(w->p->class, &bound);
-    return least > q->best_missing || (least >= q->best_missing && floor >= q->best.total);
+    return least > q->best_missing ||
+           (!w->nearer && least >= q->best_missing && floor >= q->best.total);
 }
 
 /** The best that writes can do with each candidate as home, whatever stands beside it. */
@@ -207,6 +258,7 @@ static void bound_homes(struct walk *w)
         for (unsigned i = 0; i < p->points; i++) {
             best[i] = (float)p->ms[h][i];
         }
+        w->users_ms[h] = mean(w->weight_f, best, p->points);
         for (unsigned k = 0; k < p->candidates; k++) {
             for (unsigned i = 0; i < p->points; i++) {
                 float forwarded = (float)(p->ms[k][i] + p->rtt[k][h]);
@@ -220,6 +272,19 @@ static void bound_homes(struct walk *w)
 
 /* ---- one set ---- */
 
+/** Nearer to the users than the best so far; of equals, with the members that stand by. */
+static bool nearer(const struct walk *w, const struct place_set *s, const struct plan_result *r,
+                   const struct search *q)
+{
+    double all = 0, best = 0;
+
+    for (unsigned k = 0; k < s->n; k++) {
+        all += w->users_ms[s->at[k]];
+        best += w->users_ms[q->best_set.at[k]];
+    }
+    return r->mean_ms < q->best.mean_ms || (r->mean_ms <= q->best.mean_ms && all < best);
+}
+
 static void consider(struct walk *w, struct search *q, const struct place_set *s,
                      const double *share)
 {
@@ -231,13 +296,15 @@ static void consider(struct walk *w, struct search *q, const struct place_set *s
         place_user_shares(p, s, &r);
     }
     place_weigh(p, s, &r);
-    if (beaten(w, q, w->reached[s->n], w->home_bound[s->at[s->home]], r.total)) {
+    if (beaten(w, q, w->reached[s->n], w->home_bound[s->at[s->home]], r.total, 0)) {
         return;
     }
     place_share_within(p, s, &r);
     double late = place_missing(p->class, &r);
-    if (!q->found || late < q->best_missing ||
-        (late <= q->best_missing && r.total < q->best.total)) {
+    bool better = w->nearer ? late <= q->best_missing && nearer(w, s, &r, q)
+                            : !q->found || late < q->best_missing ||
+                                  (late <= q->best_missing && r.total < q->best.total);
+    if (better) {
         q->found = true;
         q->best = r;
         q->best_set = *s;
@@ -263,6 +330,9 @@ static void add_member(struct walk *w, unsigned n, unsigned c)
         w->reached[n + 1][t] =
             w->limited[t] ? within(w->weight, new_ms, w->p->points, w->limit[t]) : 1;
     }
+    if (w->nearer) {
+        w->mean_ms[n + 1] = mean(w->weight_f, new_ms, w->p->points);
+    }
 }
 
 /** Those of the users at each member, of what add_member() found. */
@@ -281,9 +351,15 @@ static void share_out(const struct walk *w, const struct place_set *s,
     }
 }
 
-/** Which searches @s may still be the best of, as bits, going by what @reached it at most. */
+/** Can no set of the present size be better than the best so far? */
+static bool settled(const struct walk *w, const struct search *q)
+{
+    return !w->nearer && q->found && q->best_missing <= 0 && q->floor >= q->best.total;
+}
+
+/** Which searches @s may still be the best of, as bits, going by what it reaches at most. */
 static unsigned hopeful(const struct walk *w, const struct place_set *s,
-                        const double reached[TARGETS])
+                        const double reached[TARGETS], double least_ms)
 {
     unsigned bits = 0;
     double at_home = 0;
@@ -294,9 +370,9 @@ static unsigned hopeful(const struct walk *w, const struct place_set *s,
     for (unsigned k = 0; k < w->count; k++) {
         const struct search *q = &w->searches[k];
         bool may = s->n >= q->least && s->n <= q->most &&
-                   !(q->found && q->best_missing <= 0 && q->floor >= q->best.total) &&
+                   !settled(w, q) &&
                    place_lawful(w->p, s, q->best.posture) &&
-                   !beaten(w, q, reached, at_home, set_floor(w, q, s));
+                   !beaten(w, q, reached, at_home, set_floor(w, q, s), least_ms);
         bits |= (unsigned)may << k;
     }
     return bits;
@@ -311,7 +387,11 @@ static void consider_last(struct walk *w, struct place_set *s, unsigned c)
     for (int t = READS; t < TARGETS; t++) {
         reached[t] = w->limited[t] ? w->reached[s->n - 1][t] + w->gain[above][c][t] : 1;
     }
-    unsigned bits = hopeful(w, s, reached);
+    double least_ms = w->p->load->processing_ms;
+    if (w->nearer && s->n > 1) {
+        least_ms += w->mean_ms[s->n - 1] - w->shorter_ms[above][c];
+    }
+    unsigned bits = hopeful(w, s, reached, least_ms);
     if (bits == 0) {
         return;
     }
@@ -362,6 +442,7 @@ static void start_walk(struct walk *w, const struct place *p)
     w->p = p;
     for (unsigned i = 0; i < p->points; i++) {
         w->weight[i] = (int32_t)(p->weight[i] * WEIGHT_ONE);
+        w->weight_f[i] = (float)p->weight[i];
         w->near[0][i] = -1;
         w->near_ms[0][i] = (float)PLACE_NEVER;
     }
@@ -390,16 +471,41 @@ static bool start_size(struct walk *w)
         struct search *q = &w->searches[k];
         if (w->size >= q->least && w->size <= q->most) {
             q->floor = size_floor(w->p, &q->best, w->size);
-            any |= !(q->found && q->best_missing <= 0 && q->floor >= q->best.total);
+            any |= !settled(w, q);
         }
     }
     return any;
 }
 
+static void walk_sizes(struct walk *w)
+{
+    struct place_set s = {0};
+
+    for (w->size = 1; w->size <= w->most; w->size++) {
+        if (start_size(w)) {
+            extend(w, &s, 0);
+        }
+    }
+}
+
+/** From the cheapest to the nearest of those that cost little more. */
+static void look_nearer(struct walk *w)
+{
+    w->nearer = true;
+    w->mean_ms[0] = PLACE_NEVER;
+    for (unsigned k = 0; k < w->count; k++) {
+        struct search *q = &w->searches[k];
+        q->least = q->found ? q->best_set.n : 1;
+        q->most = q->found ? q->best_set.n : 0;
+        q->cap = q->best.total * PLAN_NEARER_MAY_COST;
+    }
+}
+
 static void finish_search(const struct place *p, struct search *q, struct plan_result *r)
 {
     if (!q->found) {
-        r->refused = p->candidates < q->least || q->most < q->least
+        unsigned least = 0, most = place_sizes(p, r, &least);
+        r->refused = p->candidates < least || most < least
                          ? "there are too few regions to choose from"
                          : "no set of regions keeps the residency rules";
         r->missed |= PLAN_MISS_RESIDENCY;
@@ -412,8 +518,6 @@ static void finish_search(const struct place *p, struct search *q, struct plan_r
 void place_search(const struct place *p, struct plan_result *const *results, unsigned count)
 {
     struct walk *w = calloc(1, sizeof(*w));
-    struct place_set s = {0};
-
     mrd_assert(count <= SEARCHES_MAX);
     if (w != NULL) {
         start_walk(w, p);
@@ -428,11 +532,9 @@ void place_search(const struct place *p, struct plan_result *const *results, uns
     if (w == NULL) {
         return;
     }
-    for (w->size = 1; w->size <= w->most; w->size++) {
-        if (start_size(w)) {
-            extend(w, &s, 0);
-        }
-    }
+    walk_sizes(w);
+    look_nearer(w);
+    walk_sizes(w);
     for (unsigned k = 0, at = 0; k < count; k++) {
         if (results[k]->refused == NULL) {
             finish_search(p, &w->searches[at++], results[k]);

@@ -74,11 +74,12 @@ static void draw(char *out, size_t cap)
 
 struct found {
     bool any;
-    double missing, total;
+    unsigned n;
+    double missing, total, mean_ms;
 };
 
 static void try_set(const struct place *p, struct place_set *s, const struct plan_result *of,
-                    struct found *best)
+                    const struct found *cheapest, struct found *best)
 {
     unsigned least = 0, most = place_sizes(p, of, &least);
 
@@ -89,16 +90,24 @@ static void try_set(const struct place *p, struct place_set *s, const struct pla
         struct plan_result r = *of;
         place_evaluate(p, s, &r);
         double missing = place_missing(p->class, &r);
-        if (!best->any || missing < best->missing - 1e-9 ||
-            (missing < best->missing + 1e-9 && r.total < best->total)) {
-            *best = (struct found){true, missing, r.total};
+        if (cheapest != NULL) {
+            if (s->n == cheapest->n && missing <= cheapest->missing &&
+                r.total <= cheapest->total * PLAN_NEARER_MAY_COST &&
+                (!best->any || r.mean_ms < best->mean_ms)) {
+                *best = (struct found){true, s->n, missing, r.total, r.mean_ms};
+            }
+        } else if (!best->any || missing < best->missing - 1e-9 ||
+                   (missing < best->missing + 1e-9 && r.total < best->total)) {
+            *best = (struct found){true, s->n, missing, r.total, r.mean_ms};
         }
     }
 }
 
-static struct found try_all(const struct place *p, const struct plan_result *of)
+/** The cheapest of all sets; or, given that, the nearest that costs little more. */
+static struct found try_all(const struct place *p, const struct plan_result *of,
+                            const struct found *cheapest)
 {
-    struct found best = {false, 0, 0};
+    struct found best = {false, 0, 0, 0, 0};
 
     for (unsigned mask = 1; mask < 1u << p->candidates; mask++) {
         struct place_set s = {0};
@@ -110,7 +119,7 @@ static struct found try_all(const struct place *p, const struct plan_result *of)
             }
         }
         if (n <= PLAN_REPLICAS_MAX) {
-            try_set(p, &s, of, &best);
+            try_set(p, &s, of, cheapest, &best);
         }
     }
     return best;
@@ -132,14 +141,17 @@ static unsigned check(const struct place *p)
     }
     place_search(p, list, 2 * PLAN_POSTURES);
     for (unsigned i = 0; i < 2 * PLAN_POSTURES; i++) {
-        struct found best = try_all(p, &asked[i]);
-        assert_int_equal(best.any, got[i].refused == NULL);
-        if (best.any) {
+        struct found cheapest = try_all(p, &asked[i], NULL);
+        assert_int_equal(cheapest.any, got[i].refused == NULL);
+        if (cheapest.any) {
+            struct found best = try_all(p, &asked[i], &cheapest);
             double missing = place_missing(p->class, &got[i]);
-            if (missing > best.missing + 1e-9 || got[i].total > best.total * (1 + 1e-9)) {
-                fail_msg("%s: late for %.9f and %.6f USD, where %.9f and %.6f can be had",
-                         plan_posture_name(got[i].posture), missing, got[i].total, best.missing,
-                         best.total);
+            if (missing > best.missing || got[i].mean_ms > best.mean_ms + 1e-6 ||
+                got[i].total > cheapest.total * PLAN_NEARER_MAY_COST + 1e-9) {
+                fail_msg("%s: late for %.9f, %.6f ms and %.6f USD, where %.9f, %.6f and %.6f "
+                         "can be had",
+                         plan_posture_name(got[i].posture), missing, got[i].mean_ms,
+                         got[i].total, best.missing, best.mean_ms, best.total);
             }
             won++;
         }
