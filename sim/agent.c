@@ -2,9 +2,9 @@
  * An agent without its sockets: what agent/agent.c does around mrd/node.h, under the world's
  * time. It measures (canary, status, probes), runs rounds, and carries out what they say.
  *
- * It wakes when something changed, when a measurement is due, and otherwise at a coarse tick:
- * the decisions are made of the same object code as the real agent's 50 ms, and none of them
- * may depend on when exactly it looks.
+ * A round takes place when something changed, when one that waits for time to pass is due, and
+ * otherwise at a coarse tick: the decisions are made of the same object code as the real
+ * agent's 50 ms, and none of them may depend on when exactly it looks.
  */
 #include "world.h"
 
@@ -144,6 +144,7 @@ static void count_tail(const struct sim *w, unsigned i, unsigned p, struct mrd_t
     if (d->tail_epoch == 0 || d->tail_origin >= w->config->region_count) {
         return;
     }
+    ret->epoch = d->tail_epoch;
     const struct sim_postgres *o = &w->regions[d->tail_origin].postgres;
     for (size_t k = 0; k < w->regions[i].postgres.streams[d->tail_origin].taken; k++) {
         const struct sim_record *rec = &o->wal[k];
@@ -242,11 +243,13 @@ static void fill_report(struct sim *w, unsigned i)
 
     for (unsigned k = 0; k < rep->peer_count; k++) {
         struct mrd_peer_report *p = &rep->peers[k];
-        int o = mrd_config_region(w->config, p->region);
+        unsigned o = k + (k >= i); /* as sim_agent_start listed them */
         const struct mrd_patience *seen = r->probes[o].seen;
-        p->reachable =
+        uint8_t reachable =
             (uint8_t)((seen[AGENT].up ? MRD_SEES_AGENT : 0) |
                       (seen[SQL].up ? MRD_SEES_SQL : 0) | (seen[EDGE].up ? MRD_SEES_EDGE : 0));
+        r->node->dirty = r->node->dirty || reachable != p->reachable;
+        p->reachable = reachable;
         p->rtt_us = (uint32_t)(w->links[i][o].delay_us + w->links[o][i].delay_us);
     }
     rep->wall_ms = sim_wall_ms(w, i);
@@ -363,7 +366,8 @@ static void round_of(struct sim *w, unsigned i)
                                .store_full = r->disk_full};
     struct mrd_node_act act;
 
-    fill_report(w, i);
+    r->round_at = w->now + w->tick_us;
+    r->round_leader = now.leader;
     mrd_node_begin(r->node, &now);
     while (mrd_node_next(r->node, &act)) {
         switch (act.kind) {
@@ -378,6 +382,9 @@ static void round_of(struct sim *w, unsigned i)
             break;
         case MRD_DO_HAND_OVER:
             sim_tell(w, "%s: hand the store over to %s", sim_name(w, i), sim_name(w, act.to));
+            sim_say(w, &(struct sim_fact){.kind = SIM_SAYS_HANDS_OVER,
+                                          .region = (uint8_t)i,
+                                          .peer = act.to});
             sim_server_transfer(w, i, act.to);
             break;
         case MRD_DO_NOTHING:
@@ -396,6 +403,7 @@ static void note_leadership(struct sim *w, unsigned i)
 
     if (leads != r->led) {
         r->led = leads;
+        r->led_ns = sim_boot_ns(w, i);
         mrd_node_lead(r->node, leads, sim_boot_ns(w, i));
         if (leads) {
             sim_tell(w, "%s: lead the store, term %llu", sim_name(w, i),
@@ -434,7 +442,7 @@ static void look(struct sim *w, unsigned i)
 {
     struct sim_region *r = &w->regions[i];
     bool witness = w->config->regions[i].witness;
-    sim_us next = w->now + w->tick_us;
+    sim_us next;
 
     note_leadership(w, i);
     if (w->now >= r->probe_at) {
@@ -446,7 +454,13 @@ static void look(struct sim *w, unsigned i)
     if (!witness && !r->status_busy && w->now >= r->status_at) {
         ask_status(w, i);
     }
-    round_of(w, i);
+    fill_report(w, i);
+    if (r->node->dirty || w->now >= r->round_at ||
+        sim_server_leader(w, i) != r->round_leader) {
+        round_of(w, i);
+        r->round_at = due_at_leader(w, i, r->round_at);
+    }
+    next = r->round_at;
     if (!witness && !r->canary_busy) {
         next = sooner(next, r->canary_at);
     }
@@ -454,7 +468,6 @@ static void look(struct sim *w, unsigned i)
         next = sooner(next, r->status_at);
     }
     next = sooner(next, r->probe_at);
-    next = due_at_leader(w, i, next);
     if (r->node->dirty) {
         next = w->now + 1;
     }
@@ -589,6 +602,10 @@ static void on_change(void *ctx, const struct mrd_entry *e)
             tell_failover(w, e);
         } else if (strncmp(e->key, "fence/", 6) == 0) {
             tell_refusal(w, e);
+        } else if (strncmp(e->key, "session/", 8) == 0) {
+            sim_say(w, &(struct sim_fact){
+                           .kind = SIM_SAYS_RENEWED,
+                           .region = (uint8_t)mrd_config_region(w->config, e->key + 8)});
         }
     }
 }
@@ -634,7 +651,7 @@ void sim_agent_start(struct sim *w, unsigned i)
     watchers[i] = (struct watcher){w, i};
     mrd_store_watch(r->store, on_change, &watchers[i]);
     r->led = r->canary_busy = r->status_busy = false;
-    r->wake_at = 0;
+    r->wake_at = r->round_at = 0;
     r->probe_at = r->canary_at = r->status_at = w->now;
     memset(r->postgres.duty_busy, 0, sizeof(r->postgres.duty_busy));
     begin_probes(w, i);

@@ -39,6 +39,8 @@ static const char *const fault_names[SIM_FAULT_KINDS] = {
     [SIM_CLOCK_RATE] = "clock off its rate",
     [SIM_LEAD] = "operator hands the store over",
     [SIM_MOVE] = "operator moves a home",
+    [SIM_DIAL] = "operator dials its traffic",
+    [SIM_EMPTY] = "operator drains it",
 };
 
 /* ---- configuration ---- */
@@ -211,6 +213,9 @@ static void draw_amount(struct sim *w, struct sim_random *r, struct sim_fault *f
     case SIM_SLOW_COMMITS:
         f->amount = sim_between(r, 100, 12000) * SIM_MS * w->scale;
         break;
+    case SIM_DIAL:
+        f->amount = sim_below(r, 101);
+        break;
     case SIM_SPLIT:
         f->amount = 1 + sim_below(r, (1u << w->config->region_count) - 2);
         break;
@@ -352,21 +357,38 @@ static void bend_clock(struct sim *w, const struct sim_fault *f, bool is)
     sim_clock_rate(w, f->region, is ? (int64_t)(f->amount % 500000) - 250000 : 0);
 }
 
-static void ask_move(struct sim *w, const struct sim_fault *f)
+/* What an operator asks of an agent, through what its API calls: refused at once, or proposed. */
+static int request(struct sim *w, const struct sim_fault *f, bool is, struct mrd_proposal *p)
+{
+    const struct mrd_store *store = w->regions[f->peer].store;
+    const char *name, *region = sim_name(w, f->region);
+    const struct mrd_conf_class *k = mrd_partition_at(w->config, f->partition, &name);
+    uint64_t wall_ms = sim_wall_ms(w, f->peer);
+
+    switch (f->kind) {
+    case SIM_MOVE:
+        return mrd_move_request(w->config, store, k->name, name, region, "anna", wall_ms, p,
+                                NULL);
+    case SIM_DIAL:
+        return mrd_dial_request(w->config, store, region, is ? (unsigned)f->amount : 100,
+                                "anna", wall_ms, p, NULL);
+    default:
+        return mrd_drain_request(w->config, store, region, is, "anna", wall_ms, p, NULL);
+    }
+}
+
+static void ask(struct sim *w, const struct sim_fault *f, bool is)
 {
     struct sim_region *r = &w->regions[f->peer];
     struct mrd_proposal *p;
-    const char *name;
-    const struct mrd_conf_class *k = mrd_partition_at(w->config, f->partition, &name);
 
     if (!r->agent_up || r->paused) {
         return;
     }
     p = calloc(1, sizeof(*p));
     mrd_assert(p != NULL);
-    if (mrd_move_request(w->config, r->store, k->name, name, sim_name(w, f->region), "anna",
-                         sim_wall_ms(w, f->peer), p, NULL) == 0) {
-        w->report->moves++;
+    if (request(w, f, is, p) == 0) {
+        w->report->moves += f->kind == SIM_MOVE;
         (void)sim_propose(w, f->peer, &p->txn, 15);
     }
     free(p);
@@ -437,8 +459,12 @@ static void strike(struct sim *w, const struct sim_fault *f, bool is)
         break;
     case SIM_MOVE:
         if (is) {
-            ask_move(w, f);
+            ask(w, f, is);
         }
+        break;
+    case SIM_DIAL:
+    case SIM_EMPTY:
+        ask(w, f, is);
         break;
     case SIM_FAULT_KINDS:
         break;
@@ -452,7 +478,7 @@ void sim_fault(struct sim *w, unsigned index, bool begins)
                 f->kind == SIM_LOSSY_LINK;
 
     w->struck += begins;
-    if (f->kind < SIM_LEAD || begins) {
+    if ((f->kind != SIM_LEAD && f->kind != SIM_MOVE) || begins) {
         sim_tell(w, "fault %u %s: %s%s%s: %s", index, begins ? "begins" : "ends",
                  sim_name(w, f->region), pair ? " to " : "", pair ? sim_name(w, f->peer) : "",
                  fault_names[f->kind]);

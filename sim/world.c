@@ -253,31 +253,94 @@ static void park(struct sim *w, const struct sim_event *e)
     r->parked[r->parked_count++] = *e;
 }
 
-static uint32_t life_of(const struct sim *w, const struct sim_event *e)
+static void check(struct sim *w, const struct sim_event *e)
+{
+    struct sim_event again = *e;
+
+    for (unsigned i = 0; i < w->config->region_count; i++) {
+        for (unsigned o = 0; o < w->config->region_count && w->regions[i].postgres_up; o++) {
+            sim_mix(w, w->regions[i].postgres.streams[o].taken);
+        }
+    }
+    again.at = w->now + 500 * SIM_MS * w->scale;
+    sim_push(w, &again);
+}
+
+static void raft_timer(struct sim *w, const struct sim_event *e)
+{
+    sim_server_timer(w, e->region);
+}
+
+static void raft_message(struct sim *w, const struct sim_event *e)
+{
+    sim_server_receive(w, e->region, e->p);
+}
+
+static void raft_disk(struct sim *w, const struct sim_event *e)
+{
+    sim_server_written(w, e->region);
+}
+
+static void raft_image(struct sim *w, const struct sim_event *e)
+{
+    sim_server_installed(w, e->region);
+}
+
+static void fault(struct sim *w, const struct sim_event *e)
+{
+    sim_fault(w, (unsigned)e->a, e->b == 0);
+}
+
+static void quiet(struct sim *w, const struct sim_event *e)
+{
+    (void)e;
+    w->quiet = true;
+}
+
+/*
+ * To whom an event happens, and what is done then. What is for a process that has died since is
+ * dropped; what is for a region that is paused waits; fate is the world's own.
+ */
+enum whose { FATE, REGION, AGENT, POSTGRES };
+
+static const struct {
+    enum whose whose;
+    void (*happen)(struct sim *w, const struct sim_event *e);
+} kinds[] = {
+    [SIM_RAFT_TIMER] = {AGENT, raft_timer},
+    [SIM_RAFT_MESSAGE] = {AGENT, raft_message},
+    [SIM_RAFT_DISK] = {AGENT, raft_disk},
+    [SIM_RAFT_IMAGE] = {AGENT, raft_image},
+    [SIM_PROPOSE] = {AGENT, sim_agent_event},
+    [SIM_RESULT] = {AGENT, sim_agent_event},
+    [SIM_AGENT] = {AGENT, sim_agent_event},
+    [SIM_CANARY] = {AGENT, sim_agent_event},
+    [SIM_STATUS] = {AGENT, sim_agent_event},
+    [SIM_PROMOTE] = {AGENT, sim_agent_event},
+    [SIM_DRAIN] = {AGENT, sim_agent_event},
+    [SIM_STREAM] = {POSTGRES, sim_postgres_event},
+    [SIM_ACK] = {POSTGRES, sim_postgres_event},
+    [SIM_BEGIN] = {POSTGRES, sim_postgres_event},
+    [SIM_PRECOMMIT] = {POSTGRES, sim_postgres_event},
+    [SIM_COMMIT] = {POSTGRES, sim_postgres_event},
+    [SIM_CLIENT] = {REGION, sim_client_event},
+    [SIM_FAULT] = {FATE, fault},
+    [SIM_QUIET] = {FATE, quiet},
+    [SIM_PEOPLE] = {FATE, sim_people},
+    [SIM_CHECK] = {FATE, check},
+};
+
+static bool is_for_the_dead(const struct sim *w, const struct sim_event *e)
 {
     const struct sim_region *r = &w->regions[e->region];
 
-    switch (e->kind) {
-    case SIM_RAFT_TIMER:
-    case SIM_RAFT_MESSAGE:
-    case SIM_RAFT_DISK:
-    case SIM_RAFT_IMAGE:
-    case SIM_PROPOSE:
-    case SIM_RESULT:
-    case SIM_AGENT:
-    case SIM_CANARY:
-    case SIM_STATUS:
-    case SIM_PROMOTE:
-    case SIM_DRAIN:
-        return r->agent_up ? r->agent_life : UINT32_MAX;
-    case SIM_STREAM:
-    case SIM_ACK:
-    case SIM_BEGIN:
-    case SIM_PRECOMMIT:
-    case SIM_COMMIT:
-        return r->postgres_up ? r->postgres_life : UINT32_MAX;
+    switch (kinds[e->kind].whose) {
+    case AGENT:
+        return !r->agent_up || e->life != r->agent_life;
+    case POSTGRES:
+        return !r->postgres_up || e->life != r->postgres_life;
     default:
-        return e->life; /* people outlive machines */
+        return false;
     }
 }
 
@@ -288,74 +351,6 @@ static void discard(const struct sim_event *e)
     }
 }
 
-static void check(struct sim *w)
-{
-    struct sim_event again = {.at = w->now + 500 * SIM_MS * w->scale, .kind = SIM_CHECK};
-
-    for (unsigned i = 0; i < w->config->region_count; i++) {
-        for (unsigned o = 0; o < w->config->region_count && w->regions[i].postgres_up; o++) {
-            sim_mix(w, w->regions[i].postgres.streams[o].taken);
-        }
-    }
-    sim_push(w, &again);
-}
-
-static void happen(struct sim *w, const struct sim_event *e)
-{
-    switch ((enum sim_event_kind)e->kind) {
-    case SIM_RAFT_TIMER:
-        sim_server_timer(w, e->region);
-        break;
-    case SIM_RAFT_MESSAGE:
-        sim_server_receive(w, e->region, e->p);
-        break;
-    case SIM_RAFT_DISK:
-        sim_server_written(w, e->region);
-        break;
-    case SIM_RAFT_IMAGE:
-        sim_server_installed(w, e->region);
-        break;
-    case SIM_PROPOSE:
-    case SIM_RESULT:
-    case SIM_AGENT:
-    case SIM_CANARY:
-    case SIM_STATUS:
-    case SIM_PROMOTE:
-    case SIM_DRAIN:
-        sim_agent_event(w, e);
-        break;
-    case SIM_STREAM:
-    case SIM_ACK:
-    case SIM_BEGIN:
-    case SIM_PRECOMMIT:
-    case SIM_COMMIT:
-        sim_postgres_event(w, e);
-        break;
-    case SIM_CLIENT:
-        sim_client_event(w, e);
-        break;
-    case SIM_FAULT:
-        sim_fault(w, (unsigned)e->a, e->b == 0);
-        break;
-    case SIM_QUIET:
-        w->quiet = true;
-        break;
-    case SIM_PEOPLE:
-        sim_people(w, e);
-        break;
-    case SIM_CHECK:
-        check(w);
-        break;
-    }
-}
-
-/* Of the world itself, not of a machine in it. */
-static bool is_fate(const struct sim_event *e)
-{
-    return e->kind == SIM_FAULT || e->kind == SIM_QUIET || e->kind == SIM_PEOPLE ||
-           e->kind == SIM_CHECK;
-}
-
 static void run_until(struct sim *w, sim_us until)
 {
     struct sim_event e;
@@ -363,14 +358,12 @@ static void run_until(struct sim *w, sim_us until)
     while (w->report->broken == NULL && w->heap_count > 0 && w->heap[0].at <= until) {
         (void)sim_pop(w, &e);
         w->now = e.at;
-        if (is_fate(&e)) {
-            happen(w, &e);
-        } else if (e.life != life_of(w, &e)) {
+        if (is_for_the_dead(w, &e)) {
             discard(&e);
-        } else if (w->regions[e.region].paused) {
+        } else if (kinds[e.kind].whose != FATE && w->regions[e.region].paused) {
             park(w, &e);
         } else {
-            happen(w, &e);
+            kinds[e.kind].happen(w, &e);
         }
     }
     w->now = until > w->now && w->report->broken == NULL ? until : w->now;

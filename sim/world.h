@@ -215,7 +215,10 @@ struct sim_region {
     struct mrd_store *store;
     struct mrd_node *node;
     bool has_snapshot, led;
-    sim_us wake_at; /* the agent's next look */
+    uint64_t led_ns; /* its clock when it began to lead the store */
+    sim_us wake_at;          /* the agent's next look, */
+    sim_us round_at;         /* and its next round at the latest */
+    mrd_region round_leader; /* who led the store in the last one */
     sim_us probe_at, canary_at, status_at;
     bool canary_busy, status_busy;
     struct sim_probe probes[SIM_REGIONS_MAX];
@@ -258,7 +261,9 @@ enum sim_fault_kind {
     SIM_WALL_STEP,
     SIM_CLOCK_RATE, /* beyond the drift bound: only in worlds that allow it */
     SIM_LEAD,       /* operators: hand the store over, */
-    SIM_MOVE,       /* move a partition */
+    SIM_MOVE,       /* move a partition, */
+    SIM_DIAL,       /* give a region less traffic, */
+    SIM_EMPTY,      /* drain a region, and undrain it */
     SIM_FAULT_KINDS,
 };
 
@@ -278,6 +283,8 @@ enum sim_fact_kind {
     SIM_SAYS_TAKEN,     /* region took record of peer; number: enum sim_fate */
     SIM_SAYS_AUTHORITY, /* a partition's authority changed: record a */
     SIM_SAYS_FAILOVER,  /* failover record: record f */
+    SIM_SAYS_RENEWED,   /* a session record of region */
+    SIM_SAYS_HANDS_OVER, /* region, leading, lets another lead */
     SIM_SAYS_REFUSED,   /* region refused the stream of peer, as the store has it */
     SIM_SAYS_READ,      /* region served a read of token; number: enum mrd_route_why */
     SIM_SAYS_APPLIED,   /* region's store applied payload at index number */
@@ -335,6 +342,7 @@ struct sim {
     mrd_epoch begun_epoch[SIM_PARTITIONS_MAX]; /* written under */
     bool refused[SIM_REGIONS_MAX]
                 [SIM_REGIONS_MAX];     /* on record: this region that one's stream */
+    sim_us renewed_at[SIM_REGIONS_MAX]; /* the last renewal was in the store for the first time */
     uint8_t said_yes[SIM_REGIONS_MAX]; /* operators, since the region's last failover */
     unsigned struck;                   /* faults so far */
     uint64_t told_revision; /* audit events and records are facts when first applied */

@@ -10,6 +10,7 @@
  * tried again when it has been over for a while.
  */
 #include "decide.h"
+#include "mutant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -59,8 +60,9 @@ static bool rests(struct mrdi_step *s, const struct mrdi_partition *p)
     uint64_t revision = mrdi_move(s->store, p, &m, &ok);
 
     return ok && (mrdi_move_active(&m) ||
-                  (m.state == MRD_MOVE_ABORTED && mrdi_age_ns(&s->c->moves[p->index], revision,
-                                                              s->now_ns) < AGAIN_MS * MRDI_MS));
+                  (m.state == MRD_MOVE_ABORTED &&
+                   (MRDI_MUTANT(DRAIN_ONCE) || mrdi_age_ns(&s->c->moves[p->index], revision,
+                                                           s->now_ns) < AGAIN_MS * MRDI_MS)));
 }
 
 static bool move_away(struct mrdi_step *s, const struct mrdi_partition *p)

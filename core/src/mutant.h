@@ -33,6 +33,9 @@
     X(TOKEN_CLOCK, "a token's time is compared across reboots")                                \
     X(TOKEN_LOST, "a token past the cut is served in silence")                                 \
     X(GAPS, "whoever is ahead hands on, whatever classes it lacks")                            \
+    X(HASTY, "one missed probe is enough for a verdict")                                       \
+    X(LEAD_TOSSED, "the lead is handed on as soon as somebody else would be better")           \
+    X(DRAIN_ONCE, "a drain does not try again when a move was aborted")                        \
     X(NO_RETRY, "a proposal whose answer was lost blocks its role for ever")
 
 enum mrd_mutant {

@@ -348,6 +348,9 @@ static void note_leader(struct mrd_node *n)
  * full. */
 static bool may_hand_over(const struct mrd_node *n)
 {
+    if (MRDI_MUTANT(LEAD_TOSSED)) {
+        return n->now.leads;
+    }
     return n->now.leads && n->now.boot_ns >= n->handover_next_ns &&
            (n->now.store_full || n->now.boot_ns >= n->leader_until_ns);
 }

@@ -16,8 +16,10 @@ const struct sim_property sim_properties[] = {
     {"approvals", sim_look_approvals},
     {"word kept", sim_look_word_kept},
     {"tail first", sim_look_tail_first},
+    {"no flapping", sim_look_no_flapping},
     {"settles",
      sim_look_settles}, /* before accounted: what is stuck explains what is missing */
+    {"drained", sim_look_drained},
     {"accounted", sim_look_accounted},
     {NULL, NULL},
 };

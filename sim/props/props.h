@@ -17,6 +17,8 @@ void sim_look_observers(struct sim *w, const struct sim_fact *f);
 void sim_look_approvals(struct sim *w, const struct sim_fact *f);
 void sim_look_word_kept(struct sim *w, const struct sim_fact *f);
 void sim_look_tail_first(struct sim *w, const struct sim_fact *f);
+void sim_look_no_flapping(struct sim *w, const struct sim_fact *f);
+void sim_look_drained(struct sim *w, const struct sim_fact *f);
 void sim_look_settles(struct sim *w, const struct sim_fact *f);
 
 /** The closed epoch that a commit of @origin belongs to, as the newest authority has it. */
