@@ -734,6 +734,19 @@ json_t *document_move_asked(const struct mrd_proposal *p, const char *class_name
     return NULL;
 }
 
+/* Ids grow, and their texts are of one length. */
+static void insert_by_id(json_t *rows, json_t *row)
+{
+    size_t at = json_array_size(rows);
+    const char *id = json_string_value(json_object_get(row, "id"));
+    while (at > 0 &&
+           strcmp(json_string_value(json_object_get(json_array_get(rows, at - 1), "id")), id) >
+               0) {
+        at--;
+    }
+    json_array_insert_new(rows, at, row);
+}
+
 json_t *document_moves(const struct agent *a)
 {
     json_t *o = document_new(a), *rows = json_array();
@@ -743,7 +756,7 @@ json_t *document_moves(const struct agent *a)
         const struct mrd_conf_class *k = mrd_partition_at(a->config, i, &name);
         json_t *row = stored_move(a, k->name, name);
         if (row != NULL) {
-            json_array_append_new(rows, row);
+            insert_by_id(rows, row);
         }
     }
     set(o, "moves", rows);
@@ -783,7 +796,7 @@ static int add_receipt(void *ctx, const struct mrd_entry *e)
     set(o, "tail_transactions", number(r.tail_transactions));
     set(o, "tail_rows", number(r.tail_rows));
     set(o, "tail_gone", json_boolean(r.tail_gone));
-    json_array_insert_new(ctx, 0, o); /* the store's order is oldest first */
+    json_array_append_new(ctx, o); /* the store's order is oldest first */
     return 0;
 }
 

@@ -17,7 +17,7 @@ static void print_events(const json_t *answer)
 
     json_array_foreach(cli_list(answer, "events"), i, e)
     {
-        printf("%lld  %s  %s  %s\n", cli_int(e, "id"), cli_time(cli_int(e, "wall_ms"), time),
+        printf("%8lld  %s  %s  %s\n", cli_int(e, "id"), cli_time(cli_int(e, "wall_ms"), time),
                cli_clean(cli_text(e, "event"), name, sizeof(name)),
                cli_clean(cli_text(e, "text"), text, sizeof(text)));
     }
@@ -61,8 +61,9 @@ int cli_events(int argc, char **argv)
         {NULL, NULL, NULL, NULL},
     };
     const struct cli_usage usage = {"events [--after N] [--json] [--watch]",
-                                    "What was decided, when and why, oldest first.", options, 0,
-                                    0};
+                                    "What was decided, when and why, oldest first: the\n"
+                                    "newest is last.",
+                                    options, 0, 0};
     int rc = cli_parse(&usage, argc, argv, words, &count);
 
     if (rc >= 0) {

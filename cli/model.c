@@ -14,7 +14,7 @@
 
 static int list(bool json)
 {
-    static const char *const titles[] = {"model", "what it says", "inputs", NULL};
+    static const char *const titles[] = {"MODEL", "WHAT IT SAYS", "INPUTS", NULL};
     struct cli_table *t = json ? NULL : cli_table_new(titles);
     json_t *all = json_array();
 

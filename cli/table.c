@@ -182,6 +182,16 @@ void cli_paragraph(const char *s, size_t indent)
     print_wrapped(s, indent, page_width());
 }
 
+static bool to_the_right(const struct cli_table *t, size_t column)
+{
+    return t->titles[column][0] == '>';
+}
+
+static const char *title_at(const struct cli_table *t, size_t column)
+{
+    return t->titles[column] + to_the_right(t, column);
+}
+
 static void print_row(const struct cli_table *t, const char *const *cells, const size_t *widths,
                       size_t page)
 {
@@ -191,7 +201,8 @@ static void print_row(const struct cli_table *t, const char *const *cells, const
             print_wrapped(cells[c], indent, page);
             return;
         }
-        printf("%s%*s", cells[c], (int)(widths[c] - width(cells[c]) + 2), "");
+        int pad = (int)(widths[c] - width(cells[c])), left = to_the_right(t, c) ? pad : 0;
+        printf("%*s%s%*s", left, "", cells[c], pad - left + 2, "");
         indent += widths[c] + 2;
     }
 }
@@ -199,12 +210,14 @@ static void print_row(const struct cli_table *t, const char *const *cells, const
 void cli_table_print(struct cli_table *t, const char *empty)
 {
     size_t widths[COLUMNS_MAX] = {0}, page = page_width();
+    const char *titles[COLUMNS_MAX];
 
     if (t == NULL) {
         return;
     }
     for (size_t c = 0; c < t->columns; c++) {
-        widths[c] = width(t->titles[c]);
+        titles[c] = title_at(t, c);
+        widths[c] = width(titles[c]);
         for (size_t i = c; i < t->cells; i += t->columns) {
             size_t w = width(cell_at(t, i));
             widths[c] = w > widths[c] ? w : widths[c];
@@ -213,7 +226,7 @@ void cli_table_print(struct cli_table *t, const char *empty)
     if (t->cells < t->columns) {
         printf("%s", empty != NULL ? empty : "");
     } else {
-        print_row(t, t->titles, widths, page);
+        print_row(t, titles, widths, page);
     }
     for (size_t i = 0; i + t->columns <= t->cells; i += t->columns) {
         const char *row[COLUMNS_MAX];

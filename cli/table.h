@@ -1,5 +1,6 @@
 /*
  * Tables for people: columns as wide as their cells, the last one wrapped at the page's edge.
+ * Titles are in capitals; numbers and ids stand to the right, each cell with its unit.
  */
 #pragma once
 
@@ -8,7 +9,11 @@
 
 struct cli_table;
 
-/** @titles ends with NULL; borrowed as long as the table lives. NULL when out of memory. */
+/**
+ * @titles ends with NULL; borrowed as long as the table lives. One that begins with '>', which
+ * is not printed, is of a column that stands to the right; the last column never does. NULL
+ * when out of memory.
+ */
 struct cli_table *cli_table_new(const char *const *titles);
 /** One more cell, copied, left to right; control characters are replaced. Empty shows as "-".
  */

@@ -67,9 +67,29 @@ static void print_keys(const json_t *table, const json_t *r)
     }
 }
 
+/* Counts are of the moment in which each region was read, while customers go on writing. */
+static bool counts_moved(const json_t *c)
+{
+    size_t i, k;
+    const json_t *table, *r;
+
+    json_array_foreach(cli_list(c, "tables"), i, table)
+    {
+        json_array_foreach(cli_list(table, "regions"), k, r)
+        {
+            if (strcmp(cli_text(r, "state"), "equal") == 0 &&
+                cli_int(r, "rows") != cli_int(table, "rows")) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 void cli_print_comparison(const json_t *c)
 {
-    static const char *const titles[] = {"TABLE", "PARTITION", "REGION", "ROWS", "STATE", NULL};
+    static const char *const titles[] = {"TABLE", "PARTITION", "REGION",
+                                         ">ROWS", "STATE",     NULL};
     struct cli_table *t = cli_table_new(titles);
     size_t i, k;
     const json_t *table, *r;
@@ -94,6 +114,13 @@ void cli_print_comparison(const json_t *c)
         {
             print_keys(table, r);
         }
+    }
+    if (counts_moved(c)) {
+        puts("ROWS were counted at different moments: where they differ and the state is "
+             "equal, the "
+             "rows in\nbetween were still arriving. Only DIFFERS means that a row that stood "
+             "still "
+             "is not the same.");
     }
 }
 

@@ -71,8 +71,8 @@ static const char *role(const json_t *r)
 
 static void print_regions(const json_t *answer)
 {
-    static const char *const titles[] = {"REGION", "HEALTH", "TRAFFIC", "ROLE",    "LEASE",
-                                         "HOMES",  "RTT",    "SERVES",  "REACHED", NULL};
+    static const char *const titles[] = {"REGION", "HEALTH", ">TRAFFIC", "ROLE",    "LEASE",
+                                         ">HOMES", ">RTT",   "SERVES",   "REACHED", NULL};
     struct cli_table *t = cli_table_new(titles);
     char text[64], time[32];
     size_t i;
@@ -93,8 +93,10 @@ static void print_regions(const json_t *answer)
         cli_cell(t, "%s%s", was(r), cli_true(r, "alive") ? "live" : "none");
         cli_cell(t, "%lld", cli_int(r, "homes"));
         cli_cell(t, "%s", rtt(r, time));
+        bool all = json_equal(cli_list(r, "ready"), cli_list(r, "reachable"));
         cli_cell(t, "%s", joined(cli_list(r, "ready"), text, sizeof(text)));
-        cli_cell(t, "%s", joined(cli_list(r, "reachable"), text, sizeof(text)));
+        joined(cli_list(r, "reachable"), text, sizeof(text));
+        cli_cell(t, "%s", all && text[0] != '\0' ? "all of it" : text);
     }
     cli_table_print(t, "no regions\n");
     printf("seen from %s\n", cli_text(answer, "region"));
@@ -104,7 +106,7 @@ static void print_regions(const json_t *answer)
 
 static void print_partitions(const json_t *answer, bool only_short)
 {
-    static const char *const titles[] = {"CLASS/PARTITION", "HOME", "EPOCH", "STATE",
+    static const char *const titles[] = {"CLASS/PARTITION", "HOME", ">EPOCH", "STATE",
                                          "PROMISE",         "WHY",  NULL};
     struct cli_table *t = cli_table_new(titles);
     size_t i, k;
@@ -170,8 +172,8 @@ static void print_link(struct cli_table *t, const json_t *l)
 
 static void print_links(const json_t *answer)
 {
-    static const char *const titles[] = {"FROM > TO", "REACHED", "RTT",    "LAG",
-                                         "LAG BYTES", "APPLIED", "STREAM", NULL};
+    static const char *const titles[] = {"FROM > TO",  "REACHED",  ">RTT",   ">LAG",
+                                         ">LAG BYTES", ">APPLIED", "STREAM", NULL};
     struct cli_table *t = cli_table_new(titles);
     size_t i;
     const json_t *l;
@@ -188,8 +190,8 @@ static void print_links(const json_t *answer)
 
 static void print_leases(const json_t *answer)
 {
-    static const char *const titles[] = {"REGION", "SESSION", "LEASE",  "RENEWED", "LEFT",
-                                         "SEQ",    "WAL",     "SERVES", NULL};
+    static const char *const titles[] = {"REGION", ">SESSION", "LEASE",  ">RENEWED", ">LEFT",
+                                         ">SEQ",   ">WAL",     "SERVES", NULL};
     struct cli_table *t = cli_table_new(titles);
     char text[64], span[32];
     size_t i;
@@ -263,7 +265,7 @@ static void print_status(const json_t *answer)
 
 static void print_pending(const json_t *answer)
 {
-    static const char *const titles[] = {"ID",       "AWAY FROM",  "STATE", "ASKED",
+    static const char *const titles[] = {">ID",      "AWAY FROM",  "STATE", "ASKED",
                                          "APPROVED", "PARTITIONS", NULL};
     struct cli_table *t = cli_table_new(titles);
     char time[40], text[512];
@@ -291,8 +293,8 @@ static void print_pending(const json_t *answer)
 
 static void print_moves(const json_t *answer)
 {
-    static const char *const titles[] = {"STARTED", "CLASS/PARTITION", "FROM", "TO",
-                                         "EPOCH",   "STATE",           "WHY",  NULL};
+    static const char *const titles[] = {
+        ">ID", "ASKED", "CLASS/PARTITION", "FROM > TO", ">EPOCH", "STATE", "WHY", NULL};
     struct cli_table *t = cli_table_new(titles);
     char time[40];
     size_t i;
@@ -300,10 +302,10 @@ static void print_moves(const json_t *answer)
 
     json_array_foreach(cli_list(answer, "moves"), i, m)
     {
+        cli_cell(t, "%s", cli_short_id(cli_text(m, "id")));
         cli_cell(t, "%s", cli_time(cli_int(m, "started_wall_ms"), time));
         cli_cell(t, "%s/%s", cli_text(m, "class"), cli_text(m, "partition"));
-        cli_cell(t, "%s", cli_text(m, "from"));
-        cli_cell(t, "%s", cli_text(m, "to"));
+        cli_cell(t, "%s > %s", cli_text(m, "from"), cli_text(m, "to"));
         cli_cell(t, "%lld", cli_int(m, "epoch"));
         cli_cell(t, "%s", cli_text(m, "state"));
         cli_cell(t, "%s", cli_text(m, "why"));
@@ -323,8 +325,9 @@ static const char *outcome(const json_t *r)
 
 static void print_receipts(const json_t *answer)
 {
-    static const char *const titles[] = {"ID",  "KIND",      "CLASS/PARTITION", "FROM > TO",
-                                         "RTO", "LOST TAIL", "STATE",           NULL};
+    static const char *const titles[] = {">ID",       "KIND",       "CLASS/PARTITION",
+                                         "FROM > TO", ">RTO/PAUSE", ">LOST TAIL",
+                                         "STATE",     NULL};
     struct cli_table *t = cli_table_new(titles);
     char span[32];
     size_t i;
@@ -378,15 +381,15 @@ void cli_print_receipt(const json_t *r)
     if (!move) {
         moment("last sign of life", r, "fault_wall_ms", "");
     }
-    moment(move ? "asked for" : "detected", r, "detected_wall_ms", move ? "" : base);
+    moment(move ? "asked for" : "detection", r, "detected_wall_ms", move ? "" : base);
     if (!move && !held) {
-        moment("lease expired", r, "expired_wall_ms", base);
+        moment("expiry of the lease", r, "expired_wall_ms", base);
     }
     moment(move ? "writers drained" : "old home refused by survivors", r, "fenced_wall_ms",
            base);
-    moment("authority granted", r, "granted_wall_ms", base);
+    moment(move ? "authority granted" : "promotion", r, "granted_wall_ms", base);
     if (!move && held) {
-        moment("lease expired", r, "expired_wall_ms", base);
+        moment("expiry of the lease", r, "expired_wall_ms", base);
     }
     moment("new home open", r, "opened_wall_ms", base);
     moment("first write", r, "first_write_wall_ms", base);
@@ -394,7 +397,7 @@ void cli_print_receipt(const json_t *r)
         moment(cli_true(r, "tail_gone") ? "old home made anew" : "old home's tail taken", r,
                "returned_wall_ms", "");
     }
-    printf("  %-30s %s\n", move ? "pause" : "RTO",
+    printf("  %-30s %s\n", move ? "pause" : "RTO, to the first write",
            cli_known(r, "rto_ms") ? cli_span(cli_int(r, "rto_ms"), span)
                                   : "- (nothing was written since)");
     printf("  %-30s %s\n", "outcome", outcome(r));
@@ -544,9 +547,11 @@ int cli_leases(int argc, char **argv)
 
 int cli_moves(int argc, char **argv)
 {
-    static const struct view v = {"moves [--json] [--watch]",
-                                  "Planned moves and where they stand.", "/v1/moves",
-                                  print_moves};
+    static const struct view v = {
+        "moves [--json] [--watch]",
+        "Planned moves and where they stand, oldest first: the newest\n"
+        "is last, as in a log. The receipt has the same ID.",
+        "/v1/moves", print_moves};
     return run_view(&v, argc, argv);
 }
 
@@ -574,8 +579,10 @@ int cli_receipts(int argc, char **argv)
     };
     const struct cli_usage usage = {
         "receipts [show ID] [--json] [--watch]",
-        "What each failover and move took, and what became of the lost "
-        "tail.",
+        "What each failover and move took, and what became of the lost tail, oldest first: "
+        "the\n"
+        "newest is last, as in a log. RTO is the time from the last sign of life to the first\n"
+        "write at the new home; a move has the pause of the writers instead.",
         options, 0, 2};
     int rc = cli_parse(&usage, argc, argv, words, &count);
 

@@ -511,8 +511,8 @@ static void print_regions(json_t *status)
 
 static void print_links(json_t *status)
 {
-    static const char *const titles[] = {"LINK, ONE WAY", "DELAY",   "JITTER",       "LOSS",
-                                         "RATE",          "PACKETS", "LATE P50/P99", NULL};
+    static const char *const titles[] = {"LINK, ONE WAY", ">DELAY",   ">JITTER",      ">LOSS",
+                                         ">RATE",         ">PACKETS", "LATE P50/P99", NULL};
     struct cli_table *t = cli_table_new(titles);
     json_t *l;
     size_t i;

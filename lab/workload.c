@@ -183,8 +183,8 @@ static json_t *tracks_json(const struct lab_load *l)
 
 static void print_tracks(json_t *tracks)
 {
-    static const char *const titles[] = {"CLASS/PARTITION", "ACCEPTED",          "P50", "P99",
-                                         "LONGEST GAP",     "BEFORE > AFTER IT", NULL};
+    static const char *const titles[] = {"CLASS/PARTITION", ">ACCEPTED",         ">P50", ">P99",
+                                         ">LONGEST GAP",    "BEFORE > AFTER IT", NULL};
     struct cli_table *t = cli_table_new(titles);
     json_t *row;
     size_t i;
