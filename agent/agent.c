@@ -384,6 +384,7 @@ static void on_tick(uv_timer_t *t)
     supervise_tick(a->guests, now_ns);
     if (a->pg != NULL) {
         pgwork_tick(a->pg, now_ns);
+        told_tick(a, now_ns);
     }
     check_disk(a, now_ns);
     decide(a);
@@ -728,6 +729,11 @@ static void init_state(struct agent *a)
     }
 }
 
+static void on_line(void *ctx, const char *line)
+{
+    told_take(ctx, line);
+}
+
 static int open_parts(struct agent *a, struct mrd_err *err)
 {
     const struct agent_options *o = a->opt;
@@ -737,7 +743,9 @@ static int open_parts(struct agent *a, struct mrd_err *err)
     const struct pgwork_options pg = {.socket_dir = o->socket_dir,
                                       .certs_dir = o->certs_dir,
                                       .user = o->user,
-                                      .create = (o->guests.manage & GUEST_PG) != 0};
+                                      .create = (o->guests.manage & GUEST_PG) != 0,
+                                      .told = on_line,
+                                      .told_ctx = a};
     struct supervise_options guests = o->guests;
     char path[1200];
     int rv;

@@ -14,6 +14,7 @@
 #include "raft_node.h"
 #include "rpc.h"
 #include "supervise.h"
+#include "told.h"
 #include "tls.h"
 
 struct agent_options {
@@ -51,6 +52,7 @@ struct agent {
     struct mrd_node node;
     uint8_t *encoded; /* MRD_TXN_MAX bytes, scratch of a proposal */
     struct log_repeat failed[MRD_FLIGHTS];
+    struct told told;
 
     uv_timer_t tick;
     uv_check_t check;

@@ -45,7 +45,7 @@ struct pgwork {
     uint64_t fit_try_ns, made_try_ns;
 
     bool answers;
-    bool canary_busy, status_busy, receipts_busy; /* asked, not yet answered */
+    bool canary_busy, status_busy, receipts_busy, audit_busy; /* asked, not yet answered */
     mrd_boot_ns canary_next_ns, canary_sent_ns;
     uint64_t canary_boot_ms;
     char canary_error[160]; /* why it failed, empty after it succeeded */
@@ -638,6 +638,37 @@ void pgwork_receipts(struct pgwork *w, json_t *(*make)(void *ctx), void *ctx)
     w->receipts_next_ns = 1; /* at the next round */
 }
 
+/* ---- what is to be told to everybody ---- */
+
+static void on_audit(void *ctx, PGresult *res, const char *error)
+{
+    struct pgwork *w = ctx;
+    json_t *lines, *line;
+    size_t i;
+
+    w->audit_busy = false;
+    if (error != NULL || PQntuples(res) != 1) {
+        log_failure(&w->duty_log, "take_audit", error != NULL ? error : "no row");
+        return;
+    }
+    lines = json_loads(PQgetvalue(res, 0, 0), 0, NULL);
+    json_array_foreach(lines, i, line)
+    {
+        if (json_is_string(line)) {
+            w->opt.told(w->opt.told_ctx, json_string_value(line));
+        }
+    }
+    json_decref(lines);
+    json_object_set_new(w->last, "audit",
+                        json_integer(0)); /* until the next status says else */
+}
+
+static void take_audit(struct pgwork *w)
+{
+    w->audit_busy = pglink_query(w->people, "SELECT pg_catalog.to_jsonb(meridian.take_audit())",
+                                 0, NULL, FIT_MS, on_audit, w) == 0;
+}
+
 /* ---- the round ---- */
 
 void pgwork_tick(struct pgwork *w, mrd_boot_ns now_ns)
@@ -667,6 +698,9 @@ void pgwork_tick(struct pgwork *w, mrd_boot_ns now_ns)
     if (w->make_receipts != NULL && !w->receipts_busy && now_ns >= w->receipts_next_ns &&
         pglink_ready(w->people)) {
         send_receipts(w);
+    }
+    if (!w->audit_busy && json_u64(w->last, "audit") > 0 && pglink_ready(w->people)) {
+        take_audit(w);
     }
 }
 

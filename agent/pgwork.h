@@ -24,6 +24,9 @@ struct pgwork_options {
     const char *certs_dir;
     const char *user; /* superuser role: the system user we run as */
     bool create;      /* make database and role when they are not there */
+    /* Called with each line that PostgreSQL has for the events; the line is borrowed. */
+    void (*told)(void *ctx, const char *line);
+    void *told_ctx;
 };
 
 /** @node is borrowed; what is learnt goes into node->local, and makes it dirty. */

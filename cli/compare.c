@@ -49,7 +49,7 @@ struct finding {
     json_t *keys;
 };
 
-static uint64_t mono_ms(void)
+uint64_t cli_mono_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -101,11 +101,11 @@ static bool reach(struct cli_site *s)
 
 static bool await(struct cli_site *s, uint64_t end_ms)
 {
-    uint64_t least = mono_ms() + LEAST_MS;
+    uint64_t least = cli_mono_ms() + LEAST_MS;
     end_ms = end_ms > least ? end_ms : least;
     while (PQisBusy(s->conn)) {
         struct pollfd p = {.fd = PQsocket(s->conn), .events = POLLIN};
-        uint64_t now = mono_ms();
+        uint64_t now = cli_mono_ms();
         if (now >= end_ms) {
             failed(s, "it did not answer in time");
             return false;
@@ -118,9 +118,9 @@ static bool await(struct cli_site *s, uint64_t end_ms)
     return true;
 }
 
-/** The rows of a query, or NULL with s->error; a connection that failed is closed. */
-static PGresult *ask(struct cli_site *s, uint64_t end_ms, const char *sql, int count,
-                     const char *const params[])
+/* A connection that failed is closed. */
+PGresult *cli_site_ask(struct cli_site *s, uint64_t end_ms, const char *sql, int count,
+                       const char *const params[])
 {
     PGresult *r, *last = NULL;
 
@@ -158,7 +158,7 @@ static PGresult *ask(struct cli_site *s, uint64_t end_ms, const char *sql, int c
 /** Wait until @replica has applied everything that @home has in its WAL now. */
 static bool catch_up(struct cli_site *home, struct cli_site *replica, uint64_t end_ms)
 {
-    PGresult *r = ask(home, end_ms, "SELECT pg_current_wal_insert_lsn()", 0, NULL);
+    PGresult *r = cli_site_ask(home, end_ms, "SELECT pg_current_wal_insert_lsn()", 0, NULL);
     char lsn[32];
     bool there = false;
 
@@ -169,16 +169,16 @@ static bool catch_up(struct cli_site *home, struct cli_site *replica, uint64_t e
     PQclear(r);
     const char *params[] = {home->name, lsn};
     for (;;) {
-        r = ask(replica, end_ms,
-                "SELECT coalesce(bool_or(applied_lsn >= $2::pg_lsn), false)"
-                " FROM meridian.links WHERE region = $1",
-                2, params);
+        r = cli_site_ask(replica, end_ms,
+                         "SELECT coalesce(bool_or(applied_lsn >= $2::pg_lsn), false)"
+                         " FROM meridian.links WHERE region = $1",
+                         2, params);
         if (r == NULL) {
             return false;
         }
         there = PQgetvalue(r, 0, 0)[0] == 't';
         PQclear(r);
-        if (there || mono_ms() >= end_ms) {
+        if (there || cli_mono_ms() >= end_ms) {
             break;
         }
         pause_ms(100);
@@ -221,7 +221,7 @@ static bool take_digest(struct cli_site *s, const struct table *t, uint64_t end_
              "SELECT " BUCKET ", count(*), sum(('x' || substr(h, 1, 16))::bit(64)::bigint)"
              " FROM (%s) s GROUP BY 1 ORDER BY 1",
              rows);
-    PGresult *r = ask(s, end_ms, sql, 1, params);
+    PGresult *r = cli_site_ask(s, end_ms, sql, 1, params);
     if (r == NULL) {
         return false;
     }
@@ -255,7 +255,7 @@ static PGresult *take_keys(struct cli_site *s, const struct table *t, const char
              "SELECT k, h FROM (%s) s WHERE " BUCKET " = ANY ($2::int[])"
              " ORDER BY k COLLATE \"C\" LIMIT %d",
              rows, KEYS_MAX);
-    return ask(s, end_ms, sql, 2, params);
+    return cli_site_ask(s, end_ms, sql, 2, params);
 }
 
 struct cursor {
@@ -422,7 +422,7 @@ static json_t *compare_pair(struct cli_site *home, struct cli_site *replica,
         if (state == UNKNOWN && f.differing > 0) {
             state = DIFFERS; /* as found before; there was no time to look again */
         }
-        if (state == EQUAL || mono_ms() >= end_ms) {
+        if (state == EQUAL || cli_mono_ms() >= end_ms) {
             break;
         }
         pause_ms(AGAIN_MS);
@@ -490,7 +490,7 @@ static bool describe(struct cli_site *home, const json_t *class, const char *nam
         failed(home, "the table's name is not SCHEMA.TABLE or is too long");
         return false;
     }
-    PGresult *r = ask(home, end_ms, sql, 1, params);
+    PGresult *r = cli_site_ask(home, end_ms, sql, 1, params);
     if (r == NULL) {
         return false;
     }
@@ -587,7 +587,7 @@ static json_t *compare_table(const json_t *class, const json_t *partition, const
 json_t *cli_compare(const json_t *class, struct cli_site *sites, unsigned count,
                     unsigned timeout_ms)
 {
-    uint64_t end_ms = mono_ms() + timeout_ms;
+    uint64_t end_ms = cli_mono_ms() + timeout_ms;
     json_t *tables = json_array();
     bool equal = true;
     size_t i, k;

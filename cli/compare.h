@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 #include <jansson.h>
 #include <libpq-fe.h>
 
@@ -37,6 +39,25 @@ void cli_site_close(struct cli_site *site);
  */
 json_t *cli_compare(const json_t *class, struct cli_site *sites, unsigned count,
                     unsigned timeout_ms);
+
+/** The rows of a query by @end_ms of cli_mono_ms, or NULL with site->error; to be cleared. */
+PGresult *cli_site_ask(struct cli_site *site, uint64_t end_ms, const char *sql, int count,
+                       const char *const params[]);
+uint64_t cli_mono_ms(void);
+
+/** What became of the replicas that differed, and of tables without a home. */
+struct cli_repairs {
+    unsigned done, failed, homeless;
+};
+
+/**
+ * Copy again from its home, table by table and region by region, what @comparison found to
+ * differ, and wait until it is there; messages about what could not be done. (repair.c)
+ *
+ * @timeout_ms  for each copy
+ */
+struct cli_repairs cli_repair(const json_t *comparison, struct cli_site *sites, unsigned count,
+                              unsigned timeout_ms);
 
 /** Print a comparison: a table, and the keys that differ. */
 void cli_print_comparison(const json_t *comparison);

@@ -193,11 +193,36 @@ static int add_configured(const struct cli_place *place, const json_t *class,
     return 0;
 }
 
-static int compare(const struct cli_place *place, const json_t *class, struct cli_site *sites,
-                   unsigned count, unsigned timeout_ms)
+/* What the user asked for. */
+struct wish {
+    unsigned timeout_ms;
+    bool repair;
+};
+
+/** Compare, and with repair again what was copied; @ret_failed: something could not be. */
+static json_t *look(const json_t *class, struct cli_site *sites, unsigned count,
+                    const struct wish *wish, bool *ret_failed)
 {
-    json_t *c = cli_compare(class, sites, count, timeout_ms);
-    int rc = cli_true(c, "equal") ? 0 : 1;
+    json_t *c = cli_compare(class, sites, count, wish->timeout_ms);
+
+    *ret_failed = false;
+    if (wish->repair && !cli_true(c, "equal")) {
+        struct cli_repairs r = cli_repair(c, sites, count, wish->timeout_ms);
+        *ret_failed = r.failed > 0 || r.homeless > 0;
+        if (r.done > 0) {
+            json_decref(c);
+            c = cli_compare(class, sites, count, wish->timeout_ms);
+        }
+    }
+    return c;
+}
+
+static int compare(const struct cli_place *place, const json_t *class, struct cli_site *sites,
+                   unsigned count, const struct wish *wish)
+{
+    bool failed;
+    json_t *c = look(class, sites, count, wish, &failed);
+    int rc = cli_true(c, "equal") && !failed ? 0 : 1;
 
     if (place->json) {
         return cli_print_json(c, false) != 0 ? 1 : rc;
@@ -206,8 +231,11 @@ static int compare(const struct cli_place *place, const json_t *class, struct cl
     if (rc == 0) {
         printf("every region holds the same rows of %s\n", cli_text(class, "name"));
     } else {
-        cli_fail("Rows of a lost tail are in: meridian reconcile list; streams that stand, in: "
-                 "meridian links.",
+        cli_fail(wish->repair
+                     ? "Streams that stand are in: meridian links."
+                     : "Copy what differs again from its home with --repair. Rows of a "
+                       "lost tail are in: meridian reconcile list; streams that stand, "
+                       "in: meridian links.",
                  "it could not be shown that every region holds the same rows of \"%s\"",
                  cli_text(class, "name"));
     }
@@ -216,7 +244,7 @@ static int compare(const struct cli_place *place, const json_t *class, struct cl
 }
 
 static int verify(const struct cli_place *place, const char *name, struct cli_site *sites,
-                  unsigned count, unsigned timeout_ms)
+                  unsigned count, const struct wish *wish)
 {
     json_t *answer;
     int rc = cli_ask(place, "/v1/classes", NULL, &answer);
@@ -238,7 +266,7 @@ static int verify(const struct cli_place *place, const char *name, struct cli_si
             rc = add_configured(place, class, sites, &count);
         }
         rc = rc != 0     ? rc
-             : count > 0 ? compare(place, class, sites, count, timeout_ms)
+             : count > 0 ? compare(place, class, sites, count, wish)
                          : cli_fail("Give each region's with --dsn REGION=CONNINFO.",
                                     "it is not known where the regions' PostgreSQL is");
     }
@@ -254,9 +282,12 @@ int cli_verify(int argc, char **argv)
     unsigned count = 0;
     int word_count = 0;
     struct cli_words dsns = {.count = 0};
+    struct wish wish = {.repair = false};
     struct cli_place place = {0};
     const struct cli_option options[] = {
-        {"--timeout", "SECONDS", &timeout, "for replicas to catch up; default 30"},
+        {"--repair", NULL, &wish.repair, "copy what differs again from its home"},
+        {"--timeout", "SECONDS", &timeout,
+         "for replicas to catch up, and for a copy; default 30"},
         {"--dsn", "REGION=CONNINFO...", &dsns,
          "a region's PostgreSQL; else the lab's, or where\n"
          "                     the configuration has them (user, password: PGUSER, "
@@ -265,9 +296,12 @@ int cli_verify(int argc, char **argv)
         {NULL, NULL, NULL, NULL},
     };
     const struct cli_usage usage = {
-        "verify CLASS [--timeout SECONDS] [--dsn REGION=CONNINFO ...] [--json]",
+        "verify CLASS [--repair] [--timeout SECONDS] [--dsn REGION=CONNINFO ...] [--json]",
         "Compare the rows of every replica with those of their home, while they are written.\n"
-        "Exit status 1 when a region differs or could not be compared; the keys are named.",
+        "Exit status 1 when a region differs or could not be compared; the keys are named.\n"
+        "With --repair each partition of a table that differs is copied again from its home, "
+        "with\n"
+        "an audit event, and compared once more. That takes a superuser there.",
         options, 1, 1};
     int rc = cli_parse(&usage, argc, argv, words, &word_count);
 
@@ -280,7 +314,8 @@ int cli_verify(int argc, char **argv)
     if (rc >= 0) {
         return rc;
     }
-    rc = verify(&place, words[0], sites, count, (unsigned)timeout_s * 1000);
+    wish.timeout_ms = (unsigned)timeout_s * 1000;
+    rc = verify(&place, words[0], sites, count, &wish);
     for (unsigned i = 0; i < SITES_MAX; i++) {
         cli_site_close(&sites[i]);
     }

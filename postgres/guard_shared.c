@@ -36,6 +36,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "audit.h"
 #include "compat.h"
 #include "guard.h"
 #include "meridian.h"
@@ -260,6 +261,9 @@ meridian_guard_end_waits(const struct mrd_snapshot *s)
 		ereport(LOG,
 				(errmsg("ending the session of process %d, whose commit waits for acknowledgements: %s",
 						(int) w->pid, why)));
+		meridian_audit(proc->roleId, InvalidOid,
+					   "event=session.ended region=%s pid=%d reason=\"its commit waited for acknowledgements: %s\"",
+					   meridian_region, (int) w->pid, why);
 		(void) kill(w->pid, SIGTERM);
 	}
 }

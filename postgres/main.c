@@ -22,6 +22,7 @@
 #include "utils/guc.h"
 
 #include "ddl.h"
+#include "audit.h"
 #include "meridian.h"
 
 PG_MODULE_MAGIC;
@@ -111,6 +112,7 @@ meridian_shmem_request(void)
 	RequestNamedLWLockTranche("meridian", 1);
 	RequestAddinShmemSpace(meridian_streams_shmem_size());
 	RequestNamedLWLockTranche("meridian_streams", 1);
+	meridian_audit_shmem_request();
 }
 
 static void
@@ -120,6 +122,7 @@ meridian_shmem_startup(void)
 		prev_shmem_startup_hook();
 	meridian_guard_shmem_startup();
 	meridian_streams_shmem_startup();
+	meridian_audit_shmem_startup();
 }
 
 /* A broken invariant of ours must not take the whole server down. */

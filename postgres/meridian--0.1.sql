@@ -121,6 +121,17 @@ CREATE TABLE meridian.conflict_count (
 );
 
 --
+-- What the agent makes audit events of (audit.c)
+--
+
+CREATE FUNCTION meridian.audit_waits() RETURNS int
+    AS 'MODULE_PATHNAME', 'meridian_audit_waits' LANGUAGE C STRICT;
+CREATE FUNCTION meridian.audit_note(line text) RETURNS void
+    AS 'MODULE_PATHNAME', 'meridian_audit_note' LANGUAGE C STRICT;
+CREATE FUNCTION meridian.take_audit() RETURNS text[]
+    AS 'MODULE_PATHNAME', 'meridian_take_audit' LANGUAGE C STRICT;
+
+--
 -- Streams: tables and functions of the stream side
 --
 
@@ -164,6 +175,34 @@ BEGIN
     RAISE EXCEPTION 'the stream of region "%" does not stop', origin USING ERRCODE = 'object_in_use';
 END $$;
 REVOKE ALL ON FUNCTION meridian.copy_again(text) FROM PUBLIC;
+
+-- Forget that this region has one partition of one table, so that its home's worker copies it
+-- again in the midst of its stream, in place of the rows that are here (cover.c).
+CREATE FUNCTION meridian.copy_again(relation regclass, partition text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    p record;
+BEGIN
+    SELECT a.class, s.home INTO p FROM meridian.attachment a
+        LEFT JOIN meridian.partitions s ON s.class = a.class AND s.partition = copy_again.partition
+        WHERE a.relid = copy_again.relation;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table "%" is attached to no class', relation
+            USING ERRCODE = 'undefined_object';
+    ELSIF p.home IS NULL THEN
+        RAISE EXCEPTION 'partition "%" of class "%" has no home to copy from', partition, p.class
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    ELSIF p.home = current_setting('meridian.region') THEN
+        RAISE EXCEPTION 'this region is the home of partition "%" of class "%"', partition, p.class
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Its rows are those that the others are compared with.';
+    END IF;
+    DELETE FROM meridian.copied c
+        WHERE c.relid = copy_again.relation AND c.partition = copy_again.partition;
+    PERFORM meridian.audit_note(format('event=copy.requested region=%s class=%s partition=%s from=%s table="%s"',
+        current_setting('meridian.region'), p.class, partition, p.home, replace(relation::text, '"', '')));
+END $$;
 
 -- Part of meridian.agent_status()
 CREATE FUNCTION meridian.stream_status() RETURNS jsonb
@@ -387,6 +426,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
         'wal_lsn', pg_current_wal_insert_lsn(),
         'flush_lsn', pg_current_wal_flush_lsn(),
         'database_size', meridian.database_size(),
+        'audit', meridian.audit_waits(),
         'partitions', (SELECT coalesce(jsonb_agg(x || jsonb_build_object('opened_epoch',
                 coalesce(p.opened_epoch, 0), 'covered', NOT EXISTS (SELECT FROM meridian.gaps g
                 WHERE g.class = x->>'class' AND g.partition = x->>'partition'))), '[]')

@@ -45,6 +45,7 @@
 #include "replication/slot.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/shmem.h"
@@ -57,6 +58,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "audit.h"
 #include "streams.h"
 
 #define LAUNCHER_NAP_MS 100
@@ -396,12 +398,33 @@ waits_too_long(MeridianStream *s, const PGPROC *proc)
 }
 
 /*
+ * The table whose lock, or one of whose rows, the worker waits for.  A row is
+ * waited for by its writer's transaction, with the row itself locked meanwhile.
+ */
+static Oid
+waited_table(const PGPROC *worker)
+{
+	LockData   *all = GetLockStatusData();
+
+	for (int i = 0; i < all->nelements; i++)
+	{
+		const LockInstanceData *l = &all->locks[i];
+
+		if (l->pid == worker->pid && l->locktag.locktag_field1 == worker->databaseId &&
+			(l->locktag.locktag_type == LOCKTAG_TUPLE ||
+			 (l->locktag.locktag_type == LOCKTAG_RELATION && l->waitLockMode != NoLock)))
+			return l->locktag.locktag_field2;
+	}
+	return InvalidOid;
+}
+
+/*
  * End the clients' sessions among those that hold it up.  Other apply workers
  * come to an end by themselves, autovacuum gives way, and a prepared transaction
  * cannot have touched an attached table.
  */
 static void
-end_blockers(MeridianStream *s)
+end_blockers(const MeridianStream *s, const PGPROC *worker)
 {
 	ArrayType  *pids = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids,
 															  Int32GetDatum((int32) s->pid)));
@@ -417,6 +440,9 @@ end_blockers(MeridianStream *s)
 		ereport(LOG,
 				(errmsg("ending the session of process %d, for whose lock the changes of region \"%s\" have waited for %d ms",
 						(int) pid, s->origin, meridian_lock_wait_ms)));
+		meridian_audit(proc->roleId, waited_table(worker),
+					   "event=session.ended region=%s pid=%d reason=\"its lock held up the changes of %s for %d ms\"",
+					   meridian_region, (int) pid, s->origin, meridian_lock_wait_ms);
 		(void) kill(pid, SIGTERM);
 	}
 	pfree(pids);
@@ -431,7 +457,7 @@ end_blockers_of_all(void)
 		PGPROC	   *proc = s->pid == 0 ? NULL : BackendPidGetProc(s->pid);
 
 		if (proc != NULL && waits_too_long(s, proc))
-			end_blockers(s);
+			end_blockers(s, proc);
 	}
 }
 

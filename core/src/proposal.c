@@ -196,6 +196,14 @@ void mrd_proposal_event(struct mrd_proposal *p, const struct mrd_store *store,
     }
 }
 
+void mrd_audit_request(const struct mrd_store *store, const char *line, mrd_wall_ms wall_ms,
+                       struct mrd_proposal *ret)
+{
+    mrdi_begin(ret);
+    mrd_proposal_event(ret, store, wall_ms, "%s", line);
+    mrdi_end(ret);
+}
+
 void mrdi_end(struct mrd_proposal *p)
 {
     p->wanted = !p->overflow && p->txn.put_count > 0;

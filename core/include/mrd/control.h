@@ -344,6 +344,10 @@ int mrd_move_request(const struct mrd_config *config, const struct mrd_store *st
                      const char *who, mrd_wall_ms wall_ms, struct mrd_proposal *ret,
                      struct mrd_err *err);
 
+/** Propose nothing but an event: @line is "event=NAME key=value ...", without its time. */
+void mrd_audit_request(const struct mrd_store *store, const char *line, mrd_wall_ms wall_ms,
+                       struct mrd_proposal *ret);
+
 /**
  * Append an audit event to a proposal: "event=NAME key=value ...", preceded by "at_ms=WALL ".
  * The names are listed in docs/internals/events.md. The coordinator drops the oldest beyond
