@@ -3,9 +3,9 @@
  * store (postgres/audit.c): `meridian events` shows them in every region.
  *
  * Lines are taken from PostgreSQL once and kept here until the store has them. An agent that is
- * killed in between loses them, and PostgreSQL's own log has them still; a proposal whose outcome
- * is unknown is repeated, so one may be there twice. Both are better than a session whose end
- * nobody can explain.
+ * killed in between loses them, and PostgreSQL's own log has them still; a proposal whose
+ * outcome is unknown is repeated, so one may be there twice. Both are better than a session
+ * whose end nobody can explain.
  */
 #include "told.h"
 

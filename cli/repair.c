@@ -3,9 +3,9 @@
  *
  * The replica's PostgreSQL is told to forget that it has that partition of that table; then the
  * home's stream replaces the rows there while both are written (postgres/cover.c), and the
- * replica is not chosen as that partition's home until it has them. Nothing else is touched, and
- * nothing where the home is not known: there is nothing to copy from. The extension leaves the
- * audit event.
+ * replica is not chosen as that partition's home until it has them. Nothing else is touched,
+ * and nothing where the home is not known: there is nothing to copy from. The extension leaves
+ * the audit event.
  */
 #include <client.h>
 #include <compare.h>
@@ -87,9 +87,10 @@ static void repair_one(const json_t *table, const json_t *region, struct cli_sit
         return;
     }
     ret->failed++;
-    cli_fail("It takes a superuser, as the owner of the copies; what a copy waits for is in the "
-             "view meridian.gaps there.",
-             "could not repair %s, %s, in %s: %s", name, partition, where, s->error);
+    cli_fail(
+        "It takes a superuser, as the owner of the copies; what a copy waits for is in the "
+        "view meridian.gaps there.",
+        "could not repair %s, %s, in %s: %s", name, partition, where, s->error);
 }
 
 struct cli_repairs cli_repair(const json_t *comparison, struct cli_site *sites, unsigned count,
@@ -103,9 +104,10 @@ struct cli_repairs cli_repair(const json_t *comparison, struct cli_site *sites, 
     {
         if (!cli_known(table, "home")) {
             ret.homeless++;
-            cli_fail("Nobody can say which rows are right until there is one: meridian classes.",
-                     "cannot repair %s, %s: it has no home now", cli_text(table, "table"),
-                     cli_text(table, "partition"));
+            cli_fail(
+                "Nobody can say which rows are right until there is one: meridian classes.",
+                "cannot repair %s, %s: it has no home now", cli_text(table, "table"),
+                cli_text(table, "partition"));
         }
         json_array_foreach(cli_list(table, "regions"), k, region)
         {
