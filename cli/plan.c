@@ -331,19 +331,10 @@ unsigned planned_remarks(const struct planned *q, const struct plan_answer *a,
     return n;
 }
 
-/** How the recommendation's figures come about, or the first posture's when there is none. */
-static void print_figures(struct planned *q, const struct plan_answer *a)
+void planned_figures(const struct plan_figure *figures, unsigned n)
 {
-    struct plan_figure figures[PLAN_FIGURES_MAX];
-    const struct plan_result *r = planned_shown(a);
-    char line[PLANNED_LINE], inputs[400], value[32], name[40];
-    unsigned n = 0;
+    char line[PLANNED_LINE], inputs[400], value[32];
 
-    if (r == NULL) {
-        return;
-    }
-    n = plan_figures(q->data, &q->load, a->class, &a->results[0], r, figures);
-    printf("\nfigures of %s\n", plan_result_name(r, name));
     for (unsigned i = 0; i < n; i++) {
         const struct plan_figure *f = &figures[i];
         snprintf(line, sizeof(line), "%u. %s = %s%s%s%s", i + 1, f->name,
@@ -355,6 +346,20 @@ static void print_figures(struct planned *q, const struct plan_answer *a)
         snprintf(line, sizeof(line), "%s%ssource: %s", inputs, f->count > 0 ? "; " : "",
                  f->source);
         cli_paragraph(line, 6);
+    }
+}
+
+/** How the recommendation's figures come about, or the first posture's when there is none. */
+static void print_figures(struct planned *q, const struct plan_answer *a)
+{
+    struct plan_figure figures[PLAN_FIGURES_MAX];
+    const struct plan_result *r = planned_shown(a);
+    char name[40];
+
+    if (r != NULL) {
+        unsigned n = plan_figures(q->data, &q->load, a->class, &a->results[0], r, figures);
+        printf("\nfigures of %s\n", plan_result_name(r, name));
+        planned_figures(figures, n);
     }
 }
 
@@ -392,6 +397,20 @@ static int print_class(struct planned *q, const struct plan_answer *a)
     return 0;
 }
 
+void planned_facts(const struct plan_data *data)
+{
+    puts("\nfacts");
+    for (unsigned i = 0; i < PLAN_SOURCES; i++) {
+        const struct plan_source *s = &data->sources[i];
+        if (s->used) {
+            char line[300];
+            snprintf(line, sizeof(line), "%s: %s; %s%s%s", s->file, s->what,
+                     s->own ? "yours" : s->origin, s->own ? "" : ", ", s->own ? "" : s->date);
+            cli_paragraph(line, 2);
+        }
+    }
+}
+
 static int print_plan(struct planned *q)
 {
     int regions[PLAN_CANDIDATES_MAX];
@@ -417,69 +436,84 @@ static int print_plan(struct planned *q)
     for (unsigned i = 0, count = planned_assumptions(q, lines); i < count; i++) {
         cli_paragraph(lines[i], 2);
     }
-    puts("\nfacts");
-    for (unsigned i = 0; i < PLAN_SOURCES; i++) {
-        const struct plan_source *s = &q->data->sources[i];
-        if (s->used) {
-            char line[300];
-            snprintf(line, sizeof(line), "%s: %s; %s%s%s", s->file, s->what,
-                     s->own ? "yours" : s->origin, s->own ? "" : ", ", s->own ? "" : s->date);
-            cli_paragraph(line, 2);
-        }
-    }
+    planned_facts(q->data);
     return 0;
 }
 
 /* ---- the command ---- */
 
-static int plan(struct planned *q, const char *path, const char *dir, const char *html,
-                bool json)
+struct asked {
+    const char *workload, *deployment, *dir, *html; /* NULL: not given */
+    bool json;
+};
+
+static int load(struct planned *q, const char *path)
 {
     struct mrd_conf_errors *errors = calloc(1, sizeof(*errors));
-    struct mrd_err err = {0};
-    int rc = errors == NULL ? mrd_err_set(&err, MRD_ENOMEM, "out of memory")
-                            : plan_data_new(dir, &q->data, &err);
 
-    if (rc == 0 && plan_workload_load(q->data, path, &q->load, errors) != 0) {
+    if (errors == NULL) {
+        return cli_fail(NULL, "out of memory");
+    }
+    int rc = plan_workload_load(q->data, path, &q->load, errors);
+    if (rc != 0) {
         mrd_config_print_errors(stderr, path, errors);
-        free(errors);
-        return 1;
     }
     free(errors);
-    rc = rc != 0 ? rc
-                 : plan_answer(q->data, &q->load, (size_t)q->years, q->seed, q->answers, &err);
-    if (rc != 0) {
+    return rc == 0 ? 0 : 1;
+}
+
+static int plan(struct planned *q, const struct asked *a)
+{
+    struct mrd_err err = {0};
+
+    if (plan_data_new(a->dir, &q->data, &err) != 0) {
         return cli_fail(err.hint, "%s", err.text);
     }
-    if (html != NULL && planned_report(q, html, &err) != 0) {
+    if (a->workload != NULL && load(q, a->workload) != 0) {
+        return 1;
+    }
+    if (a->deployment != NULL) {
+        return planned_deployment(q, a->deployment, a->workload != NULL, a->json);
+    }
+    if (plan_answer(q->data, &q->load, (size_t)q->years, q->seed, q->answers, &err) != 0 ||
+        (a->html != NULL && planned_report(q, a->html, &err) != 0)) {
         return cli_fail(err.hint, "%s", err.text);
     }
-    return json ? planned_json(q) : html != NULL ? 0 : print_plan(q);
+    return a->json ? planned_json(q) : a->html != NULL ? 0 : print_plan(q);
 }
 
 int cli_plan(int argc, char **argv)
 {
-    const char *words[CLI_POSITIONAL_MAX], *dir = NULL, *html = NULL, *years = YEARS,
-                                           *seed = "1";
+    const char *words[CLI_POSITIONAL_MAX], *years = YEARS, *seed = "1";
+    struct asked asked = {NULL};
     int count = 0;
-    bool json = false, explain = false;
+    bool explain = false;
     const struct cli_option options[] = {
+        {"--deployment", "CONFIG", &asked.deployment,
+         "what that configuration promises, costs, and loses with each region"},
         {"--years", "N", &years, "years to simulate for each posture (" YEARS "; 0: none)"},
         {"--seed", "N", &seed, "of the simulation (1)"},
-        {"--data", "DIR", &dir, "tables there take the place of the built-in ones"},
-        {"--json", NULL, &json, "the answer as JSON, with every posture's cost by component"},
+        {"--data", "DIR", &asked.dir, "tables there take the place of the built-in ones"},
+        {"--json", NULL, &asked.json, "the answer as JSON, with every posture's cost by component"},
         {"--explain", NULL, &explain, "with the formula, inputs and source of each figure"},
-        {"--html", "OUT", &html, "the answer as a page with maps and charts, into a file"},
+        {"--html", "OUT", &asked.html, "the answer as a page with maps and charts, into a file"},
         {NULL, NULL, NULL, NULL},
     };
-    const struct cli_usage usage = {"plan FILE [--json] [--html OUT]",
+    const struct cli_usage usage = {"plan FILE [--json] [--html OUT] | plan [FILE] --deployment CONFIG [--json]",
                                     "Does the workload in FILE need several regions, in which "
                                     "posture, at what cost, and how "
                                     "sure is\nthat? See examples/workloads.",
-                                    options, 1, 1};
+                                    options, 0, 1};
     int rc = cli_parse(&usage, argc, argv, words, &count);
     if (rc >= 0) {
         return rc;
+    }
+    asked.workload = count > 0 ? words[0] : NULL;
+    if (asked.workload == NULL && asked.deployment == NULL) {
+        return cli_misuse(&usage, "a workload, or --deployment with a configuration, is missing");
+    }
+    if (asked.html != NULL && asked.deployment != NULL) {
+        return cli_misuse(&usage, "--html makes a page of a workload, not of --deployment");
     }
     struct planned *q = calloc(1, sizeof(*q));
     if (q == NULL) {
@@ -489,7 +523,7 @@ int cli_plan(int argc, char **argv)
     rc = !cli_number(years, YEARS_MAX, &q->years)
              ? cli_misuse(&usage, "--years takes a number up to %d", YEARS_MAX)
          : !cli_number(seed, INT64_MAX, &q->seed) ? cli_misuse(&usage, "--seed takes a number")
-                                                  : plan(q, words[0], dir, html, json);
+                                                  : plan(q, &asked);
     plan_data_free(q->data);
     free(q);
     return rc;

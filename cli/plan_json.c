@@ -30,12 +30,8 @@ static json_t *input_json(const struct plan_input *in)
     return list;
 }
 
-/** {value, unit, formula, inputs, source} of each figure, by name. */
-static json_t *figures_json(struct planned *q, const struct plan_answer *a,
-                            const struct plan_result *r)
+json_t *planned_figures_json(const struct plan_figure *figures, unsigned n)
 {
-    struct plan_figure figures[PLAN_FIGURES_MAX];
-    unsigned n = plan_figures(q->data, &q->load, a->class, &a->results[0], r, figures);
     json_t *all = json_object();
 
     for (unsigned i = 0; i < n; i++) {
@@ -44,9 +40,9 @@ static json_t *figures_json(struct planned *q, const struct plan_answer *a,
         for (unsigned k = 0; k < f->count; k++) {
             json_object_set_new(inputs, f->inputs[k].name, input_json(&f->inputs[k]));
         }
-        json_t *j =
-            json_pack("{s:o, s:s, s:s, s:o, s:s}", "value", number(f->value), "unit", f->unit,
-                      "formula", f->formula, "inputs", inputs, "source", f->source);
+        json_t *j = json_pack("{s:o, s:s, s:s, s:o, s:s}", "value", number(f->value), "unit",
+                              f->unit, "formula", f->formula, "inputs", inputs, "source",
+                              f->source);
         if (f->model != NULL) {
             json_object_set_new(j, "model", json_string(f->model));
             json_object_set_new(j, "key", json_string(f->key));
@@ -100,7 +96,9 @@ static json_t *result_json(struct planned *q, const struct plan_answer *a,
                                       "worst_outage_h", y->worst_outage_h, "outages",
                                       (json_int_t)y->outages));
     }
-    json_object_set_new(j, "figures", figures_json(q, a, r));
+    struct plan_figure figures[PLAN_FIGURES_MAX];
+    unsigned n = plan_figures(q->data, &q->load, a->class, &a->results[0], r, figures);
+    json_object_set_new(j, "figures", planned_figures_json(figures, n));
     return j;
 }
 
@@ -146,27 +144,33 @@ static json_t *class_json(struct planned *q, const struct plan_answer *a)
     return j;
 }
 
-int planned_json(struct planned *q)
+json_t *planned_facts_json(const struct plan_data *data)
 {
-    int regions[PLAN_CANDIDATES_MAX];
-    double total = 0;
-    unsigned n = plan_union(&q->load, q->answers, regions, &total);
-    json_t *names = json_array(), *classes = json_array(), *facts = json_array();
-
-    for (unsigned i = 0; i < n; i++) {
-        json_array_append_new(names, json_string(q->data->regions[regions[i]].id));
-    }
-    for (unsigned c = 0; c < q->load.class_count; c++) {
-        json_array_append_new(classes, class_json(q, &q->answers[c]));
-    }
+    json_t *facts = json_array();
     for (unsigned i = 0; i < PLAN_SOURCES; i++) {
-        const struct plan_source *s = &q->data->sources[i];
+        const struct plan_source *s = &data->sources[i];
         if (s->used) {
             json_array_append_new(facts, json_pack("{s:s, s:s, s:s, s:s, s:b}", "file", s->file,
                                                    "what", s->what, "date",
                                                    s->own ? "" : s->date, "licence",
                                                    s->own ? "" : s->licence, "yours", s->own));
         }
+    }
+    return facts;
+}
+
+int planned_json(struct planned *q)
+{
+    int regions[PLAN_CANDIDATES_MAX];
+    double total = 0;
+    unsigned n = plan_union(&q->load, q->answers, regions, &total);
+    json_t *names = json_array(), *classes = json_array(), *facts = planned_facts_json(q->data);
+
+    for (unsigned i = 0; i < n; i++) {
+        json_array_append_new(names, json_string(q->data->regions[regions[i]].id));
+    }
+    for (unsigned c = 0; c < q->load.class_count; c++) {
+        json_array_append_new(classes, class_json(q, &q->answers[c]));
     }
     json_t *all = json_pack("{s:s, s:b, s:o, s:f, s:o, s:o, s:I, s:I}", "workload",
                             q->load.name, "multi_region", n > 1, "regions", names, "usd_month",

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <figures.h>
+#include <jansson.h>
 #include <plan.h>
 
 #define PLANNED_LINES 6
@@ -46,3 +47,11 @@ int planned_report(struct planned *q, const char *path, struct mrd_err *err);
 
 /** Print the plan as JSON. Returns the exit status. */
 int planned_json(struct planned *q);
+json_t *planned_figures_json(const struct plan_figure *figures, unsigned n);
+json_t *planned_facts_json(const struct plan_data *data);
+/** Print figures, or the facts that were used, as numbered notes and paragraphs. */
+void planned_figures(const struct plan_figure *figures, unsigned n);
+void planned_facts(const struct plan_data *data);
+
+/** What the configuration @path promises; @sized: q->load is a workload. The exit status. */
+int planned_deployment(struct planned *q, const char *path, bool sized, bool json);

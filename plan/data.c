@@ -129,6 +129,23 @@ int plan_region_find(const struct plan_data *data, const char *name)
     return -1;
 }
 
+int plan_region_add(struct plan_data *data, const char *name, const char *country,
+                    double latitude, double longitude)
+{
+    if (data->region_count == PLAN_REGIONS_DATA_MAX) {
+        return -1;
+    }
+    struct plan_region *r = &data->regions[data->region_count];
+
+    *r = (struct plan_region){.latitude = latitude, .longitude = longitude};
+    snprintf(r->id, sizeof(r->id), "%.*s", (int)sizeof(r->id) - 1, name);
+    snprintf(r->country, sizeof(r->country), "%.2s", country);
+    for (int m = 0; m < PLAN_MATRICES; m++) {
+        r->row[m] = -1;
+    }
+    return data->region_count++;
+}
+
 static int read_regions(struct plan_data *data, struct plan_csv *csv, int which,
                         struct mrd_err *err)
 {

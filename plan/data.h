@@ -111,6 +111,9 @@ void plan_data_free(struct plan_data *data);
 
 /** Index of the region a user calls @name, or -1. */
 int plan_region_find(const struct plan_data *data, const char *name);
+/** One more region, at a place; its index, or -1 when the table is full. */
+int plan_region_add(struct plan_data *data, const char *name, const char *country,
+                    double latitude, double longitude);
 /** Index of the country with that ISO 3166 code of two letters, or -1. */
 int plan_country_find(const struct plan_data *data, const char *iso2);
 /** Is @iso2 @set itself, or a member of the bloc @set? */

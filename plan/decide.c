@@ -177,6 +177,23 @@ static int simulate(const struct plan_workload *w, struct plan_result *r, size_t
     return rc;
 }
 
+int plan_work_out(const struct plan_workload *load, const struct plan_class *c,
+                  struct plan_result *r, size_t years, uint64_t seed, struct mrd_err *err)
+{
+    double *annual_h = years > 0 ? calloc(years, sizeof(*annual_h)) : NULL;
+
+    if (years > 0 && annual_h == NULL) {
+        return mrd_err_set(err, MRD_ENOMEM, "out of memory");
+    }
+    recovery(load, c, r);
+    availability(load, r);
+    if (years > 0) {
+        simulate(load, r, years, seed, annual_h);
+    }
+    free(annual_h);
+    return 0;
+}
+
 static void judge(const struct plan_class *c, struct plan_result *r)
 {
     double rto_ms = r->rto_s * 1000, rpo_ms = r->rpo_s * 1000;

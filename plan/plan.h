@@ -92,6 +92,13 @@ int plan_class_answer(struct plan_data *data, const struct plan_workload *load,
                       struct plan_answer *ret, struct mrd_err *err);
 
 /**
+ * Recovery, availability and the simulated years (0: none) of @r, whose place is settled: the
+ * members, ->covered, and in ->lag_s the way to the farthest.
+ */
+int plan_work_out(const struct plan_workload *load, const struct plan_class *class,
+                  struct plan_result *r, size_t years, uint64_t seed, struct mrd_err *err);
+
+/**
  * Plan every class of @load into @answers, then let classes share regions: one is moved to the
  * regions that the others have when that makes the whole no dearer.
  */

@@ -312,6 +312,9 @@ static void check(struct conf_doc *doc, struct read_load *b)
         }
         return;
     }
+    const struct conf_node *prices = conf_get(top, "prices");
+    w->storage_given = prices != NULL && conf_has(prices, "storage_usd_gb");
+    w->region_given = prices != NULL && conf_has(prices, "region_usd_month");
     if (!conf_has(top, "users")) {
         conf_error_key(doc, top, "no users; add users: with a share per country");
     }
@@ -349,6 +352,28 @@ static int refuse(struct mrd_conf_errors *errors, int code, const char *what, co
     return code;
 }
 
+static void fill_defaults(struct conf_doc *doc, struct read_load *b)
+{
+    b->load.downtime_usd_hour = b->load.budget_usd_month = -1;
+    b->load.compute_usd_month = b->load.database_usd_month = -1;
+    b->load.transfer_usd_gb = b->load.internet_usd_gb = -1;
+    conf_defaults(doc, root_keys, b);
+}
+
+void plan_workload_defaults(const struct plan_data *data, struct plan_workload *ret)
+{
+    static struct mrd_conf_errors errors;
+    static struct conf_doc doc;
+    static struct read_load b;
+
+    memset(&doc, 0, sizeof(doc));
+    memset(&b, 0, sizeof(b));
+    doc.errors = &errors;
+    b.data = data;
+    fill_defaults(&doc, &b);
+    *ret = b.load;
+}
+
 int plan_workload_parse(const struct plan_data *data, const char *text, size_t len,
                         struct plan_workload *ret, struct mrd_conf_errors *errors)
 {
@@ -363,10 +388,7 @@ int plan_workload_parse(const struct plan_data *data, const char *text, size_t l
     }
     doc->errors = errors;
     b->data = data;
-    b->load.downtime_usd_hour = b->load.budget_usd_month = -1;
-    b->load.compute_usd_month = b->load.database_usd_month = -1;
-    b->load.transfer_usd_gb = b->load.internet_usd_gb = -1;
-    conf_defaults(doc, root_keys, b);
+    fill_defaults(doc, b);
     if (conf_tree_parse(doc, text, len) &&
         conf_expect(doc, doc->tree.root, CONF_MAP, "\"workload:\"")) {
         conf_read_map(doc, root_keys, doc->tree.root, b);

@@ -60,6 +60,7 @@ struct plan_workload {
     /* prices; negative: derived from the load or the price tables */
     double compute_usd_month, database_usd_month; /* the whole load in one region */
     double region_usd_month, storage_usd_gb, transfer_usd_gb, internet_usd_gb, cdn_usd_gb;
+    bool storage_given, region_given; /* the others say so by being negative */
     /* what fails, and how recovery goes */
     double region_pct, outage_h, beta;
     double interval_s, checks, timeout_s, ttl_s, steps_s;
@@ -67,6 +68,9 @@ struct plan_workload {
     double restore_s, backup_s;
     double processing_ms, link_mbit;
 };
+
+/** What a workload has that says nothing: no users, no classes. */
+void plan_workload_defaults(const struct plan_data *data, struct plan_workload *ret);
 
 /** Returns 0, or MRD_ECONFIG with every mistake in @errors. */
 int plan_workload_parse(const struct plan_data *data, const char *text, size_t len,
