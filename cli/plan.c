@@ -494,23 +494,27 @@ int cli_plan(int argc, char **argv)
         {"--years", "N", &years, "years to simulate for each posture (" YEARS "; 0: none)"},
         {"--seed", "N", &seed, "of the simulation (1)"},
         {"--data", "DIR", &asked.dir, "tables there take the place of the built-in ones"},
-        {"--json", NULL, &asked.json, "the answer as JSON, with every posture's cost by component"},
+        {"--json", NULL, &asked.json,
+         "the answer as JSON, with every posture's cost by component"},
         {"--explain", NULL, &explain, "with the formula, inputs and source of each figure"},
-        {"--html", "OUT", &asked.html, "the answer as a page with maps and charts, into a file"},
+        {"--html", "OUT", &asked.html,
+         "the answer as a page with maps and charts, into a file"},
         {NULL, NULL, NULL, NULL},
     };
-    const struct cli_usage usage = {"plan FILE [--json] [--html OUT] | plan [FILE] --deployment CONFIG [--json]",
-                                    "Does the workload in FILE need several regions, in which "
-                                    "posture, at what cost, and how "
-                                    "sure is\nthat? See examples/workloads.",
-                                    options, 0, 1};
+    const struct cli_usage usage = {
+        "plan FILE [--json] [--html OUT] | plan [FILE] --deployment CONFIG [--json]",
+        "Does the workload in FILE need several regions, in which "
+        "posture, at what cost, and how "
+        "sure is\nthat? See examples/workloads.",
+        options, 0, 1};
     int rc = cli_parse(&usage, argc, argv, words, &count);
     if (rc >= 0) {
         return rc;
     }
     asked.workload = count > 0 ? words[0] : NULL;
     if (asked.workload == NULL && asked.deployment == NULL) {
-        return cli_misuse(&usage, "a workload, or --deployment with a configuration, is missing");
+        return cli_misuse(&usage,
+                          "a workload, or --deployment with a configuration, is missing");
     }
     if (asked.html != NULL && asked.deployment != NULL) {
         return cli_misuse(&usage, "--html makes a page of a workload, not of --deployment");

@@ -32,29 +32,31 @@ static unsigned unknowns(const struct plan_deployment *d, char out[PLANNED_LINES
         }
     }
     if (used > 0) {
-        snprintf(out[n++], PLANNED_LINE,
-                 "where these regions are, so nothing that hangs on distance is known of classes "
-                 "with a copy there:%s; give them latitude and longitude",
-                 unplaced);
+        snprintf(
+            out[n++], PLANNED_LINE,
+            "where these regions are, so nothing that hangs on distance is known of classes "
+            "with a copy there:%s; give them latitude and longitude",
+            unplaced);
     }
     if (!d->sized) {
-        snprintf(out[n++], PLANNED_LINE,
-                 "users, load, sizes and prices, so read latency and cost are not known; give a "
-                 "workload whose classes have the same names: meridian plan WORKLOAD "
-                 "--deployment FILE");
+        snprintf(
+            out[n++], PLANNED_LINE,
+            "users, load, sizes and prices, so read latency and cost are not known; give a "
+            "workload whose classes have the same names: meridian plan WORKLOAD "
+            "--deployment FILE");
         return n;
     }
     used = 0;
     for (unsigned i = 0; i < d->count; i++) {
-        if (!d->classes[i].sized &&
-            strcmp(d->classes[i].class->name, MRD_CLASS_SCHEMA) != 0 && used < sizeof(unsized)) {
+        if (!d->classes[i].sized && strcmp(d->classes[i].class->name, MRD_CLASS_SCHEMA) != 0 &&
+            used < sizeof(unsized)) {
             used += (size_t)snprintf(unsized + used, sizeof(unsized) - used, " %s",
                                      d->classes[i].class->name);
         }
     }
     if (used > 0) {
-        snprintf(out[n++], PLANNED_LINE, "load and sizes of classes that the workload has not:%s",
-                 unsized);
+        snprintf(out[n++], PLANNED_LINE,
+                 "load and sizes of classes that the workload has not:%s", unsized);
     }
     used = 0;
     unsized[0] = '\0';
@@ -69,8 +71,9 @@ static unsigned unknowns(const struct plan_deployment *d, char out[PLANNED_LINES
         }
     }
     if (used > 0) {
-        snprintf(out[n++], PLANNED_LINE,
-                 "prices of:%s; they are not in the cost below; give them under prices:", unsized);
+        snprintf(
+            out[n++], PLANNED_LINE,
+            "prices of:%s; they are not in the cost below; give them under prices:", unsized);
     }
     return n;
 }
@@ -80,14 +83,16 @@ static unsigned assumptions(const struct plan_deployment *d,
 {
     unsigned n = 0;
 
-    snprintf(out[n++], PLANNED_LINE,
-             "a region is up %.4f%% of the time, an outage lasts %.2f h, %.0f%% of them take every "
-             "region, a failover fails %.0f%% of the time (failures: of a workload)",
-             d->load.region_pct, d->load.outage_h, 100 * d->load.beta,
-             100 * plan_failover_fails(PLAN_ACTIVE_PASSIVE));
-    snprintf(out[n++], PLANNED_LINE,
-             "every region can carry what it takes over; where users are not known, the homes of "
-             "a partitioned class count the same");
+    snprintf(
+        out[n++], PLANNED_LINE,
+        "a region is up %.4f%% of the time, an outage lasts %.2f h, %.0f%% of them take every "
+        "region, a failover fails %.0f%% of the time (failures: of a workload)",
+        d->load.region_pct, d->load.outage_h, 100 * d->load.beta,
+        100 * plan_failover_fails(PLAN_ACTIVE_PASSIVE));
+    snprintf(
+        out[n++], PLANNED_LINE,
+        "every region can carry what it takes over; where users are not known, the homes of "
+        "a partitioned class count the same");
     return n;
 }
 
@@ -311,9 +316,7 @@ static json_t *promise_json(const struct plan_deployment *d, const struct plan_p
     json_object_set_new(j, "write_p95_ms", known(users, p->r.write_p95));
     json_object_set_new(j, "cost", cost);
     json_object_set_new(j, "usd_month", known(all, usd));
-    json_object_set_new(
-        j, "figures",
-        planned_figures_json(figures, n));
+    json_object_set_new(j, "figures", planned_figures_json(figures, n));
     return j;
 }
 
@@ -327,10 +330,10 @@ static json_t *loss_json(const struct plan_deployment *d, unsigned lost)
 
     for (unsigned k = 0; k < d->count; k++) {
         enum plan_effect e = plan_loss_class(d, &d->classes[k], lost, said);
-        json_array_append_new(
-            classes, json_pack("{s:s, s:s, s:s}", "class", d->classes[k].class->name, "effect",
-                               plan_effect_name(decides ? e : PLAN_STOPS), "explain",
-                               decides ? said : "nothing can be decided"));
+        json_array_append_new(classes,
+                              json_pack("{s:s, s:s, s:s}", "class", d->classes[k].class->name,
+                                        "effect", plan_effect_name(decides ? e : PLAN_STOPS),
+                                        "explain", decides ? said : "nothing can be decided"));
     }
     return j;
 }
