@@ -182,8 +182,8 @@ static const struct conf_key coordination_keys[] = {
      .doc = "renewal interval; default: lease / 8"},
     {"election", CONF_MS, CONF(election_ms), 100, MINUTE, .fallback = "1200ms",
      .doc = "Raft election timeout"},
-    {"heartbeat", CONF_MS, CONF(heartbeat_ms), 10, 10 * SECOND, .fallback = "150ms",
-     .doc = "Raft heartbeat interval"},
+    {"heartbeat", CONF_MS, CONF(heartbeat_ms), 10, 10 * SECOND, .fallback = "50ms",
+     .doc = "Raft heartbeat interval; a decision may take two to reach the others"},
     {.name = NULL},
 };
 

@@ -941,7 +941,7 @@ static void test_defaults(void **state)
     assert_int_equal(300, config.commit_margin_ms);
     assert_int_equal(500, config.renew_ms);
     assert_int_equal(1200, config.election_ms);
-    assert_int_equal(150, config.heartbeat_ms);
+    assert_int_equal(50, config.heartbeat_ms);
     assert_int_equal(500, config.probe_interval_ms);
     assert_int_equal(1000, config.probe_timeout_ms);
     assert_int_equal(3, config.probe_threshold);

@@ -83,7 +83,7 @@ struct mrd_config {
     uint32_t commit_margin_ms; /* default 300 */
     uint32_t renew_ms;         /* default lease / 8 */
     uint32_t election_ms;      /* default 1200 */
-    uint32_t heartbeat_ms;     /* default 150 */
+    uint32_t heartbeat_ms;     /* default 50 */
 
     /* health and failover */
     enum mrd_failover_mode failover;
