@@ -38,6 +38,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "ddl.h"
 #include "worker.h"
 
 #define FULL_IMAGES_FOR 100		/* accepted transactions after which they are not asked for again */
@@ -488,10 +489,7 @@ run_ddl(const MeridianWireDdl *ddl)
 	GetUserIdAndSecContext(&saved_user, &saved_context);
 	SetUserIdAndSecContext(role, saved_context | SECURITY_LOCAL_USERID_CHANGE);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-	if (SPI_execute(text, false, 0) < 0)
-		elog(ERROR, "could not run the statement: %s", text);
-	SPI_finish();
+	meridian_ddl_repeat(text);
 	PopActiveSnapshot();
 	SetUserIdAndSecContext(saved_user, saved_context);
 	AtEOXact_GUC(true, nest);

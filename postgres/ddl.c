@@ -18,6 +18,9 @@
  * transaction), and new columns or conversions whose expression would give each
  * region other values.
  *
+ * Away from home, what is about a relation of such a schema is refused before it
+ * waits for that relation's lock; everything else by the event triggers.
+ *
  * Maintenance that changes no definition (REINDEX, CLUSTER, REFRESH) is every
  * region's own affair.
  *
@@ -38,8 +41,10 @@
 #include "optimizer/optimizer.h"
 #include "parser/parse_expr.h"
 #include "parser/parse_relation.h"
+#include "parser/parser.h"
 #include "replication/message.h"
 #include "rewrite/rewriteHandler.h"
+#include "tcop/dest.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -265,6 +270,97 @@ check_form(Node *parsetree)
 }
 
 /*
+ * Refused before they wait for a lock, and hold up others: what changes something
+ * that stands in a class's schema.  It is touched here already; the event triggers,
+ * which know better, find what is left.
+ */
+
+/* The relation that the statement is about */
+static RangeVar *
+target_of(Node *parsetree)
+{
+	switch (nodeTag(parsetree))
+	{
+		case T_AlterTableStmt:
+			return ((AlterTableStmt *) parsetree)->relation;
+		case T_RenameStmt:
+			return ((RenameStmt *) parsetree)->relation;
+		case T_AlterObjectSchemaStmt:
+			return ((AlterObjectSchemaStmt *) parsetree)->relation;
+		case T_IndexStmt:
+			return ((IndexStmt *) parsetree)->relation;
+		case T_CreateTrigStmt:
+			return ((CreateTrigStmt *) parsetree)->relation;
+		case T_RuleStmt:
+			return ((RuleStmt *) parsetree)->relation;
+		case T_CreatePolicyStmt:
+			return ((CreatePolicyStmt *) parsetree)->table;
+		case T_AlterPolicyStmt:
+			return ((AlterPolicyStmt *) parsetree)->table;
+		default:
+			return NULL;
+	}
+}
+
+/* An index that is there already is left as it is, everywhere. */
+static bool
+makes_nothing(Node *parsetree)
+{
+	IndexStmt  *stmt = (IndexStmt *) parsetree;
+	Oid			relid;
+
+	if (!IsA(parsetree, IndexStmt) || !stmt->if_not_exists || stmt->idxname == NULL)
+		return false;
+	relid = RangeVarGetRelid(stmt->relation, NoLock, true);
+	return OidIsValid(relid) && OidIsValid(get_relname_relid(stmt->idxname, get_rel_namespace(relid)));
+}
+
+static bool
+drops_in_class(DropStmt *stmt)
+{
+	ListCell   *lc;
+
+	switch (stmt->removeType)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_INDEX:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+		case OBJECT_SEQUENCE:
+			return drops_class_relation(stmt);
+		case OBJECT_TRIGGER:
+		case OBJECT_RULE:
+		case OBJECT_POLICY:
+			foreach(lc, stmt->objects)
+			{
+				List	   *name = list_copy(lfirst(lc));
+
+				/* of the table, then its own */
+				if (is_class_relation(makeRangeVarFromNameList(list_delete_last(name))))
+					return true;
+			}
+			return false;
+		case OBJECT_SCHEMA:
+			foreach(lc, stmt->objects)
+				if (is_class_schema(get_namespace_oid(strVal(lfirst(lc)), true)))
+					return true;
+			return false;
+		default:
+			return false;
+	}
+}
+
+static void
+touch_early(Node *parsetree)
+{
+	RangeVar   *rv = target_of(parsetree);
+
+	if (rv != NULL ? is_class_relation(rv) && !makes_nothing(parsetree) :
+		IsA(parsetree, DropStmt) && drops_in_class((DropStmt *) parsetree))
+		meridian_touch(MRD_CLASS_SCHEMA, NULL);
+}
+
+/*
  * The hook
  */
 
@@ -310,6 +406,7 @@ meridian_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOn
 		GetCommandLogLevel(pstmt->utilityStmt) == LOGSTMT_DDL)
 	{
 		check_form(pstmt->utilityStmt);
+		touch_early(pstmt->utilityStmt);
 		/* ANALYZE of an EXPLAIN is not DDL itself */
 		if (!IsA(pstmt->utilityStmt, ExplainStmt))
 		{
@@ -363,6 +460,136 @@ capture(void)
 	meridian_touch(MRD_CLASS_SCHEMA, NULL);
 	emit(outermost);
 	outermost->emitted = true;
+}
+
+/*
+ * Repeating
+ */
+
+/* Is a table of a class not here yet, in this schema (NULL: in whichever)? */
+static bool
+lacks_tables(const char *schema)
+{
+	Question	q = {NULL, false};
+
+	q.sql = psprintf("SELECT EXISTS (SELECT FROM (SELECT schema_name, table_name FROM meridian.table_config "
+					 "UNION ALL SELECT schema_name, table_name FROM meridian.missing) t "
+					 "WHERE (schema_name = %s OR %s) "
+					 "AND to_regclass(format('%%I.%%I', schema_name, table_name)) IS NULL)",
+					 quote_literal_cstr(schema == NULL ? "" : schema),
+					 schema == NULL ? "true" : "false");
+	meridian_as_superuser(ask_question, &q);
+	return q.answer;
+}
+
+/* What the statement is about, also where nobody need wait for a lock */
+static RangeVar *
+subject_of(Node *parsetree)
+{
+	if (IsA(parsetree, GrantStmt))
+	{
+		GrantStmt  *stmt = (GrantStmt *) parsetree;
+
+		return stmt->targtype == ACL_TARGET_OBJECT && list_length(stmt->objects) == 1 &&
+			IsA(linitial(stmt->objects), RangeVar) ? linitial(stmt->objects) : NULL;
+	}
+	if (IsA(parsetree, CommentStmt))
+	{
+		CommentStmt *stmt = (CommentStmt *) parsetree;
+
+		if (stmt->objtype == OBJECT_TABLE)
+			return makeRangeVarFromNameList((List *) stmt->object);
+		if (stmt->objtype == OBJECT_COLUMN)
+			return makeRangeVarFromNameList(list_delete_last(list_copy((List *) stmt->object)));
+		return NULL;
+	}
+	return target_of(parsetree);
+}
+
+static const char *
+schema_in(List *name)
+{
+	return list_length(name) > 1 ? strVal(linitial(name)) : NULL;
+}
+
+/* The schema that the statement names for what it makes; NULL: none, or it makes nothing */
+static const char *
+schema_of_new(Node *parsetree)
+{
+	switch (nodeTag(parsetree))
+	{
+		case T_CreateStmt:
+			return ((CreateStmt *) parsetree)->relation->schemaname;
+		case T_ViewStmt:
+			return ((ViewStmt *) parsetree)->view->schemaname;
+		case T_CreateSeqStmt:
+			return ((CreateSeqStmt *) parsetree)->sequence->schemaname;
+		case T_CompositeTypeStmt:
+			return ((CompositeTypeStmt *) parsetree)->typevar->schemaname;
+		case T_CreateEnumStmt:
+			return schema_in(((CreateEnumStmt *) parsetree)->typeName);
+		case T_CreateDomainStmt:
+			return schema_in(((CreateDomainStmt *) parsetree)->domainname);
+		case T_CreateFunctionStmt:
+			return schema_in(((CreateFunctionStmt *) parsetree)->funcname);
+		default:
+			return NULL;
+	}
+}
+
+/* Is it about what will be copied here with the definition that it has by then? */
+static bool
+comes_later(Node *parsetree)
+{
+	const char *schema = schema_of_new(parsetree);
+	RangeVar   *rv = subject_of(parsetree);
+
+	if (schema != NULL)
+		return !OidIsValid(get_namespace_oid(schema, true)) && lacks_tables(schema);
+	return rv != NULL && !OidIsValid(RangeVarGetRelid(rv, NoLock, true)) &&
+		lacks_tables(rv->schemaname);
+}
+
+static void
+run_parsed(Node *parsetree, const char *text)
+{
+	PlannedStmt *pstmt = makeNode(PlannedStmt);
+
+	pstmt->commandType = CMD_UTILITY;
+	pstmt->utilityStmt = parsetree;
+	pstmt->stmt_len = (int) strlen(text);
+	ProcessUtility(pstmt, text, false, PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, NULL);
+}
+
+/*
+ * Run what the schema's home ran.  A table that was attached there with rows in
+ * it and is not here yet comes with the definition that it has by then, and with
+ * its whole schema if that is not here either (copy.c): a statement about either
+ * is left out, and a DROP drops what is here.
+ */
+void
+meridian_ddl_repeat(const char *text)
+{
+	List	   *parsed = raw_parser(text, RAW_PARSE_DEFAULT);
+	Node	   *stmt = list_length(parsed) == 1 ? linitial_node(RawStmt, parsed)->stmt : NULL;
+
+	if (stmt != NULL && comes_later(stmt))
+	{
+		ereport(LOG,
+				(errmsg("left out a statement about a table that is still to be copied"),
+				 errdetail("%s", text)));
+		return;
+	}
+	if (stmt != NULL && IsA(stmt, DropStmt) && lacks_tables(NULL))
+	{
+		((DropStmt *) stmt)->missing_ok = true;
+		run_parsed(stmt, text);
+		return;
+	}
+	SPI_connect();
+	if (SPI_execute(text, false, 0) < 0)
+		elog(ERROR, "could not run the statement: %s", text);
+	SPI_finish();
 }
 
 /*

@@ -36,6 +36,20 @@ grep -q 'statement timeout' "$out" || die "$(cat "$out")"
 q -c "SET meridian.freeze_wait = '150ms'" -c "INSERT INTO shop.events VALUES (3, 'x')" >"$out" 2>&1 && die "wrote while frozen"
 grep -q 'moving to another home' "$out" || die "$(cat "$out")"
 
+# --- DDL away from home is refused before it waits for a lock, behind which others would queue
+mkfifo "$out.in"; q <"$out.in" >"$out" 2>&1 & w=$!
+exec 7>"$out.in"
+echo "BEGIN; SELECT count(*) FROM shop.events; CREATE INDEX IF NOT EXISTS events_pkey ON shop.events (id);" >&7
+wait_for "it is locked" "SELECT count(*) = 1 FROM pg_locks WHERE relation = 'shop.events'::regclass AND mode = 'ShareLock'"
+snap schema/all=home=eu,epoch=4
+for s in "ALTER TABLE shop.events ADD COLUMN n int" "DROP TABLE shop.events" "DROP SCHEMA shop CASCADE" "CREATE INDEX n ON shop.events (body)" \
+    "CREATE TRIGGER n BEFORE INSERT ON shop.events EXECUTE FUNCTION meridian.guard()" "DROP TRIGGER meridian_guard ON shop.events" "ALTER INDEX shop.events_pkey RENAME TO n"; do
+    q -v VERBOSITY=verbose -c "SET lock_timeout = '2s'" -c "$s" >"$out.ddl" 2>&1 && die "ran: $s"
+    grep -q '25006' "$out.ddl" || die "$s: $(cat "$out.ddl")"
+done
+q -c "SET client_min_messages = error" -c "CREATE INDEX IF NOT EXISTS events_pkey ON shop.events (id)" -c "DROP TABLE IF EXISTS shop.nothing" || die "what changes nothing is nobody's business"
+echo "COMMIT;" >&7; exec 7>&-; wait $w; rm -f "$out.in" "$out.ddl"
+
 # --- a transaction that holds up one move does not wait for another
 snap
 (echo "BEGIN; INSERT INTO shop.events VALUES (4, 'x');"; echo "\\! snap events/all=state=frozen orders/us=state=frozen"
