@@ -196,9 +196,10 @@ meridian_apply_tend_cover(void)
 	const struct mrd_snapshot *s = meridian_snapshot_lately();
 
 	if (meridian_apply.xact.open || meridian_apply.leave || meridian_apply.reconnect ||
-		meridian_part_count > 1 || s == NULL || !mrd_may_apply(s, meridian_boot_ns()))
+		s == NULL || !mrd_may_apply(s, meridian_boot_ns()))
 		return;
-	meridian_cover_tend(meridian_apply.conninfo, meridian_positions_done());
+	meridian_cover_tend(meridian_apply.conninfo, meridian_positions_done(),
+						meridian_part_count > 1);
 	if (meridian_cover_due(meridian_positions_done(), true))
 		cover();
 	MemoryContextSwitchTo(meridian_apply.context);
@@ -559,6 +560,10 @@ on_decision(void)
 			meridian_repair(msg.payload, msg.payload_len);
 			repeat_message(MERIDIAN_REPAIR_PREFIX, msg.payload, msg.payload_len);
 			break;
+		case MERIDIAN_WIRE_LEFT_OUT:
+			meridian_left_out(msg.payload, msg.payload_len);
+			repeat_message(MERIDIAN_LEFT_OUT_PREFIX, msg.payload, msg.payload_len);
+			break;
 		case MERIDIAN_WIRE_ENTRY:
 			meridian_entry(msg.payload, msg.payload_len);
 			repeat_message(MERIDIAN_ENTRY_PREFIX, msg.payload, msg.payload_len);
@@ -698,6 +703,7 @@ dispatch_within(void)
 		case MERIDIAN_WIRE_REPAIR:
 		case MERIDIAN_WIRE_RESOLVE:
 		case MERIDIAN_WIRE_ENTRY:
+		case MERIDIAN_WIRE_LEFT_OUT:
 			on_decision();
 			break;
 		default:

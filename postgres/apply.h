@@ -106,10 +106,12 @@ extern void meridian_rows_set(MeridianApplyRel *r, const MeridianWireTuple *key,
 							  const MeridianWireTuple *image);
 extern void meridian_rows_done(MeridianApplyRel *r);
 
-/* One partition of one table, whole as of this epoch of its home */
+/* One partition of one table, whole (or to be) as of this epoch of its home */
 typedef struct MeridianCopied
 {
 	Oid			relid;
+	char		missing[4 * NAMEDATALEN + 8];	/* its quoted name, if it does not exist here */
+	bool		lent;			/* we are the home, and get it from whoever holds it */
 	char		class_name[MRD_NAME_MAX];
 	char		partition[MRD_NAME_MAX];
 	uint64		epoch;
@@ -124,11 +126,16 @@ extern void meridian_copy_begin(const char *snapshot);
 extern void meridian_copy_end(void);
 extern void meridian_copy_close(void);
 extern bool meridian_copy_lacks_tables(void);
+extern bool meridian_copy_misses_in_vain(bool forget);
+extern void meridian_copy_compare(void);
 extern void meridian_copy_definitions(const char *conninfo, const char *snapshot);
 extern List *meridian_copy_rows(bool all, List *only);
 
+/* compare.c */
+extern void meridian_compare_definition(PGconn *source, const char *schema_name,
+										const char *table_name);
+
 /* cover.c: marks and gaps */
-extern bool meridian_is_schema_home(const char *origin);
 extern bool meridian_takeable(const struct mrd_snapshot *s, int i, const char *origin);
 extern List *meridian_copied_keep(List *copied);
 extern void meridian_mark_copied(List *copied); /* taken */
@@ -137,13 +144,17 @@ extern bool meridian_copy_lock(void);
 
 /* cover.c: closing gaps from a running stream */
 extern void meridian_cover_reset(void);
-extern void meridian_cover_tend(const char *conninfo, XLogRecPtr applied);
+extern void meridian_cover_tend(const char *conninfo, XLogRecPtr applied, bool forwarding);
 extern void meridian_cover_touch(Oid relid);
 extern void meridian_cover_disturb(void);
 extern bool meridian_cover_has(Oid relid, const char *partition, size_t len);
 extern void meridian_cover_applied(uint32 xid);
 extern bool meridian_cover_due(XLogRecPtr next, bool applied);
 extern void meridian_cover_copy(const char *conninfo);
+
+/* missing.c: what the transaction at hand leaves out here, and where it was handed over from */
+extern void meridian_leave_out(const MeridianWireRelation *def, const char *partition, size_t len);
+extern void meridian_left_out(const void *payload, size_t len);
 
 /* join.c: returns once the region has a copy and a position of the origin */
 extern void meridian_join(MeridianApply *a, const char *conninfo, const char *slot);

@@ -479,17 +479,27 @@ attach_table(const char *schema, const char *table, const char *class_name,
 		mark_present(relid, name, class_name, created);
 		run(psprintf("DELETE FROM meridian.dropped WHERE schema_name = %s AND table_name = %s",
 					 quote_literal_cstr(schema), quote_literal_cstr(table)));
+		/* from now on its marks say what is here of it */
+		run(psprintf("DELETE FROM meridian.missing WHERE schema_name = %s AND table_name = %s",
+					 quote_literal_cstr(schema), quote_literal_cstr(table)));
 	}
 	return true;
 }
 
-/* Tables that left the configuration, or that were dropped, are let go. */
+/*
+ * Tables that left the configuration, or that were dropped, are let go.  What is
+ * missing of them, only the schema's home decides: others may have an older
+ * configuration than the region whose changes they left out.
+ */
 static void
 detach_unnamed(void)
 {
 	SPITupleTable *rows;
 	uint64		n;
 
+	if (meridian_is_schema_home(meridian_region))
+		run("DELETE FROM meridian.missing m WHERE NOT EXISTS (SELECT FROM meridian.table_config t "
+			"WHERE t.schema_name = m.schema_name AND t.table_name = m.table_name)");
 	run("SELECT a.relid, n.nspname, c.relname FROM meridian.attachment a "
 		"LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.relid "
 		"LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "

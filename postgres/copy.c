@@ -10,8 +10,9 @@
  *
  * Rows come only from the home of their partition, and only once that home has
  * all that the homes before it wrote: it has opened the partition under the
- * present epoch, in the very snapshot that is read.  Rows of an earlier copy are
- * removed first.
+ * present epoch, in the very snapshot that is read.  (Or they are lent to a home
+ * that has not opened; cover.c has asked whether they are whole.)  Rows of an
+ * earlier copy are removed first.
  *
  * The transaction that writes a copy must carry DoNotReplicateId: these rows
  * are other regions' to get from their home, and a region that hands over a
@@ -158,6 +159,22 @@ table_exists(const char *schema_name, const char *table_name)
 	return OidIsValid(nsp) && OidIsValid(get_relname_relid(table_name, nsp));
 }
 
+/* Without that it would not be attached, and its rows could not be applied. */
+static bool
+is_configured(const char *schema_name, const char *table_name)
+{
+	bool		ret;
+
+	SPI_connect();
+	if (SPI_execute(psprintf("SELECT FROM meridian.table_config WHERE schema_name = %s AND table_name = %s",
+							 quote_literal_cstr(schema_name), quote_literal_cstr(table_name)),
+					true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read meridian.table_config");
+	ret = SPI_processed == 1;
+	SPI_finish();
+	return ret;
+}
+
 /* A name as pg_dump's patterns take it: literally */
 static char *
 pattern(const char *option, const char *schema_name, const char *table_name)
@@ -180,7 +197,8 @@ wanted(void)
 		bool		named = false;
 		ListCell   *lc;
 
-		if (table_exists(schema_name, PQgetvalue(tables, i, 1)))
+		if (table_exists(schema_name, PQgetvalue(tables, i, 1)) ||
+			!is_configured(schema_name, PQgetvalue(tables, i, 1)))
 			continue;
 		if (OidIsValid(get_namespace_oid(schema_name, true)))
 		{
@@ -356,6 +374,20 @@ restore(const char *sql)
 	CommandCounterIncrement();
 }
 
+/* Are the tables that are here the home's? */
+void
+meridian_copy_compare(void)
+{
+	for (int i = 0; i < PQntuples(tables); i++)
+	{
+		const char *schema_name = PQgetvalue(tables, i, 0);
+		const char *table_name = PQgetvalue(tables, i, 1);
+
+		if (table_exists(schema_name, table_name) && is_configured(schema_name, table_name))
+			meridian_compare_definition(source, schema_name, table_name);
+	}
+}
+
 /* Bring what the schema's home defines and this region has not; attach it. */
 void
 meridian_copy_definitions(const char *conninfo, const char *snapshot)
@@ -385,16 +417,43 @@ meridian_copy_definitions(const char *conninfo, const char *snapshot)
 	restore(read_dump(argv));
 }
 
-/* Has the origin attached a table that does not exist here? */
+/* Has the origin attached a table that does not exist here, but should? */
 bool
 meridian_copy_lacks_tables(void)
 {
 	for (int i = 0; i < PQntuples(tables); i++)
 	{
-		if (!table_exists(PQgetvalue(tables, i, 0), PQgetvalue(tables, i, 1)))
+		if (!table_exists(PQgetvalue(tables, i, 0), PQgetvalue(tables, i, 1)) &&
+			is_configured(PQgetvalue(tables, i, 0), PQgetvalue(tables, i, 1)))
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Is anything remembered as missing that the origin, the schema's home, has not
+ * attached any more?  With forget: in its snapshot, which is where our stream is.
+ */
+bool
+meridian_copy_misses_in_vain(bool forget)
+{
+	StringInfoData sql;
+	bool		ret;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "%s FROM meridian.missing WHERE pg_catalog.format('%%I.%%I', "
+					 "schema_name, table_name) <> ALL (ARRAY[", forget ? "DELETE" : "SELECT");
+	for (int i = 0; i < PQntuples(tables); i++)
+		appendStringInfo(&sql, "%s%s", i == 0 ? "" : ", ",
+						 quote_literal_cstr(quote_qualified_identifier(PQgetvalue(tables, i, 0),
+																	   PQgetvalue(tables, i, 1))));
+	appendStringInfoString(&sql, "]::pg_catalog.text[])");
+	SPI_connect();
+	if (SPI_execute(sql.data, !forget, 0) < 0)
+		elog(ERROR, "could not look at meridian.missing");
+	ret = SPI_processed > 0;
+	SPI_finish();
+	return ret;
 }
 
 /* ----------------------------------------------------------------
@@ -417,8 +476,8 @@ has_opened(const char *class_name, const char *partition, const struct mrd_autho
 	return false;
 }
 
-static bool
-is_wanted(List *only, Oid relid, const char *partition)
+static const MeridianCopied *
+wanted_of(List *only, Oid relid, const char *partition)
 {
 	ListCell   *lc;
 
@@ -427,9 +486,9 @@ is_wanted(List *only, Oid relid, const char *partition)
 		MeridianCopied *c = lfirst(lc);
 
 		if (c->relid == relid && strcmp(c->partition, partition) == 0)
-			return true;
+			return c;
 	}
-	return false;
+	return NULL;
 }
 
 /*
@@ -448,17 +507,20 @@ choose_partitions(Oid relid, const char *class_name, bool all, List *only)
 	for (int i = s->classes[class].first; i < s->classes[class].first + s->classes[class].count; i++)
 	{
 		const struct mrd_snap_partition *p = &s->partitions[i];
+		const MeridianCopied *want = wanted_of(only, relid, p->name);
+		bool		lent = want != NULL && want->lent;
 		MeridianCopied *c;
 
-		if (!meridian_takeable(s, i, meridian_apply.origin) ||
-			!has_opened(class_name, p->name, &p->authority) ||
-			(!all && !is_wanted(only, relid, p->name)))
+		if (!lent && ((!all && want == NULL) ||
+					  !meridian_takeable(s, i, meridian_apply.origin) ||
+					  !has_opened(class_name, p->name, &p->authority)))
 			continue;
 		c = palloc0(sizeof(*c));
 		c->relid = relid;
 		strlcpy(c->class_name, class_name, sizeof(c->class_name));
 		strlcpy(c->partition, p->name, sizeof(c->partition));
-		c->epoch = p->authority.epoch;
+		c->epoch = lent ? want->epoch : p->authority.epoch;
+		c->lent = lent;
 		ret = lappend(ret, c);
 	}
 	return ret;

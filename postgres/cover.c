@@ -51,6 +51,19 @@
  *
  * The stream stands still during 2 and 3.
  *
+ * A table that does not exist here has no marks; meridian.missing names it from
+ * the first change of it that was left out, in the transaction that left it out.
+ * So wherever this region's position says that such a change is here, a gap says
+ * that it is not.
+ *
+ * A region that was made home and has a gap stays closed, and nobody is there to
+ * copy from: then another one lends what it holds.  Nobody writes the partition
+ * meanwhile, so a region that has all that counts of the earlier homes and no gap
+ * has just what it must begin from, in any snapshot.  One that was home itself
+ * may have more, its lost tail: it says where its WAL ends by when it can write no
+ * more of the partition, and what it holds counts once our position has reached
+ * that and nothing of it was filed.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -85,6 +98,7 @@
 #define REMEMBERED_MAX (1 << 20)	/* transactions between 1 and 3 */
 
 PG_FUNCTION_INFO_V1(meridian_gaps_sql);
+PG_FUNCTION_INFO_V1(meridian_holds);
 
 /* ----------------------------------------------------------------
  * gaps
@@ -101,38 +115,55 @@ is_joined(const char *region)
 }
 
 bool
-meridian_is_schema_home(const char *origin)
+meridian_is_schema_home(const char *region)
 {
 	const struct mrd_snapshot *s = meridian_snapshot();
-	int			region = s == NULL ? -1 : mrd_snapshot_region(s, origin);
+	int			home = s == NULL ? -1 : mrd_snapshot_region(s, region);
 	int			n = mrd_snapshot_find(s, MRD_CLASS_SCHEMA, NULL);
 
-	return n >= 0 && s->partitions[n].authority.region == region;
+	return n >= 0 && s->partitions[n].authority.region == home;
 }
 
 /*
- * Is origin the home of partition i, and has this region all that the homes
- * before it wrote, as far as it has their streams at all?
+ * Has this region all that the homes before wrote, as far as it has their
+ * streams at all?  What origin wrote comes in its own stream.
  */
+static bool
+has_past(const struct mrd_snapshot *s, const struct mrd_authority *a, mrd_region origin)
+{
+	mrd_lsn		applied[MRD_REGIONS_MAX] = {0};
+
+	for (int r = 0; r < s->region_count; r++)
+		applied[r] = meridian_stream_applied(s->regions[r].name);
+	return mrd_authority_complete(a, s->self, origin, a->epoch, applied);
+}
+
+/* Is origin the home of partition i, and all here that the homes before it wrote? */
 bool
 meridian_takeable(const struct mrd_snapshot *s, int i, const char *origin)
 {
 	const struct mrd_authority *a = &s->partitions[i].authority;
 	int			region = mrd_snapshot_region(s, origin);
-	mrd_lsn		applied[MRD_REGIONS_MAX] = {0};
 
-	if (region < 0 || a->region != region || a->state == MRD_AUTH_VACANT)
-		return false;
-	for (int r = 0; r < s->region_count; r++)
-		applied[r] = meridian_stream_applied(s->regions[r].name);
-	return mrd_authority_complete(a, s->self, (mrd_region) region, a->epoch, applied);
+	return region >= 0 && a->region == region && a->state != MRD_AUTH_VACANT &&
+		has_past(s, a, (mrd_region) region);
+}
+
+/* Has this region been made home of partition i, and may another one lend it what it lacks? */
+static bool
+is_borrower(const struct mrd_snapshot *s, int i)
+{
+	const struct mrd_authority *a = &s->partitions[i].authority;
+
+	return a->region == s->self && a->state != MRD_AUTH_VACANT && has_past(s, a, s->self);
 }
 
 /* Does a mark of this epoch still say that everything is here? */
 static bool
 mark_holds(const struct mrd_snapshot *s, const struct mrd_authority *a, uint64 epoch)
 {
-	if (a->region < s->region_count && !is_joined(s->regions[a->region].name))
+	if (a->region < s->region_count && a->region != s->self &&
+		!is_joined(s->regions[a->region].name))
 		return false;
 	for (int k = 0; k < a->history_count; k++)
 	{
@@ -148,9 +179,19 @@ mark_holds(const struct mrd_snapshot *s, const struct mrd_authority *a, uint64 e
 static const char attached_and_marks[] =
 "SELECT a.relid, a.class, "
 "coalesce(array_agg(c.partition) FILTER (WHERE c.relid IS NOT NULL), '{}'), "
-"coalesce(array_agg(c.epoch) FILTER (WHERE c.relid IS NOT NULL), '{}') "
+"coalesce(array_agg(c.epoch) FILTER (WHERE c.relid IS NOT NULL), '{}'), NULL "
 "FROM meridian.attachment a LEFT JOIN meridian.copied c ON c.relid = a.relid "
-"GROUP BY 1, 2 ORDER BY 1";
+"GROUP BY 1, 2 UNION ALL "
+"SELECT 0::pg_catalog.oid, m.class, '{}', '{}', pg_catalog.format('%I.%I', m.schema_name, m.table_name) "
+"FROM meridian.missing m ORDER BY 1, 5";
+
+/* Who looks for gaps, and what is known meanwhile */
+typedef struct Search
+{
+	const struct mrd_snapshot *s;
+	const char *from;			/* only what this region could give now; NULL: all */
+	uint64		opened[MRD_PARTITIONS_MAX]; /* epochs under which this region opened */
+} Search;
 
 typedef struct Marks
 {
@@ -185,10 +226,30 @@ is_covered(const struct mrd_snapshot *s, const struct mrd_snap_partition *p, con
 	return false;
 }
 
-static List *
-gaps_of(const struct mrd_snapshot *s, Oid relid, const char *class_name, const Marks *marks,
-		const char *home)
+/* What this region has opened itself is whole here; and nobody had anything before the first home. */
+static bool
+is_ours(const Search *search, int i)
 {
+	const struct mrd_authority *a = &search->s->partitions[i].authority;
+
+	return a->region == search->s->self &&
+		(a->history_count == 0 || search->opened[i] >= a->epoch);
+}
+
+/* Could it be copied from there now?  *lent: because nobody else is home. */
+static bool
+is_to_be_had(const Search *search, int i, bool *lent)
+{
+	*lent = is_borrower(search->s, i);
+	return search->from == NULL || *lent || meridian_takeable(search->s, i, search->from);
+}
+
+/* The gaps of one table; missing is its name if it does not exist here. */
+static List *
+gaps_of(const Search *search, Oid relid, const char *class_name, const Marks *marks,
+		const char *missing)
+{
+	const struct mrd_snapshot *s = search->s;
 	int			class = mrd_snapshot_class(s, class_name);
 	List	   *ret = NIL;
 
@@ -198,49 +259,80 @@ gaps_of(const struct mrd_snapshot *s, Oid relid, const char *class_name, const M
 	{
 		const struct mrd_snap_partition *p = &s->partitions[i];
 		MeridianCopied *c;
+		bool		lent;
 
-		if (p->authority.region == s->self || is_covered(s, p, marks) ||
-			(home != NULL && !meridian_takeable(s, i, home)))
+		if (is_ours(search, i) || is_covered(s, p, marks) || !is_to_be_had(search, i, &lent))
 			continue;
 		c = palloc0(sizeof(*c));
 		c->relid = relid;
 		strlcpy(c->class_name, class_name, sizeof(c->class_name));
 		strlcpy(c->partition, p->name, sizeof(c->partition));
+		strlcpy(c->missing, missing == NULL ? "" : missing, sizeof(c->missing));
 		c->epoch = p->authority.epoch;
+		c->lent = lent;
 		ret = lappend(ret, c);
 	}
 	return ret;
 }
 
-/*
- * What this region ought to hold and does not; with home, only what could be
- * copied from there now.  Needs a transaction.
- */
-static List *
-find_gaps(const char *home)
+/* With a snapshot of its own: newer than positions that the caller has looked at. */
+static void
+query(const char *sql)
 {
-	const struct mrd_snapshot *s = meridian_snapshot();
-	MemoryContext caller = CurrentMemoryContext;
-	List	   *ret = NIL;
+	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\"", sql);
+}
 
-	if (s == NULL)
-		return NIL;
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "could not connect to SPI");
-	if (SPI_execute(attached_and_marks, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read meridian.copied");
+static void
+read_opened(Search *search)
+{
+	query("SELECT class, partition, opened_epoch FROM meridian.promotion");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
+		int			n = mrd_snapshot_find(search->s, SPI_getvalue(row, desc, 1),
+										  SPI_getvalue(row, desc, 2));
+		bool		isnull;
+
+		if (n >= 0)
+			search->opened[n] = (uint64) DatumGetInt64(SPI_getbinval(row, desc, 3, &isnull));
+	}
+}
+
+/*
+ * What this region ought to hold and does not; with from, only what could be
+ * copied from there now.  Needs a transaction.
+ */
+static List *
+find_gaps(const char *from)
+{
+	Search		search = {.s = meridian_snapshot(), .from = from};
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *ret = NIL;
+
+	if (search.s == NULL)
+		return NIL;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	read_opened(&search);
+	query(attached_and_marks);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		Oid			relid;
+		char	   *missing = SPI_getvalue(row, desc, 5);
 		MemoryContext old;
 		Marks		marks;
 		bool		isnull;
 
+		relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
+		if (from != NULL && missing != NULL)
+			continue;			/* its definition has to come first */
 		read_marks(row, desc, &marks);
 		old = MemoryContextSwitchTo(caller);
-		ret = list_concat(ret, gaps_of(s, DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull)),
-									   SPI_getvalue(row, desc, 2), &marks, home));
+		ret = list_concat(ret, gaps_of(&search, relid, SPI_getvalue(row, desc, 2), &marks, missing));
 		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();
@@ -261,6 +353,24 @@ stream_says(const char *home)
 	return ret[0] == '\0' ? psprintf("to be copied from \"%s\"", home) : ret;
 }
 
+/* What is told of a partition that this region was made home of and cannot open */
+static const char *
+why_closed(const struct mrd_snapshot *s)
+{
+	const char *ret = "closed until it is copied, and no region that is connected holds all of it";
+
+	LWLockAcquire(meridian_streams->lock, LW_SHARED);
+	for (int r = 0; r < s->region_count; r++)
+	{
+		const MeridianStream *stream = meridian_stream_find(s->regions[r].name);
+
+		if (stream != NULL && stream->state == MERIDIAN_STREAM_RUNNING && !stream->lends_not)
+			ret = "closed until it is copied from another region that holds all of it";
+	}
+	LWLockRelease(meridian_streams->lock);
+	return ret;
+}
+
 /* Why is it still a gap? */
 static const char *
 why_gap(const struct mrd_snapshot *s, const MeridianCopied *c)
@@ -270,14 +380,26 @@ why_gap(const struct mrd_snapshot *s, const MeridianCopied *c)
 	const struct mrd_authority *a = n < 0 ? NULL : &s->partitions[n].authority;
 	const char *home;
 
+	if (c->missing[0] != '\0')
+		return "missing table";
 	if (a == NULL || a->state == MRD_AUTH_VACANT || a->region >= s->region_count)
 		return "no region is its home";
 	home = s->regions[a->region].name;
-	if (!is_joined(home))
+	if (a->region != s->self && !is_joined(home))
 		return psprintf("region \"%s\" is not joined yet", home);
-	if (!meridian_takeable(s, n, home))
+	if (!has_past(s, a, a->region))
 		return "what earlier homes wrote is not all here yet";
-	return stream_says(home);
+	return a->region == s->self ? why_closed(s) : stream_says(home);
+}
+
+static char *
+relation_name(const MeridianCopied *c)
+{
+	char	   *name = c->missing[0] != '\0' ? NULL : get_rel_name(c->relid);
+
+	/* dropped a moment ago, perhaps */
+	return name == NULL ? pstrdup(c->missing) :
+		quote_qualified_identifier(get_namespace_name(get_rel_namespace(c->relid)), name);
 }
 
 /* For meridian.gaps: one object for each */
@@ -294,8 +416,9 @@ meridian_gaps_sql(PG_FUNCTION_ARGS)
 	{
 		MeridianCopied *c = lfirst(lc);
 
-		appendStringInfo(&out, "%s{\"relid\": %u, \"class\": ", lc == list_head(gaps) ? "" : ", ",
-						 c->relid);
+		appendStringInfo(&out, "%s{\"relation\": ", lc == list_head(gaps) ? "" : ", ");
+		escape_json(&out, relation_name(c));
+		appendStringInfoString(&out, ", \"class\": ");
 		escape_json(&out, c->class_name);
 		appendStringInfoString(&out, ", \"partition\": ");
 		escape_json(&out, c->partition);
@@ -305,6 +428,58 @@ meridian_gaps_sql(PG_FUNCTION_ARGS)
 	}
 	appendStringInfoChar(&out, ']');
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+}
+
+/* Has the list a gap of this partition, in whatever table? */
+static bool
+has_gap(List *gaps, const char *class_name, const char *partition)
+{
+	ListCell   *lc;
+
+	foreach(lc, gaps)
+	{
+		MeridianCopied *c = lfirst(lc);
+
+		if (strcmp(c->class_name, class_name) == 0 && strcmp(c->partition, partition) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+was_home(const struct mrd_authority *a, mrd_region region)
+{
+	for (int k = 0; k < a->history_count; k++)
+	{
+		if (a->history[k].region == region)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * For a region that was made home under this epoch: does this one hold just what
+ * it begins from?  NULL: no.  A position: yes, if nothing that it wrote itself up
+ * to there is lost tail, and there will be nothing after it.
+ */
+Datum
+meridian_holds(PG_FUNCTION_ARGS)
+{
+	const char *class_name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	const char *partition = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	const struct mrd_snapshot *s = meridian_snapshot();
+	int			n = mrd_snapshot_find(s, class_name, partition);
+	const struct mrd_authority *a = n < 0 ? NULL : &s->partitions[n].authority;
+	bool		wrote;
+
+	if (a == NULL || a->epoch != (uint64) PG_GETARG_INT64(2) || a->region == s->self ||
+		(s->classes[s->partitions[n].class_index].replicas & (1u << s->self)) == 0 ||
+		!has_past(s, a, s->self) || meridian_guard_committing(class_name, partition))
+		PG_RETURN_NULL();
+	wrote = was_home(a, s->self);
+	if (has_gap(find_gaps(NULL), class_name, partition))
+		PG_RETURN_NULL();
+	PG_RETURN_LSN(wrote ? GetXLogInsertRecPtr() : InvalidXLogRecPtr);
 }
 
 /* ----------------------------------------------------------------
@@ -336,8 +511,10 @@ is_still_home(const struct mrd_snapshot *s, const MeridianCopied *c)
 {
 	int			n = mrd_snapshot_find(s, c->class_name, c->partition);
 
-	return n >= 0 && s->partitions[n].authority.epoch == c->epoch &&
-		s->partitions[n].authority.region == mrd_snapshot_region(s, meridian_apply.origin);
+	if (n < 0 || s->partitions[n].authority.epoch != c->epoch)
+		return false;
+	return s->partitions[n].authority.region ==
+		(c->lent ? s->self : mrd_snapshot_region(s, meridian_apply.origin));
 }
 
 static void
@@ -440,9 +617,19 @@ meridian_forget_copied(const char *origin)
  * ----------------------------------------------------------------
  */
 
+/* Where the WAL of a region that was home itself ended when it was first asked */
+typedef struct Lender
+{
+	char		class_name[MRD_NAME_MAX];
+	char		partition[MRD_NAME_MAX];
+	uint64		epoch;
+	XLogRecPtr	end;
+} Lender;
+
 typedef enum CoverPhase
 {
 	COVER_IDLE,
+	COVER_LENT,					/* the stream is to be held, and what we lack as home copied */
 	COVER_SETTLING,				/* 1: older transactions are still running there */
 	COVER_IMAGE,				/* definitions: the stream is on its way to the image's end */
 	COVER_READY,				/* the stream is to be held, and the copy made */
@@ -457,6 +644,8 @@ static PGconn *source;			/* of copy.c, while there is one */
 static uint64 settled_xid;		/* older ones have to end first */
 static bool defining;			/* it is about definitions, not rows */
 static List *watched;			/* tables with gaps, as of 1 */
+static List *lent;				/* what this region lacks as home */
+static List *lenders;			/* until the stream ends */
 static bool touched;			/* by the transaction at hand */
 static uint32 *applied_xids;
 static int	napplied;
@@ -495,6 +684,17 @@ say(const char *text)
 	LWLockRelease(meridian_streams->lock);
 }
 
+/* For meridian.gaps: it was asked, and does not hold what this region lacks as home. */
+static void
+set_lends_not(bool lends_not)
+{
+	if (meridian_apply.stream->lends_not == lends_not)
+		return;
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	meridian_apply.stream->lends_not = lends_not;
+	LWLockRelease(meridian_streams->lock);
+}
+
 static void
 next_look(int ms)
 {
@@ -509,7 +709,8 @@ give_up(void)
 	phase = COVER_IDLE;
 	napplied = 0;
 	list_free(watched);
-	watched = NIL;
+	list_free_deep(lent);
+	watched = lent = NIL;
 	list_free_deep(held);
 	held = NIL;
 }
@@ -520,6 +721,9 @@ meridian_cover_reset(void)
 {
 	give_up();
 	say(NULL);
+	set_lends_not(false);
+	list_free_deep(lenders);
+	lenders = NIL;
 	touched = false;
 	look_after = asked = 0;
 }
@@ -562,13 +766,14 @@ query_true(const char *sql)
 	return ret;
 }
 
-/* A table that is configured, but only the schema's home can say what it is */
+/* A table that is configured, or missing, but only the schema's home can say what it is */
 static bool
 tables_missing(void)
 {
 	return meridian_is_schema_home(meridian_apply.origin) &&
 		query_true("SELECT FROM meridian.table_config t WHERE pg_catalog.to_regclass("
-				   "pg_catalog.format('%I.%I', t.schema_name, t.table_name)) IS NULL LIMIT 1");
+				   "pg_catalog.format('%I.%I', t.schema_name, t.table_name)) IS NULL "
+				   "UNION ALL SELECT FROM meridian.missing LIMIT 1");
 }
 
 static void
@@ -578,7 +783,14 @@ watch(List *gaps)
 	ListCell   *lc;
 
 	foreach(lc, gaps)
-		watched = list_append_unique_oid(watched, ((MeridianCopied *) lfirst(lc))->relid);
+	{
+		MeridianCopied *c = lfirst(lc);
+
+		if (c->lent)
+			lent = list_concat(lent, meridian_copied_keep(list_make1(c)));
+		else
+			watched = list_append_unique_oid(watched, c->relid);
+	}
 	MemoryContextSwitchTo(old);
 }
 
@@ -589,6 +801,7 @@ look(bool *gaps, bool *missing)
 	MemoryContext old = CurrentMemoryContext;
 	TimestampTz now = meridian_instant();
 
+	give_up();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	watch(find_gaps(meridian_apply.origin));
@@ -601,7 +814,7 @@ look(bool *gaps, bool *missing)
 		asked = now;
 }
 
-/* Does the schema's home have what is missing? */
+/* Does the schema's home have what is missing, or has it no longer what we miss? */
 static bool
 there_are_tables(void)
 {
@@ -610,7 +823,9 @@ there_are_tables(void)
 
 	meridian_copy_begin(NULL);
 	StartTransactionCommand();
-	ret = meridian_copy_lacks_tables();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ret = meridian_copy_lacks_tables() || meridian_copy_misses_in_vain(false);
+	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
 	meridian_copy_end();
@@ -753,13 +968,15 @@ hold_until_ended(void)
 	return false;
 }
 
-/* The gaps of watched tables: changes of others may have been applied unseen. */
+/* What is to be copied.  Of tables not watched, changes may have been applied unseen. */
 static List *
-watched_gaps(void)
+wanted_now(void)
 {
 	List	   *ret = NIL;
 	ListCell   *lc;
 
+	if (phase == COVER_LENT)
+		return lent;
 	foreach(lc, find_gaps(meridian_apply.origin))
 	{
 		if (list_member_oid(watched, ((MeridianCopied *) lfirst(lc))->relid))
@@ -785,10 +1002,13 @@ copy_image(const char *conninfo)
 	if (ret)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
-		if (defining)
+		if (phase == COVER_IMAGE)
+		{
+			(void) meridian_copy_misses_in_vain(true);
 			meridian_copy_definitions(conninfo, image_name);
+		}
 		else
-			held = meridian_copied_keep(meridian_copy_rows(false, watched_gaps()));
+			held = meridian_copied_keep(meridian_copy_rows(false, wanted_now()));
 		PopActiveSnapshot();
 		meridian_fault("cover-copied");
 	}
@@ -814,6 +1034,99 @@ define(const char *conninfo)
 	next_look(done ? 0 : TRY_AGAIN_MS);
 }
 
+static XLogRecPtr
+first_end(const MeridianCopied *c, XLogRecPtr end)
+{
+	MemoryContext old;
+	ListCell   *lc;
+	Lender	   *l;
+
+	foreach(lc, lenders)
+	{
+		l = lfirst(lc);
+		if (l->epoch == c->epoch && strcmp(l->class_name, c->class_name) == 0 &&
+			strcmp(l->partition, c->partition) == 0)
+			return l->end;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	l = palloc0(sizeof(*l));
+	strlcpy(l->class_name, c->class_name, sizeof(l->class_name));
+	strlcpy(l->partition, c->partition, sizeof(l->partition));
+	l->epoch = c->epoch;
+	l->end = end;
+	lenders = lappend(lenders, l);
+	MemoryContextSwitchTo(old);
+	return end;
+}
+
+/* Did the region that we stream from lose nothing of the partition up to there? */
+static bool
+lost_nothing(const MeridianCopied *c, XLogRecPtr end)
+{
+	bool		ret;
+
+	if (meridian_stream_applied(meridian_apply.origin) < end)
+		return false;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ret = !query_true(psprintf("SELECT FROM meridian.reconcile_entry WHERE origin = %s "
+							   "AND class = %s AND partition = %s AND repaired_epoch IS NULL LIMIT 1",
+							   quote_literal_cstr(meridian_apply.origin),
+							   quote_literal_cstr(c->class_name), quote_literal_cstr(c->partition)));
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return ret;
+}
+
+/* Before the snapshot that it is copied in: what the region holds, it goes on holding. */
+static bool
+holds(const MeridianCopied *c)
+{
+	PGresult   *res = ask(psprintf("SELECT meridian.holds(%s, %s, " UINT64_FORMAT ")",
+								   meridian_link_literal(source, c->class_name),
+								   meridian_link_literal(source, c->partition), c->epoch));
+	bool		ret = !PQgetisnull(res, 0, 0);
+	bool		error = false;
+	XLogRecPtr	end = ret ? pg_lsn_in_internal(PQgetvalue(res, 0, 0), &error) : InvalidXLogRecPtr;
+
+	PQclear(res);
+	if (error)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent a malformed position", meridian_apply.origin)));
+	return ret && (end == InvalidXLogRecPtr || lost_nothing(c, first_end(c, end)));
+}
+
+/* This region is home of what it lacks, and the one that we stream from may have it. */
+static void
+borrow(const char *conninfo)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *lc;
+
+	source = meridian_copy_open(conninfo);
+	foreach(lc, lent)
+	{
+		if (!holds(lfirst(lc)))
+		{
+			pfree(lfirst(lc));
+			lent = foreach_delete_current(lent, lc);
+		}
+	}
+	set_lends_not(lent == NIL);
+	if (lent != NIL)
+	{
+		meridian_copy_begin(NULL);
+		(void) copy_image(conninfo);
+		meridian_copy_end();
+		meridian_mark_copied(held);
+		held = NIL;
+	}
+	MemoryContextSwitchTo(old);
+	give_up();
+	next_look(TRY_AGAIN_MS);
+}
+
 /* The stream stands still, and what is applied of it is acknowledged. */
 void
 meridian_cover_copy(const char *conninfo)
@@ -821,7 +1134,12 @@ meridian_cover_copy(const char *conninfo)
 	MemoryContext old = CurrentMemoryContext;
 	bool		done = false;
 
-	if (defining)
+	if (phase == COVER_LENT)
+	{
+		borrow(conninfo);
+		return;
+	}
+	if (phase == COVER_IMAGE)
 	{
 		define(conninfo);
 		return;
@@ -936,16 +1254,18 @@ meridian_cover_applied(uint32 xid)
 bool
 meridian_cover_due(XLogRecPtr next, bool applied)
 {
-	return phase == COVER_READY ||
+	return phase == COVER_READY || phase == COVER_LENT ||
 		(phase == COVER_IMAGE && (applied ? next >= image_end : next > image_end));
 }
 
 /*
  * Between transactions, often.  applied: there is nothing to apply before this.
- * What blocks is done at most once in TRY_EVERY_MS, however long it takes.
+ * What blocks is done at most once in TRY_EVERY_MS, however long it takes.  While
+ * the region hands over another's changes, it can lend, but its own positions and
+ * transactions alone do not say what its snapshots hold.
  */
 void
-meridian_cover_tend(const char *conninfo, XLogRecPtr applied)
+meridian_cover_tend(const char *conninfo, XLogRecPtr applied, bool forwarding)
 {
 	bool		gaps;
 	bool		missing;
@@ -964,10 +1284,14 @@ meridian_cover_tend(const char *conninfo, XLogRecPtr applied)
 	{
 		look(&gaps, &missing);
 		defining = !gaps;
-		if (gaps || missing)
+		if (lent != NIL && !(gaps && meridian_apply.stream->lends_not))
+			phase = COVER_LENT;
+		else if ((gaps || missing) && !forwarding)
 			start(conninfo, gaps);
 		else
 			say(NULL);
+		if (lent == NIL)
+			set_lends_not(false);
 	}
 	if (phase == COVER_SETTLING)
 		settle();

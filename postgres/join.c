@@ -5,7 +5,8 @@
  *
  * The slot is created with an exported snapshot, and everything is read in that
  * snapshot: the copy ends exactly where the stream starts.  From the schema's
- * home come the definitions of tables that do not exist here; from every origin
+ * home come the definitions of tables that do not exist here (those that do must
+ * be its own, compare.c); from every origin
  * the rows of the partitions that it is home of.  What another region becomes
  * home of meanwhile, cover.c copies afterwards.
  *
@@ -138,7 +139,10 @@ meridian_join(MeridianApply *a, const char *conninfo, const char *slot)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	create_origin(point);
 	if (meridian_is_schema_home(a->origin))
+	{
+		meridian_copy_compare();
 		meridian_copy_definitions(conninfo, snapshot);
+	}
 	meridian_fault("join-defined");
 	copied = meridian_copy_rows(true, NIL);
 	copied = meridian_copied_keep(copied);

@@ -57,6 +57,15 @@ CREATE TABLE meridian.copied (
     PRIMARY KEY (relid, partition)
 );
 
+-- Tables that do not exist here yet, of which changes were left out (missing.c).
+CREATE TABLE meridian.missing (
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    class text NOT NULL,
+    since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (schema_name, table_name)
+);
+
 -- Attached tables that were dropped; what still arrives for them is left out (rows.c).
 CREATE TABLE meridian.dropped (
     schema_name text NOT NULL,
@@ -146,9 +155,13 @@ CREATE FUNCTION meridian.tail_states() RETURNS jsonb
 CREATE FUNCTION meridian.gap_states() RETURNS jsonb
     AS 'MODULE_PATHNAME', 'meridian_gaps_sql' LANGUAGE C STRICT;
 CREATE VIEW meridian.gaps AS
-    SELECT g.relid::regclass AS relation, g.class, g.partition, g.why
+    SELECT g.relation, g.class, g.partition, g.why
     FROM pg_catalog.jsonb_to_recordset(meridian.gap_states())
-        AS g(relid oid, class text, partition text, why text);
+        AS g(relation text, class text, partition text, why text);
+
+-- Another region was made home of the partition under this epoch, and lacks rows: may it have ours?
+CREATE FUNCTION meridian.holds(class text, partition text, epoch bigint) RETURNS pg_lsn
+    AS 'MODULE_PATHNAME', 'meridian_holds' LANGUAGE C STRICT;
 
 -- Forget a region's position here, so that what it is home of is copied again.
 CREATE FUNCTION meridian.copy_again(origin text) RETURNS void
@@ -371,6 +384,14 @@ BEGIN
                  AND p.opened_epoch >= promote.epoch) THEN
         RETURN;
     END IF;
+    IF EXISTS (SELECT FROM meridian.gaps g
+               WHERE g.class = promote.class AND g.partition = promote.partition) THEN
+        RAISE EXCEPTION 'cannot open %/% here: this region does not hold all of it', class, partition
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = (SELECT string_agg(g.relation || ': ' || g.why, E'\n') FROM meridian.gaps g
+                            WHERE g.class = promote.class AND g.partition = promote.partition),
+                  HINT = 'See what it lacks, and why, with: SELECT * FROM meridian.gaps.';
+    END IF;
     FOR s IN SELECT * FROM meridian.class_sequence q WHERE q.class = promote.class LOOP
         -- rows of other partitions do not collide: the key holds the partition column
         EXECUTE format('SELECT %s(%I)::numeric FROM %s %s',
@@ -422,14 +443,17 @@ $$;
 
 CREATE FUNCTION meridian.agent_status() RETURNS jsonb
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    -- positions first: what is said to be covered is so as of them, or later
+    WITH streams AS MATERIALIZED (SELECT meridian.stream_status() AS status),
+         gaps AS MATERIALIZED (SELECT meridian.gap_states() AS list FROM streams WHERE status IS NOT NULL)
     SELECT jsonb_build_object(
         'wal_lsn', pg_current_wal_insert_lsn(),
         'flush_lsn', pg_current_wal_flush_lsn(),
         'database_size', meridian.database_size(),
         'audit', meridian.audit_waits(),
         'partitions', (SELECT coalesce(jsonb_agg(x || jsonb_build_object('opened_epoch',
-                coalesce(p.opened_epoch, 0), 'covered', NOT EXISTS (SELECT FROM meridian.gaps g
-                WHERE g.class = x->>'class' AND g.partition = x->>'partition'))), '[]')
+                coalesce(p.opened_epoch, 0), 'covered', NOT gaps.list @>
+                jsonb_build_array(jsonb_build_object('class', x->'class', 'partition', x->'partition')))), '[]')
             FROM jsonb_array_elements(meridian.agent_partitions()) AS x
             LEFT JOIN meridian.promotion p
                 ON p.class = x->>'class' AND p.partition = x->>'partition'),
@@ -438,7 +462,8 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
                 ORDER BY t.schema_name, t.table_name), '[]')
             FROM meridian.table_config t WHERE t.problem IS NOT NULL)
             || meridian.tail_problems() || meridian.slot_problems())
-        || meridian.stream_status()
+        || streams.status
+    FROM streams, gaps
 $$;
 
 --
@@ -647,5 +672,6 @@ CREATE VIEW meridian.receipts AS
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA meridian FROM PUBLIC;
 GRANT USAGE ON SCHEMA meridian TO PUBLIC;
-GRANT EXECUTE ON FUNCTION meridian.snapshot(), meridian.home_of(text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION meridian.snapshot(), meridian.home_of(text, text),
+    meridian.holds(text, text, bigint) TO PUBLIC;
 GRANT SELECT ON meridian.regions, meridian.classes, meridian.partitions TO PUBLIC;

@@ -360,13 +360,14 @@ plugin_heartbeat(LogicalDecodingContext *ctx, XLogRecPtr lsn, const char *messag
 	send_frame(ctx, true);
 }
 
-/* Repairs and entries hold rows, which go only where their class may be. */
+/* What is about rows goes only where their class may be. */
 static bool
 may_travel(MeridianPlugin *state, MeridianWireType type, const char *message, Size size)
 {
 	char		class_name[MRD_NAME_MAX];
 
-	if (type != MERIDIAN_WIRE_REPAIR && type != MERIDIAN_WIRE_ENTRY)
+	if (type != MERIDIAN_WIRE_REPAIR && type != MERIDIAN_WIRE_ENTRY &&
+		type != MERIDIAN_WIRE_LEFT_OUT)
 		return true;
 	return meridian_wire_read_class(message, size, class_name) == MRD_OK &&
 		meridian_plugin_receiver_holds(state, state->snapshot, class_name);
@@ -386,6 +387,7 @@ plugin_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr ls
 		{MERIDIAN_REPAIR_PREFIX, MERIDIAN_WIRE_REPAIR},
 		{MERIDIAN_RESOLVE_PREFIX, MERIDIAN_WIRE_RESOLVE},
 		{MERIDIAN_ENTRY_PREFIX, MERIDIAN_WIRE_ENTRY},
+		{MERIDIAN_LEFT_OUT_PREFIX, MERIDIAN_WIRE_LEFT_OUT},
 	};
 	MeridianPlugin *state = ctx->output_plugin_private;
 

@@ -1089,6 +1089,7 @@ is_left_out(MeridianApplyRel *r)
 	if (meridian_is_schema_home(meridian_apply.xact.origin))
 	{
 		meridian_cover_touch(InvalidOid);
+		meridian_leave_out(r->def, "", 0);
 		return true;
 	}
 	if (!is_of_dropped(r))
@@ -1102,10 +1103,14 @@ static bool
 is_copied(const MeridianApplyRel *r, const MeridianWireTuple *tuple)
 {
 	int			n = r->def->partition_att;
+	const char *partition = n < 0 ? NULL : (const char *) tuple->value[n];
+	size_t		len = n < 0 ? 0 : tuple->len[n];
 
 	meridian_cover_touch(r->relid);
-	return meridian_cover_has(r->relid, n < 0 ? NULL : (const char *) tuple->value[n],
-							  n < 0 ? 0 : tuple->len[n]);
+	if (!meridian_cover_has(r->relid, partition, len))
+		return false;
+	meridian_leave_out(r->def, n < 0 ? "" : partition, len);
+	return true;
 }
 
 void

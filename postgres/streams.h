@@ -69,6 +69,7 @@ typedef struct MeridianStream
 	bool		full_images;	/* ask for full before images */
 	char		error[MERIDIAN_ERROR_MAX];
 	char		copying[MRD_NAME_MAX + 100];	/* what a copy in its midst waits for */
+	bool		lends_not;		/* the region does not hold what we, as home, lack */
 	TimestampTz since;			/* when state last changed */
 
 	/* launcher's own */

@@ -388,6 +388,7 @@ read_body(struct mrd_buf *b, MeridianWireMsg *msg)
 		case MERIDIAN_WIRE_REPAIR:
 		case MERIDIAN_WIRE_RESOLVE:
 		case MERIDIAN_WIRE_ENTRY:
+		case MERIDIAN_WIRE_LEFT_OUT:
 			read_payload(b, msg);
 			break;
 		case MERIDIAN_WIRE_HEARTBEAT:
@@ -537,6 +538,21 @@ meridian_wire_read_resolve(const void *data, size_t len, MeridianWireResolve *re
 	ret->seq = mrd_buf_get_u32(&b);
 	mrd_buf_get_str(&b, ret->status, sizeof(ret->status));
 	mrd_buf_get_str(&b, ret->who, sizeof(ret->who));
+	return mrd_buf_done(&b) ? MRD_OK : MRD_EFORMAT;
+}
+
+int
+meridian_wire_read_left_out(const void *data, size_t len, MeridianWireLeftOut *ret)
+{
+	struct mrd_buf b;
+	int			rc = payload_begin(&b, data, len);
+
+	if (rc != MRD_OK)
+		return rc;
+	mrd_buf_get_str(&b, ret->class_name, sizeof(ret->class_name));
+	mrd_buf_get_str(&b, ret->schema_name, sizeof(ret->schema_name));
+	mrd_buf_get_str(&b, ret->table_name, sizeof(ret->table_name));
+	mrd_buf_get_str(&b, ret->partition, sizeof(ret->partition));
 	return mrd_buf_done(&b) ? MRD_OK : MRD_EFORMAT;
 }
 

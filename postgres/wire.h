@@ -39,6 +39,7 @@
 #define MERIDIAN_REPAIR_PREFIX "meridian.repair"
 #define MERIDIAN_RESOLVE_PREFIX "meridian.resolve"
 #define MERIDIAN_ENTRY_PREFIX "meridian.entry"
+#define MERIDIAN_LEFT_OUT_PREFIX "meridian.left_out"
 
 /*
  * A buffer that grows.  grow() makes room for at least need bytes in all, or
@@ -68,6 +69,7 @@ typedef enum MeridianWireType
 	MERIDIAN_WIRE_REPAIR = 'P',
 	MERIDIAN_WIRE_RESOLVE = 'V',
 	MERIDIAN_WIRE_ENTRY = 'E',
+	MERIDIAN_WIRE_LEFT_OUT = 'M',
 	MERIDIAN_WIRE_HEARTBEAT = 'H',
 	MERIDIAN_WIRE_ORIGIN = 'O',
 	MERIDIAN_WIRE_POSITION = 'N'
@@ -131,6 +133,15 @@ typedef struct MeridianWireDdl
 	const char *text;			/* borrowed, not terminated */
 	size_t		text_len;
 } MeridianWireDdl;
+
+/* Rows of one partition of one table; all of them when partition is empty */
+typedef struct MeridianWireLeftOut
+{
+	char		class_name[MRD_NAME_MAX];
+	char		schema_name[MRD_NAME_MAX];
+	char		table_name[MRD_NAME_MAX];
+	char		partition[MRD_NAME_MAX];
+} MeridianWireLeftOut;
 
 typedef struct MeridianWireResolve
 {
@@ -247,12 +258,13 @@ extern int	meridian_wire_read_heartbeat(const void *data, size_t len,
 										 uint64_t *session, uint64_t *boot_ms);
 extern int	meridian_wire_read_ddl(const void *data, size_t len, MeridianWireDdl *ret);
 extern int	meridian_wire_read_resolve(const void *data, size_t len, MeridianWireResolve *ret);
+extern int	meridian_wire_read_left_out(const void *data, size_t len, MeridianWireLeftOut *ret);
 extern int	meridian_wire_read_entry(const void *data, size_t len, MeridianWireEntry *ret);
 extern int	meridian_wire_read_repair(const void *data, size_t len, MeridianWireRepair *ret);
 extern int	meridian_wire_read_repair_row(MeridianWireRepair *repair, MeridianWireTuple *key,
 										  bool *has_image, MeridianWireTuple *image);
 
-/* The class whose rows a repair's or an entry's payload holds. */
+/* The class that the payload of a repair, an entry or of what was left out is about. */
 extern int	meridian_wire_read_class(const void *data, size_t len, char ret[MRD_NAME_MAX]);
 
 /* writing: messages */

@@ -67,6 +67,7 @@ static void touch_message(const MeridianWireMsg *msg)
     case MERIDIAN_WIRE_REPAIR:
     case MERIDIAN_WIRE_RESOLVE:
     case MERIDIAN_WIRE_ENTRY:
+    case MERIDIAN_WIRE_LEFT_OUT:
         touch(msg->payload, msg->payload_len);
         break;
     default:
@@ -131,6 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MeridianWireDdl ddl;
     MeridianWireResolve resolve;
     MeridianWireEntry entry;
+    MeridianWireLeftOut left_out;
     uint64_t a, b;
 
     if (size == 0) {
@@ -160,6 +162,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             touch(entry.before, entry.before_len);
             touch(entry.after, entry.after_len);
         }
+        break;
+    case 'm':
+        (void)meridian_wire_read_left_out(data + 1, size - 1, &left_out);
         break;
     case 'b':
         (void)meridian_wire_read_heartbeat(data + 1, size - 1, &a, &b);

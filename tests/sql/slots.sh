@@ -29,10 +29,18 @@ cut=$(q us "SELECT '$lsn'::pg_lsn - '0/0'")
 PART[orders/us]="home=ap epoch=2 closed=1:us:$cut:5:0"; snap us; snap ap
 q ap "SELECT meridian.promote('orders', 'us', 2)" "INSERT INTO shop.orders VALUES ('us', 9000, 'of ap')" >/dev/null
 segments 4
+q us "ALTER TABLE shop.events ADD COLUMN more int DEFAULT 7" "CREATE INDEX events_label ON shop.events (label)" "UPDATE shop.events SET more = 1 WHERE id < 10"
 expect "the slot is lost" "$(q us "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'meridian_eu'")" lost
 
 q us "INSERT INTO shop.events VALUES (1000, 'after')" "DELETE FROM shop.events WHERE id = 400"
 ORDER[eu/us]=run; snap eu
+# it copies rows, but the statements that it missed a person must repeat
+repeat() { q eu "SET meridian.restoring = on" "$1"; }
+says() { TRIES=150 wait_for "eu says what it missed" eu "SELECT x->>'error' LIKE 'table \"shop.events\" is defined otherwise than at region \"us\"%' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"; }
+says
+repeat "ALTER TABLE shop.events ADD COLUMN more int DEFAULT 7"
+wait_for "and says more" eu "SELECT pg_read_file('../log') LIKE '%Only there: CREATE INDEX events_label%'"
+repeat "CREATE INDEX events_label ON shop.events (label)"
 TRIES=800 synced us eu
 TRIES=600 wait_for "eu holds all" eu "SELECT count(*) = 0 FROM meridian.gaps"
 synced ap us eu; synced eu us ap

@@ -263,6 +263,7 @@ static void test_payloads(void **state)
     static MeridianWireTuple key, image;
     MeridianWireDdl ddl;
     MeridianWireResolve resolve;
+    MeridianWireLeftOut left_out;
     MeridianWireOut out;
     char class_name[MRD_NAME_MAX];
     uint64_t session, boot_ms;
@@ -321,6 +322,10 @@ static void test_payloads(void **state)
                                                 26, &resolve),
                      0);
     assert_true(resolve.commit_lsn == 1 && resolve.seq == 3);
+    assert_int_equal(meridian_wire_read_left_out("\1\1\0c\1\0s\1\0t\0\0", 12, &left_out), 0);
+    assert_string_equal(left_out.table_name, "t");
+    assert_int_equal(meridian_wire_read_left_out("\1\1\0c\1\0s\1\0t\0\0", 11, &left_out),
+                     MRD_EFORMAT);
     free(out.data);
 }
 

@@ -1,0 +1,138 @@
+/*-------------------------------------------------------------------------
+ *
+ * missing.c
+ *	  What a transaction changed at its home and does not change here.
+ *
+ * Two kinds of changes are left out of a stream: of tables that do not exist here
+ * yet, and those that are in a copy made ahead of the stream (cover.c).  The
+ * position moves on past both, and others rely on positions: the home, that what
+ * it commits is on this region's disk; core, that a region which has applied
+ * everything up to a cut has all that counts; a region that is behind, that it may
+ * get from us what a lost home wrote.
+ *
+ * So the very transaction that leaves something out says so.  For the first two,
+ * meridian.missing names the table: its class is a gap here, and an
+ * acknowledgement of this region does not make it fit to be home.  For the third,
+ * a message goes into our WAL under the origin.  Whoever is handed the transaction
+ * gets the message with it, forgets that it holds the partition whole, and copies
+ * it anew.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "replication/message.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include <mrd/buf.h>
+
+#include "apply.h"
+
+static void
+execute(const char *sql, int expected, const char *const *texts, int n)
+{
+	Oid			types[4] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[4];
+
+	Assert(n <= lengthof(values));
+	for (int i = 0; i < n; i++)
+		values[i] = CStringGetTextDatum(texts[i]);
+	SPI_connect();
+	if (SPI_execute_with_args(sql, n, types, values, NULL, false, 0) != expected)
+		elog(ERROR, "could not run \"%s\"", sql);
+	SPI_finish();
+	CommandCounterIncrement();
+}
+
+/* The table is named only while it does not exist: after that its marks speak. */
+static void
+note_missing(const char *schema_name, const char *table_name, const char *class_name)
+{
+	const char *texts[3] = {schema_name, table_name, class_name};
+
+	execute("INSERT INTO meridian.missing (schema_name, table_name, class) SELECT $1, $2, $3 "
+			"WHERE pg_catalog.to_regclass(pg_catalog.format('%I.%I', $1, $2)) IS NULL "
+			"ON CONFLICT (schema_name, table_name) DO NOTHING", SPI_OK_INSERT, texts, 3);
+}
+
+static void
+tell(const MeridianWireLeftOut *what)
+{
+	uint8_t		bytes[1 + 4 * (2 + MRD_NAME_MAX)];
+	struct mrd_buf b = mrd_buf_writer(bytes, sizeof(bytes));
+
+	mrd_buf_put_u8(&b, 1);
+	mrd_buf_put_str(&b, what->class_name);
+	mrd_buf_put_str(&b, what->schema_name);
+	mrd_buf_put_str(&b, what->table_name);
+	mrd_buf_put_str(&b, what->partition);
+	Assert(!b.failed);
+	(void) LogLogicalMessage(MERIDIAN_LEFT_OUT_PREFIX, (const char *) bytes, b.pos, true);
+}
+
+/*
+ * The transaction at hand changes rows of this partition (len 0: of any) in a
+ * table, and we leave them out.  Said once for neighbouring rows.
+ */
+void
+meridian_leave_out(const MeridianWireRelation *def, const char *partition, size_t len)
+{
+	static uint64 last_xact;
+	static MeridianWireLeftOut last;
+	MeridianWireLeftOut what;
+
+	memset(&what, 0, sizeof(what));
+	strlcpy(what.class_name, def->class_name, sizeof(what.class_name));
+	strlcpy(what.schema_name, def->schema_name, sizeof(what.schema_name));
+	strlcpy(what.table_name, def->table_name, sizeof(what.table_name));
+	/* a stamp covers it, so it is the name of a partition */
+	memcpy(what.partition, partition, Min(len, sizeof(what.partition) - 1));
+	if (last_xact == meridian_apply.xact.number && memcmp(&last, &what, sizeof(what)) == 0)
+		return;
+	last_xact = meridian_apply.xact.number;
+	last = what;
+	note_missing(what.schema_name, what.table_name, what.class_name);
+	tell(&what);
+}
+
+static bool
+is_stamped(const MeridianWireLeftOut *what)
+{
+	const MeridianWireStamp *stamps = &meridian_apply.xact.stamps;
+
+	for (int i = 0; i < stamps->count; i++)
+	{
+		if (strcmp(stamps->entries[i].class_name, what->class_name) == 0 &&
+			(what->partition[0] == '\0' ||
+			 strcmp(stamps->entries[i].partition, what->partition) == 0))
+			return true;
+	}
+	return false;
+}
+
+/* Who hands the transaction over has left that out of it, so it is not here either. */
+void
+meridian_left_out(const void *payload, size_t len)
+{
+	static const char forget[] =
+	"DELETE FROM meridian.copied c USING meridian.attachment a "
+	"WHERE a.relid = c.relid AND a.class = $1 AND ($4 = '' OR c.partition = $4) "
+	"AND a.relid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', $2, $3))";
+	MeridianWireLeftOut what;
+	const char *texts[4] = {what.class_name, what.schema_name, what.table_name, what.partition};
+	int			rc = meridian_wire_read_left_out(payload, len, &what);
+
+	if (rc != MRD_OK || !is_stamped(&what))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent a malformed note of what it left out: %s",
+						meridian_apply.origin, mrd_strerror(rc != MRD_OK ? rc : MRD_EFORMAT))));
+	PushActiveSnapshot(GetLatestSnapshot());
+	execute(forget, SPI_OK_DELETE, texts, 4);
+	note_missing(what.schema_name, what.table_name, what.class_name);
+	PopActiveSnapshot();
+}
