@@ -64,7 +64,8 @@ struct pgwork {
     struct log_repeat canary_log, fit_log, status_log, duty_log;
 };
 
-bool pgwork_lsn(const char *text, mrd_lsn *ret)
+/* "0/16B3748" as a number; false when it is none. */
+static bool take_lsn(const char *text, mrd_lsn *ret)
 {
     uint32_t hi, lo;
     char more;
@@ -316,7 +317,7 @@ static void on_canary(void *ctx, PGresult *res, const char *error)
     struct pgwork *w = ctx;
     mrd_lsn lsn;
     w->canary_busy = false;
-    if (error == NULL && (PQntuples(res) != 1 || !pgwork_lsn(PQgetvalue(res, 0, 0), &lsn))) {
+    if (error == NULL && (PQntuples(res) != 1 || !take_lsn(PQgetvalue(res, 0, 0), &lsn))) {
         error = "its answer is no position";
     }
     if (error != NULL) {
@@ -365,7 +366,7 @@ static uint64_t json_u64(const json_t *o, const char *key)
 static mrd_lsn json_lsn(const json_t *o, const char *key)
 {
     mrd_lsn lsn = 0;
-    pgwork_lsn(json_string_value(json_object_get(o, key)), &lsn);
+    take_lsn(json_string_value(json_object_get(o, key)), &lsn);
     return lsn;
 }
 
@@ -515,7 +516,7 @@ static void on_duty(void *ctx, PGresult *res, const char *error)
         log_event("event=partition.promoted class=%s partition=%s epoch=%" PRIu64, k->name,
                   partition, c->duty.epoch);
     } else if (PQntuples(res) == 1 && !PQgetisnull(res, 0, 0) &&
-               pgwork_lsn(PQgetvalue(res, 0, 0), &lsn)) {
+               take_lsn(PQgetvalue(res, 0, 0), &lsn)) {
         w->local->drained_lsn[c->partition] = lsn;
         w->local->drained_move[c->partition] = c->duty.move;
         log_event("event=partition.drained class=%s partition=%s lsn=%" PRIX64 "/%" PRIX64,

@@ -52,6 +52,3 @@ pgwork_status(const struct pgwork *w);          /* last agent_status(), borrowed
 struct pglink *pgwork_people(struct pgwork *w); /* the link for the API */
 /** Sentences for the operator; returns how many of @cap. */
 size_t pgwork_problems(const struct pgwork *w, char (*out)[256], size_t cap);
-
-/** "0/16B3748" as a number; false when it is none. */
-bool pgwork_lsn(const char *text, mrd_lsn *ret);

@@ -10,7 +10,8 @@
 
 /* ---- telling ---- */
 
-void sim_mix(struct sim *w, uint64_t x)
+/* The digest takes in @x. */
+static void mix(struct sim *w, uint64_t x)
 {
     w->trace = (w->trace ^ x) * 0x9e3779b97f4a7c15ull;
     w->trace ^= w->trace >> 29;
@@ -18,8 +19,8 @@ void sim_mix(struct sim *w, uint64_t x)
 
 void sim_say(struct sim *w, const struct sim_fact *fact)
 {
-    sim_mix(w, w->now << 8 | fact->kind);
-    sim_mix(w, (uint64_t)fact->region << 48 ^ (uint64_t)fact->peer << 40 ^
+    mix(w, w->now << 8 | fact->kind);
+    mix(w, (uint64_t)fact->region << 48 ^ (uint64_t)fact->peer << 40 ^
                    (uint64_t)fact->partition << 32 ^ fact->record ^ fact->number << 20);
     for (const struct sim_property *p = sim_properties; p->name != NULL; p++) {
         p->look(w, fact);
@@ -259,7 +260,7 @@ static void check(struct sim *w, const struct sim_event *e)
 
     for (unsigned i = 0; i < w->config->region_count; i++) {
         for (unsigned o = 0; o < w->config->region_count && w->regions[i].postgres_up; o++) {
-            sim_mix(w, w->regions[i].postgres.streams[o].taken);
+            mix(w, w->regions[i].postgres.streams[o].taken);
         }
     }
     again.at = w->now + 500 * SIM_MS * w->scale;
@@ -451,7 +452,7 @@ bool sim_run(const struct sim_options *options, struct sim_report *ret)
     if (ret->broken == NULL) {
         sim_say(w, &(struct sim_fact){.kind = SIM_SAYS_END});
     }
-    sim_mix(w, w->now);
+    mix(w, w->now);
     ret->trace = w->trace;
     ret->faults = w->fault_count;
     ret->story = w->story;

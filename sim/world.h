@@ -363,8 +363,6 @@ struct sim {
 
 void sim_push(struct sim *w, const struct sim_event *e);
 bool sim_pop(struct sim *w, struct sim_event *ret);
-/** The digest takes in @x. */
-void sim_mix(struct sim *w, uint64_t x);
 /** Tell the properties; the digest takes it in as well. */
 void sim_say(struct sim *w, const struct sim_fact *fact);
 /** A property is broken: the first one is kept, and the world stops. */

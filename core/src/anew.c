@@ -173,25 +173,8 @@ enum mrd_life mrd_anew_life(const struct mrd_config *config, const struct mrd_st
                                                                     : MRD_LIFE_NEW;
 }
 
-enum mrd_data mrd_anew_data(const struct mrd_config *config, const struct mrd_store *store,
-                            mrd_region region, mrd_lsn *ret_begins)
-{
-    struct mrdi_view v;
-    struct mrd_anew_record r;
-    bool ok;
-
-    mrdi_view_load(&v, config, store);
-    (void)mrdi_anew(store, mrdi_name(&v, region), &r, &ok);
-    if (mrdi_unborn(&v, region)) {
-        *ret_begins = r.begins;
-        return MRD_DATA_ANEW;
-    }
-    return v.regions[region].session_revision == 0 ? MRD_DATA_FIRST : MRD_DATA_LOST;
-}
-
-/* ---- the first session ---- */
-
-bool mrdi_unborn(const struct mrdi_view *v, unsigned region)
+/* Made anew, and no session of that life was opened yet. */
+static bool unborn(const struct mrdi_view *v, unsigned region)
 {
     const struct mrdi_region_view *own = &v->regions[region];
     struct mrd_anew_record r;
@@ -201,12 +184,30 @@ bool mrdi_unborn(const struct mrdi_view *v, unsigned region)
     return ok && (!own->has_session || own->session->session <= r.session);
 }
 
+enum mrd_data mrd_anew_data(const struct mrd_config *config, const struct mrd_store *store,
+                            mrd_region region, mrd_lsn *ret_begins)
+{
+    struct mrdi_view v;
+    struct mrd_anew_record r;
+    bool ok;
+
+    mrdi_view_load(&v, config, store);
+    (void)mrdi_anew(store, mrdi_name(&v, region), &r, &ok);
+    if (unborn(&v, region)) {
+        *ret_begins = r.begins;
+        return MRD_DATA_ANEW;
+    }
+    return v.regions[region].session_revision == 0 ? MRD_DATA_FIRST : MRD_DATA_LOST;
+}
+
+/* ---- the first session ---- */
+
 /* No other region was ever to have the partition, or all that were lost their disks as well. */
 static bool nobody_has(const struct mrdi_view *v, const struct mrdi_partition *p,
                        unsigned region)
 {
     for (unsigned b = 0; b < v->config->region_count; b++) {
-        if (b != region && (p->class->replicas >> b & 1u) != 0 && !mrdi_unborn(v, b)) {
+        if (b != region && (p->class->replicas >> b & 1u) != 0 && !unborn(v, b)) {
             return false;
         }
     }
@@ -258,7 +259,7 @@ const char *mrdi_unborn_why(const struct mrdi_view *v, unsigned region, mrd_lsn 
     struct mrd_anew_record own;
     bool ok;
 
-    if (!mrdi_unborn(v, region)) {
+    if (!unborn(v, region)) {
         return NULL;
     }
     (void)mrdi_anew(v->store, name, &own, &ok);
@@ -300,7 +301,7 @@ bool mrd_anew_stream(const struct mrd_config *config, const struct mrd_store *st
     (void)mrdi_anew(store, mrdi_name(&v, origin), &r, &ok);
     const struct mrd_peer_report *mine = mrdi_peer(&local->report, mrdi_name(&v, origin));
     if (!ok || mine == NULL || mine->applied_lsn == 0 || mine->applied_lsn >= r.begins ||
-        !mrdi_returned(&v, origin) || mrdi_fencing(&v, origin) || mrdi_unborn(&v, origin)) {
+        !mrdi_returned(&v, origin) || mrdi_fencing(&v, origin) || unborn(&v, origin)) {
         return false;
     }
     *ret_begins = r.begins;

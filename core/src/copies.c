@@ -58,8 +58,10 @@ bool mrdi_hands_on(const struct mrdi_view *v, unsigned by, unsigned to, unsigned
     return true;
 }
 
-bool mrdi_obtainable(const struct mrdi_view *v, unsigned to, unsigned origin, mrd_lsn lsn,
-                     unsigned without)
+/* Somebody else than @without can hand over to @to what @origin wrote up to @lsn: itself, or who
+ * holds it. */
+static bool obtainable(const struct mrdi_view *v, unsigned to, unsigned origin, mrd_lsn lsn,
+                       unsigned without)
 {
     /* Who was made anew has nothing of what it wrote before, however live it is. */
     if (origin != without && mrdi_returned(v, origin) && !mrdi_fencing(v, origin) &&
@@ -98,7 +100,7 @@ enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
             continue;
         }
         *ret_origin = c->region;
-        if (origin < 0 || !mrdi_obtainable(v, self, (unsigned)origin, c->cut, without)) {
+        if (origin < 0 || !obtainable(v, self, (unsigned)origin, c->cut, without)) {
             return MRDI_COPY_STUCK;
         }
         copy = MRDI_COPY_LATE;

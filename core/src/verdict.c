@@ -17,24 +17,6 @@ static const struct {
 #undef MRD_REASON_ROW
 };
 
-const char *mrd_reason_name(enum mrd_reason why)
-{
-    static const char *const lower[] = {
-        [MRD_WHY_ALLOWED] = "allowed",
-        [MRD_WHY_NO_SNAPSHOT] = "no_snapshot",
-        [MRD_WHY_UNKNOWN_PARTITION] = "unknown_partition",
-        [MRD_WHY_NOT_HOME] = "not_home",
-        [MRD_WHY_VACANT] = "vacant",
-        [MRD_WHY_FENCING] = "fencing",
-        [MRD_WHY_FROZEN] = "frozen",
-        [MRD_WHY_NO_LEASE] = "no_lease",
-        [MRD_WHY_LEASE_ENDED] = "lease_ended",
-        [MRD_WHY_EPOCH_CHANGED] = "epoch_changed",
-    };
-    _Static_assert(sizeof(lower) / sizeof(*lower) == REASONS, "every reason has a name");
-    return (size_t)why < REASONS ? lower[why] : "unknown";
-}
-
 const char *mrd_reason_sentence(enum mrd_reason why)
 {
     return (size_t)why < REASONS ? reasons[why].sentence : "unknown reason";

@@ -129,8 +129,6 @@ bool mrdi_move_active(const struct mrd_move_record *m);
 
 /* ---- regions made anew (anew.c) ---- */
 
-/** Made anew, and no session of that life was opened yet. */
-bool mrdi_unborn(const struct mrdi_view *v, unsigned region);
 /** Why a region that was made anew may not open its first session yet; NULL: it may. */
 const char *mrdi_unborn_why(const struct mrdi_view *v, unsigned region, mrd_lsn wal_lsn);
 /** Was the position @lsn of its WAL written by a life of the region that ended with its disk?
@@ -150,10 +148,6 @@ bool mrdi_holds(const struct mrdi_view *v, unsigned by, unsigned origin, mrd_lsn
  * changes of a class that @by does not have, so that nobody asked for them again.
  */
 bool mrdi_hands_on(const struct mrdi_view *v, unsigned by, unsigned to, unsigned origin);
-/** Somebody else than @without can hand over to @to what @origin wrote up to @lsn: itself, or
- *  who holds it. */
-bool mrdi_obtainable(const struct mrdi_view *v, unsigned to, unsigned origin, mrd_lsn lsn,
-                     unsigned without);
 
 enum mrdi_copy {
     MRDI_COPY_WHOLE, /* every closed epoch is there up to its cut */

@@ -38,7 +38,6 @@ struct mrd_verdict {
     mrd_epoch epoch;
 };
 
-const char *mrd_reason_name(enum mrd_reason why); /* "not_home" */
 const char *mrd_reason_sentence(enum mrd_reason why);
 const char *mrd_reason_hint(enum mrd_reason why);
 
