@@ -185,7 +185,12 @@ int cli_config(int argc, char **argv)
     if (strcmp(words[0], "check") == 0 && count == 2) {
         return check(words[1], json);
     }
-    if (strcmp(words[0], "keys") == 0 && count == 1) {
+    if (strcmp(words[0], "keys") == 0) {
+        if (json || count > 1) {
+            return cli_misuse(&usage,
+                              json ? "keys prints a configuration; --json belongs to check"
+                                   : "keys takes no file");
+        }
         mrd_config_print_keys(stdout);
         return 0;
     }

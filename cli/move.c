@@ -126,6 +126,9 @@ static int run(const struct cli_usage *usage, const struct cli_place *place, con
     if (!parse_target(what, &target)) {
         return cli_misuse(usage, "\"%s\" is not CLASS or CLASS/PARTITION", what);
     }
+    if (timeout != NULL && !wait) {
+        return cli_misuse(usage, "--timeout belongs to --wait");
+    }
     if (timeout != NULL && (!cli_number(timeout, 86400, &timeout_s) || timeout_s == 0)) {
         return cli_misuse(usage, "--timeout takes seconds, not \"%s\"", timeout);
     }

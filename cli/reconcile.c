@@ -367,6 +367,13 @@ static int dispatch(const struct cli_usage *usage, struct reconcile *r, const ch
 {
     const char *action = words[0], *id = count > 1 ? words[1] : NULL;
 
+    if (r->force && strcmp(action, "apply") != 0) {
+        return cli_misuse(usage, "--force belongs to apply");
+    }
+    if ((r->status != NULL || r->limit != NULL) && strcmp(action, "list") != 0) {
+        return cli_misuse(usage, "%s belongs to list",
+                          r->status != NULL ? "--status" : "--limit");
+    }
     if (strcmp(action, "list") == 0) {
         return id == NULL ? list(r) : cli_misuse(usage, "list takes no id; use: show %s", id);
     }

@@ -106,6 +106,9 @@ int cli_drain(int argc, char **argv)
         options, 1, 1};
     int rc = cli_parse(&usage, argc, argv, words, &count);
 
+    if (rc < 0 && timeout != NULL && !wait) {
+        rc = cli_misuse(&usage, "--timeout belongs to --wait");
+    }
     if (rc < 0 && timeout != NULL &&
         (!cli_number(timeout, 86400, &timeout_s) || timeout_s == 0)) {
         rc = cli_misuse(&usage, "--timeout takes seconds, not \"%s\"", timeout);

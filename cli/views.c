@@ -589,6 +589,9 @@ int cli_receipts(int argc, char **argv)
     if (rc >= 0) {
         return rc;
     }
+    if (count > 0 && again) {
+        return cli_misuse(&usage, "--watch belongs to the list");
+    }
     if (count > 0) {
         return strcmp(words[0], "show") == 0 && count == 2
                    ? show_receipt(&place, words[1])

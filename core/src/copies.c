@@ -58,8 +58,8 @@ bool mrdi_hands_on(const struct mrdi_view *v, unsigned by, unsigned to, unsigned
     return true;
 }
 
-/* Somebody else than @without can hand over to @to what @origin wrote up to @lsn: itself, or who
- * holds it. */
+/* Somebody else than @without can hand over to @to what @origin wrote up to @lsn: itself, or
+ * who holds it. */
 static bool obtainable(const struct mrdi_view *v, unsigned to, unsigned origin, mrd_lsn lsn,
                        unsigned without)
 {
