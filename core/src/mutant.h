@@ -32,6 +32,7 @@
     X(SAME_EPOCH, "a grant goes on with the epoch it closes")                                  \
     X(TOKEN_CLOCK, "a token's time is compared across reboots")                                \
     X(TOKEN_LOST, "a token past the cut is served in silence")                                 \
+    X(TOKEN_AHEAD, "a home answers for an epoch that it has not heard of")                     \
     X(GAPS, "whoever is ahead hands on, whatever classes it lacks")                            \
     X(HASTY, "one missed probe is enough for a verdict")                                       \
     X(LEAD_TOSSED, "the lead is handed on as soon as somebody else would be better")           \

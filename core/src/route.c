@@ -279,6 +279,13 @@ static void by_token(const struct mrd_snapshot *s, const struct mrd_request *r,
     if (of->authority == NULL && origin >= 0) {
         home = (mrd_region)origin; /* across partitions: where the write went */
     }
+    /* Under an epoch that we have not heard of: we are behind, and who wrote it is the later
+     * home, whoever we take for it. A home that was replaced while it was away would answer
+     * with what it had. */
+    if (of->authority != NULL && origin >= 0 && r->token->epoch > of->authority->epoch &&
+        !MRDI_MUTANT(TOKEN_AHEAD)) {
+        home = (mrd_region)origin;
+    }
     if (origin >= 0 && is_lost(of->authority, (mrd_region)origin, r->token)) {
         only(ret, MRD_ROUTE_TOKEN_LOST, home);
         return;

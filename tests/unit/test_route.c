@@ -261,14 +261,14 @@ static void test_token(void **state)
         mrd_region self, authority; /* the partition's home */
         const char *want;
     } rows[] = {
-        {"applied here", CATALOG, 0, {"eu", 9, 5, 1999}, H, US, US, "token_local: us"},
-        {"applied to the millisecond", CATALOG, 0, {"eu", 9, 5, 2000}, H, US, US,
+        {"applied here", CATALOG, 0, {"eu", 5, 5, 1999}, H, US, US, "token_local: us"},
+        {"applied to the millisecond", CATALOG, 0, {"eu", 5, 5, 2000}, H, US, US,
          "token_local: us"},
-        {"an earlier session is applied", CATALOG, 0, {"eu", 9, 4, 99999}, H, US, US,
+        {"an earlier session is applied", CATALOG, 0, {"eu", 5, 4, 99999}, H, US, US,
          "token_local: us"},
-        {"not yet here", CATALOG, 0, {"eu", 9, 5, 2001}, H, US, EU, "token_home: eu"},
-        {"a later session", CATALOG, 0, {"eu", 9, 6, 1}, H, US, EU, "token_home: eu"},
-        {"local, the home behind it", CATALOG, 0, {"eu", 9, 5, 1}, H, US, EU,
+        {"not yet here", CATALOG, 0, {"eu", 5, 5, 2001}, H, US, EU, "token_home: eu"},
+        {"a later session", CATALOG, 0, {"eu", 5, 6, 1}, H, US, EU, "token_home: eu"},
+        {"local, the home behind it", CATALOG, 0, {"eu", 5, 5, 1}, H, US, EU,
          "token_local: us eu"},
         {"written here", CATALOG, 0, {"us", 5, 9, 99999}, H, US, US, "token_local: us"},
         {"written at the old home, up to the cut", CATALOG, 0, {"eu", 4, 5, 1000}, H, US, US,
@@ -283,10 +283,11 @@ static void test_token(void **state)
         {"another partition's epoch", ORDERS, P_EU, {"eu", 4, 5, 1500}, H, US, EU,
          "token_local: us eu"},
         {"we hold no copy", LEDGER, -1, {"eu", 5, 5, 1}, H, US, EU, "token_home: eu"},
-        {"we are recovering", CATALOG, 0, {"eu", 9, 5, 1}, R, US, EU, "token_home: eu"},
-        {"we are down", CATALOG, 0, {"eu", 9, 5, 1}, X, US, EU, "token_home: eu"},
+        {"we are recovering", CATALOG, 0, {"eu", 5, 5, 1}, R, US, EU, "token_home: eu"},
+        {"we are down", CATALOG, 0, {"eu", 5, 5, 1}, X, US, EU, "token_home: eu"},
+        {"an epoch we have not heard of", CATALOG, 0, {"ap", 10, 5, 1}, H, US, US, "token_home: ap"},
         {"a region that is no more", CATALOG, 0, {"mars", 1, 1, 1}, H, US, US, "token_home: us"},
-        {"not here and nobody is home", CATALOG, 0, {"eu", 9, 5, 2001}, H, US, MRD_REGION_NONE,
+        {"not here and nobody is home", CATALOG, 0, {"eu", 5, 5, 2001}, H, US, MRD_REGION_NONE,
          "no_home:"},
         {"across partitions, applied", ORDERS, -1, {"eu", 5, 5, 1}, H, US, EU,
          "token_local: us eu"},
@@ -321,7 +322,7 @@ static void test_token(void **state)
 /* We were granted the class but lack what the home before us wrote last. */
 static void test_token_at_a_home_that_has_not_opened(void **state)
 {
-    struct mrd_token here = {"eu", 9, 5, 1999}, later = {"eu", 9, 5, 2001};
+    struct mrd_token here = {"eu", 5, 5, 1999}, later = {"eu", 5, 5, 2001};
     struct mrd_request r = {.class_index = CATALOG, .near = MRD_REGION_NONE, .token = &later};
 
     (void)state;
