@@ -23,6 +23,7 @@ struct asked {
     uint64_t seed, runs, minimize;
     unsigned jobs;
     bool has_seed, has_minimize, quiet;
+    char *story; /* of a file */
     struct sim_options options;
 };
 
@@ -46,11 +47,14 @@ static void usage(FILE *out)
 {
     fprintf(out,
             "usage: meridian sim [--seed N] [--runs N] [--jobs J] [--minimize SEED]\n"
-            "                    [--minutes M] [--regions R]\n\n"
+            "                    [--story FILE] [--minutes M] [--regions R]\n\n"
             "  --seed N         run world N and tell its story; with --runs, begin there\n"
             "  --runs N         run N worlds, stop at the first that breaks a property\n"
             "  --jobs J         in J processes (default: as many as there are processors)\n"
-            "  --minimize SEED  leave out faults of a broken world until each matters\n"
+            "  --minimize SEED  leave out faults of a broken world until each matters, and write\n"
+            "                   what is left as sim-SEED.story\n"
+            "  --story FILE     run the world that is written there; --seed and --runs choose its\n"
+            "                   chances\n"
             "  --minutes M      simulated minutes of each world (default 10)\n"
             "  --regions R      3 to 5 regions (default: drawn)\n");
 }
@@ -59,18 +63,17 @@ static void usage(FILE *out)
 
 static void print_end(const struct sim_options *o, const struct sim_report *r)
 {
-    printf("seed %llu: %s%s%s\n", (unsigned long long)o->seed,
-           r->broken != NULL ? "broken: " : "every property held",
-           r->broken != NULL ? r->broken : "", r->broken != NULL ? ", " : "");
-    if (r->broken != NULL) {
-        printf("  at %llu.%03llu s: %s\n", (unsigned long long)(r->at_ms / 1000),
+    if (r->broken == NULL) {
+        printf("seed %llu: every property held\n", (unsigned long long)o->seed);
+    } else {
+        printf("seed %llu: \"%s\" is broken\n  at %llu.%03llu s: %s\n",
+               (unsigned long long)o->seed, r->broken, (unsigned long long)(r->at_ms / 1000),
                (unsigned long long)(r->at_ms % 1000), r->how);
     }
-    printf(
-        "  %u faults, %u failovers, %u moves asked for, %u writes acknowledged, %u in the lost "
-        "tail, %u reads; trace %016llx\n",
-        r->faults, r->failovers, r->moves, r->acked, r->reconciled, r->reads,
-        (unsigned long long)r->trace);
+    printf("  %u faults, %u failovers, %u moves asked for, %u writes acknowledged, %u in the "
+           "lost tail, %u reads; trace %016llx\n",
+           r->faults, r->failovers, r->moves, r->acked, r->reconciled, r->reads,
+           (unsigned long long)r->trace);
 }
 
 /* The end of a story: its last lines. */
@@ -102,6 +105,28 @@ static int tell_one(struct sim_options *o, unsigned lines)
     return held ? 0 : 1;
 }
 
+/* What is left of a broken world, to keep. */
+static int write_story(const struct asked *a, const char *broken)
+{
+    char name[64];
+    FILE *f;
+
+    snprintf(name, sizeof(name), "sim-%llu.story", (unsigned long long)a->options.seed);
+    f = fopen(name, "w");
+    if (f == NULL) {
+        fprintf(stderr, "meridian sim: could not write \"%s\": %s\n", name, strerror(errno));
+        return 1;
+    }
+    fprintf(f, "breaks %s\n", broken);
+    sim_story_write(&a->options, f);
+    if (fclose(f) != 0) {
+        fprintf(stderr, "meridian sim: could not write \"%s\": %s\n", name, strerror(errno));
+        return 1;
+    }
+    printf("  they are in %s: meridian sim --story %s\n", name, name);
+    return 0;
+}
+
 static int minimize(struct asked *a)
 {
     struct sim_report r;
@@ -118,9 +143,9 @@ static int minimize(struct asked *a)
     }
     fputs(r.story, stdout);
     print_end(&a->options, &r);
-    printf("  %u of %u faults are needed\n", left, r.faults);
     free(r.story);
-    return 0;
+    printf("  %u of %u faults are needed\n", left, r.faults);
+    return write_story(a, r.broken);
 }
 
 /* ---- many ---- */
@@ -279,6 +304,52 @@ static int many(struct asked *a)
     return 1;
 }
 
+/* ---- a story from a file ---- */
+
+#define STORY_MAX 65536
+
+/* The whole of a small file, or NULL with errno. */
+static char *slurp(const char *name)
+{
+    FILE *f = fopen(name, "r");
+    char *text = f != NULL ? calloc(1, STORY_MAX) : NULL;
+    size_t n = text != NULL ? fread(text, 1, STORY_MAX - 1, f) : 0;
+
+    if (f != NULL && (ferror(f) || n == STORY_MAX - 1)) {
+        errno = ferror(f) ? EIO : EFBIG;
+        free(text);
+        text = NULL;
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
+    return text;
+}
+
+static int load_story(struct asked *a, const char *name)
+{
+    const char *seed;
+    unsigned bad;
+
+    a->story = slurp(name);
+    if (a->story == NULL) {
+        fprintf(stderr, "meridian sim: could not read \"%s\": %s\n", name, strerror(errno));
+        return 1;
+    }
+    bad = sim_story_check(a->story);
+    if (bad != 0) {
+        fprintf(stderr, "%s:%u: not understood, or something is missing before it\n", name, bad);
+        return 1;
+    }
+    a->options.story = a->story;
+    seed = strstr(a->story, "\nseed ");
+    if (!a->has_seed && seed != NULL) {
+        a->seed = strtoull(seed + 6, NULL, 10);
+    }
+    a->has_seed = true;
+    return 0;
+}
+
 /* ---- arguments ---- */
 
 static bool number(const char *text, uint64_t max, uint64_t *ret)
@@ -320,6 +391,7 @@ static bool take(struct asked *a, const char *name, const char *value)
 int cli_sim(int argc, char **argv)
 {
     static struct asked a;
+    const char *story = NULL;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
     a.jobs = processors > 0 && processors < JOBS_MAX ? (unsigned)processors : 1;
@@ -328,6 +400,10 @@ int cli_sim(int argc, char **argv)
             usage(stdout);
             return 0;
         }
+        if (strcmp(argv[i], "--story") == 0 && i + 1 < argc) {
+            story = argv[++i];
+            continue;
+        }
         if (!take(&a, argv[i], i + 1 < argc ? argv[i + 1] : NULL)) {
             fprintf(stderr, "meridian sim: not understood: %s%s%s\n", argv[i],
                     i + 1 < argc ? " " : "", i + 1 < argc ? argv[i + 1] : "");
@@ -335,6 +411,9 @@ int cli_sim(int argc, char **argv)
             return 2;
         }
         i++;
+    }
+    if (story != NULL && load_story(&a, story) != 0) {
+        return 1;
     }
     if (a.has_minimize) {
         return minimize(&a);

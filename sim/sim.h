@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define SIM_FAULTS_MAX 96
 
@@ -22,6 +23,7 @@ struct sim_options {
     uint64_t seed;
     unsigned minutes;          /* of faults; 0: ten */
     unsigned regions;          /* 0: drawn */
+    const char *story;         /* borrowed: shape and faults, instead of drawn ones; or NULL */
     bool tell;                 /* keep the story */
     bool skip[SIM_FAULTS_MAX]; /* faults of the schedule that do not strike */
 };
@@ -44,6 +46,11 @@ bool sim_run(const struct sim_options *options, struct sim_report *ret);
  * property breaks; @options->skip says the result. Returns how many are left.
  */
 unsigned sim_minimize(struct sim_options *options, struct sim_report *ret);
+
+/** The world of @options, without the faults that are skipped, as a text (story.c). */
+void sim_story_write(const struct sim_options *options, FILE *out);
+/** 0, or the number of the line of a story that cannot be understood. */
+unsigned sim_story_check(const char *text);
 
 /** `meridian sim`. */
 int cli_sim(int argc, char **argv);

@@ -43,6 +43,21 @@ static const char *const fault_names[SIM_FAULT_KINDS] = {
     [SIM_EMPTY] = "operator drains it",
 };
 
+const char *sim_fault_name(enum sim_fault_kind kind)
+{
+    return fault_names[kind];
+}
+
+enum sim_fault_kind sim_fault_kind(const char *name)
+{
+    unsigned k = 0;
+
+    while (k < SIM_FAULT_KINDS && strcmp(fault_names[k], name) != 0) {
+        k++;
+    }
+    return (enum sim_fault_kind)k;
+}
+
 /* ---- configuration ---- */
 
 static struct mrd_conf_class *add_class(struct mrd_config *c, const char *name,
@@ -67,6 +82,28 @@ static void partition(struct mrd_config *c, struct mrd_conf_class *k)
             snprintf(k->partitions[k->partition_count], MRD_NAME_MAX, "%s", c->regions[i].name);
             k->partition_home[k->partition_count++] = (mrd_region)i;
         }
+    }
+}
+
+void sim_add_region(struct sim *w, const char *name)
+{
+    struct mrd_conf_region *r = &w->config->regions[w->config->region_count++];
+
+    snprintf(r->name, MRD_NAME_MAX, "%s", name);
+    r->latitude = r->longitude = __builtin_nan("");
+    r->weight = 100;
+}
+
+void sim_add_class(struct sim *w, const char *name, enum mrd_durability durability, int home,
+                   mrd_regions replicas, mrd_regions allowed)
+{
+    struct mrd_conf_class *k = add_class(w->config, name, durability, replicas);
+
+    k->allowed = allowed;
+    if (home < 0) {
+        partition(w->config, k);
+    } else {
+        k->home = (mrd_region)home;
     }
 }
 
@@ -127,12 +164,9 @@ static void configure(struct sim *w, struct sim_random *r)
     unsigned n = (unsigned)sim_between(r, 3, SIM_REGIONS_MAX);
 
     n = w->options->regions != 0 ? w->options->regions : n;
-    c->region_count = (uint8_t)n;
     data = (mrd_regions)((1u << n) - 1);
     for (unsigned i = 0; i < n; i++) {
-        snprintf(c->regions[i].name, MRD_NAME_MAX, "%s", names[i]);
-        c->regions[i].latitude = c->regions[i].longitude = __builtin_nan("");
-        c->regions[i].weight = 100;
+        sim_add_region(w, names[i]);
     }
     if (n > 3 && sim_chance(r, 200)) {
         c->regions[n - 1].witness = true;
@@ -142,7 +176,6 @@ static void configure(struct sim *w, struct sim_random *r)
     if (sim_chance(r, 150)) {
         c->failover = sim_chance(r, 500) ? MRD_FAILOVER_MANUAL : MRD_FAILOVER_TWO_PERSON;
     }
-    set_times(c, w->scale);
 }
 
 /* ---- links, clocks, habits ---- */
@@ -289,16 +322,14 @@ static void plan(struct sim *w)
     sim_push(w, &(struct sim_event){.at = w->quiet_at, .kind = SIM_QUIET});
 }
 
-void sim_swarm(struct sim *w)
+static void draw(struct sim *w, struct sim_random *random)
 {
     static const uint8_t scales[] = {1, 2, 2, 4, 4, 4, 8, 8, 8, 8};
-    struct sim_random r = {w->options->seed * 0x2545f4914f6cdd1dull + 0x9e3779b97f4a7c15ull};
-    sim_us all = (w->options->minutes != 0 ? w->options->minutes : 10) * 60 * (sim_us)SECOND;
+    struct sim_random r = *random;
 
+    w->end_at = (w->options->minutes != 0 ? w->options->minutes : 10) * 60 * (sim_us)SECOND;
     w->scale = scales[sim_below(&r, sizeof(scales) / sizeof(scales[0]))];
-    w->heal_at = all * 7 / 10;
-    w->quiet_at = all * 9 / 10;
-    w->end_at = all;
+    w->heal_at = w->end_at * 7 / 10;
     w->compact = sim_chance(&r, 500) ? (unsigned)sim_between(&r, 8, 200) : 0;
     w->trailing = (unsigned)sim_between(&r, 1, 60);
     w->reorders = sim_chance(&r, 200);
@@ -308,6 +339,33 @@ void sim_swarm(struct sim *w)
     set_links(w, &r);
     set_habits(w, &r);
     draw_faults(w, &r);
+}
+
+/* Shape and faults as written, chance from the seed. */
+static void tell_again(struct sim *w, struct sim_random *r)
+{
+    unsigned bad = sim_story_read(w, w->options->story);
+
+    mrd_assert(bad == 0); /* sim_story_check comes first */
+    w->net.state = sim_random(r);
+    w->people.state = sim_random(r);
+    for (unsigned i = 0; i < SIM_REGIONS_MAX; i++) {
+        w->regions[i].random.state = sim_random(r);
+    }
+}
+
+void sim_swarm(struct sim *w)
+{
+    struct sim_random r = {w->options->seed * 0x2545f4914f6cdd1dull + 0x9e3779b97f4a7c15ull};
+
+    if (w->options->story != NULL) {
+        tell_again(w, &r);
+    } else {
+        draw(w, &r);
+    }
+    set_times(w->config, w->scale);
+    w->heal_at = w->end_at * 7 / 10;
+    w->quiet_at = w->end_at * 9 / 10;
     plan(w);
     sim_tell(w, "%u regions, %u partitions, %u faults, times x %u", w->config->region_count,
              mrd_partition_count(w->config), w->fault_count, w->scale);

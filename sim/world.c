@@ -372,14 +372,26 @@ static void run_until(struct sim *w, sim_us until)
 
 /* ---- a world from its seed to its end ---- */
 
-static void build(struct sim *w)
+struct sim *sim_draw(const struct sim_options *options)
 {
+    static struct sim_report nobody_reads;
+    struct sim *w = calloc(1, sizeof(*w));
+
+    mrd_assert(w != NULL);
+    w->options = options;
+    w->report = &nobody_reads;
+    w->clocks_valid = true;
     w->config = calloc(1, sizeof(*w->config));
     w->scratch = malloc(MRD_TXN_MAX);
     w->txn = calloc(1, sizeof(*w->txn));
     mrd_assert(w->config != NULL && w->scratch != NULL && w->txn != NULL);
     w->payload_count = 1;
     sim_swarm(w);
+    return w;
+}
+
+static void boot(struct sim *w)
+{
     for (unsigned i = 0; i < w->config->region_count; i++) {
         struct sim_region *r = &w->regions[i];
         r->node = calloc(1, sizeof(*r->node));
@@ -399,7 +411,7 @@ static void join(struct sim *w)
     }
 }
 
-static void finish(struct sim *w)
+void sim_drop(struct sim *w)
 {
     struct sim_event e;
 
@@ -428,20 +440,18 @@ static void finish(struct sim *w)
     free(w->config);
     free(w->scratch);
     free(w->txn);
+    free(w);
 }
 
 bool sim_run(const struct sim_options *options, struct sim_report *ret)
 {
-    struct sim *w = calloc(1, sizeof(*w));
+    struct sim *w = sim_draw(options);
     struct sim_event check_first = {.at = SIM_MS, .kind = SIM_CHECK};
     bool held;
 
-    mrd_assert(w != NULL);
     *ret = (struct sim_report){0};
-    w->options = options;
     w->report = ret;
-    w->clocks_valid = true;
-    build(w);
+    boot(w);
     join(w);
     sim_push(w, &check_first);
     run_until(w, w->heal_at);
@@ -457,7 +467,6 @@ bool sim_run(const struct sim_options *options, struct sim_report *ret)
     ret->faults = w->fault_count;
     ret->story = w->story;
     held = ret->broken == NULL;
-    finish(w);
-    free(w);
+    sim_drop(w);
     return held;
 }

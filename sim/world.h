@@ -440,3 +440,18 @@ void sim_people(struct sim *w, const struct sim_event *e);
 void sim_swarm(struct sim *w); /* configuration, links, clocks, schedule: all from the seed */
 void sim_fault(struct sim *w, unsigned index, bool begins);
 void sim_heal(struct sim *w);
+const char *sim_fault_name(enum sim_fault_kind kind);
+enum sim_fault_kind sim_fault_kind(const char *name); /* SIM_FAULT_KINDS: there is none */
+void sim_add_region(struct sim *w, const char *name);
+/** @home < 0: a partition for each replica, at home there. */
+void sim_add_class(struct sim *w, const char *name, enum mrd_durability durability, int home,
+                   mrd_regions replicas, mrd_regions allowed);
+
+/* story.c */
+/** Shape and faults from @text; 0, or the number of a line that cannot be understood. */
+unsigned sim_story_read(struct sim *w, const char *text);
+
+/* world.c */
+/** A world before its first moment; free it with sim_drop. */
+struct sim *sim_draw(const struct sim_options *options);
+void sim_drop(struct sim *w);
