@@ -2,13 +2,22 @@
 # runs inside tests/lib/pgenv. Servers run as user postgres, reachable over a unix socket in
 # their own directory, and everything they are is under one directory that pg_drop removes.
 
+# pg_template: what new clusters are copies of, in $PG_TEMPLATE; made once
+pg_template() {
+    [ ! -e "$PG_TEMPLATE/data/PG_VERSION" ] || return 0
+    mkdir -p "$PG_TEMPLATE"
+    chown postgres: "$PG_TEMPLATE"
+    su postgres -c "$PG_BIN/initdb -D $PG_TEMPLATE/data -A trust -E UTF8 --locale=C.UTF-8 --no-sync" >"$PG_TEMPLATE/initdb.log" 2>&1 ||
+        { cat "$PG_TEMPLATE/initdb.log" >&2; return 1; }
+}
+
 # pg_new DIR [SETTING...]: a new, stopped cluster in DIR with the extension preloaded
 pg_new() {
     pg_dir=$1; shift
     mkdir -p "$pg_dir"
     chown postgres: "$pg_dir"
-    su postgres -c "$PG_BIN/initdb -D $pg_dir/data -A trust -E UTF8 --locale=C.UTF-8 --no-sync" >"$pg_dir/initdb.log" 2>&1 ||
-        { cat "$pg_dir/initdb.log" >&2; return 1; }
+    PG_TEMPLATE=${PG_TEMPLATE:-$pg_dir/template}
+    pg_template && cp -a "$PG_TEMPLATE/data" "$pg_dir/data" || return 1
     {
         echo "listen_addresses = ''"
         echo "unix_socket_directories = '$pg_dir'"

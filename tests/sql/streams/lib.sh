@@ -4,6 +4,7 @@
 set -u
 ROOT=$(mktemp -d /tmp/pgstream-XXXXXX)
 chmod 755 "$ROOT"
+PG_TEMPLATE=${PG_TEMPLATE:-$ROOT/template}
 # Runs beside each other take other ports: a directory is the claim to three of them.
 PORT_BASE=
 for base in $(seq 54450 3 54495); do
