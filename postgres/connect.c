@@ -35,6 +35,8 @@
 
 #include "worker.h"
 
+#define SAY_AGAIN_MS 60000		/* that a failure lasts */
+
 static bool joining;			/* a copy has begun, and no stream after it */
 
 /* ----------------------------------------------------------------
@@ -341,14 +343,47 @@ on_exit_worker(int code, Datum arg)
 }
 
 /*
- * Remember why this try failed, and what the next one must do otherwise.  The
- * error itself goes on to end the process.
+ * The log has a failure once, and every minute while it lasts; that it lasts is
+ * in meridian.links.
  */
-static void
+static bool
+is_news(const char *error)
+{
+	MeridianStream *s = meridian_apply.stream;
+	TimestampTz now = meridian_instant();
+	uint64		unsaid;
+	bool		again;
+
+	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	again = strncmp(s->said, error, MERIDIAN_ERROR_MAX - 1) == 0;
+	if (again && !TimestampDifferenceExceeds(s->said_at, now, SAY_AGAIN_MS))
+	{
+		s->unsaid++;
+		LWLockRelease(meridian_streams->lock);
+		return false;
+	}
+	unsaid = again ? s->unsaid : 0;
+	strlcpy(s->said, error, sizeof(s->said));
+	s->said_at = now;
+	s->unsaid = 0;
+	LWLockRelease(meridian_streams->lock);
+	if (unsaid > 0)
+		ereport(LOG,
+				(errmsg("what follows has happened " UINT64_FORMAT " times since it was last logged",
+						unsaid)));
+	return true;
+}
+
+/*
+ * Remember why this try failed, and what the next one must do otherwise.  true:
+ * the log should have it, too.
+ */
+static bool
 note_failure(void)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	ErrorData  *e = CopyErrorData();
+	bool		news;
 
 	HOLD_INTERRUPTS();
 	meridian_apply_abandon();
@@ -361,8 +396,10 @@ note_failure(void)
 	if (meridian_apply.streaming)
 		meridian_receive_stop();
 	meridian_stream_state(meridian_apply.stream, MERIDIAN_STREAM_WAITING, e->message);
+	news = e->elevel != ERROR || is_news(e->message);
 	MemoryContextSwitchTo(old);
 	RESUME_INTERRUPTS();
+	return news;
 }
 
 static void
@@ -456,8 +493,9 @@ meridian_apply_main(Datum arg)
 	}
 	PG_CATCH();
 	{
-		note_failure();
-		PG_RE_THROW();
+		if (note_failure())
+			PG_RE_THROW();		/* which ends the process */
+		FlushErrorState();
 	}
 	PG_END_TRY();
 	proc_exit(0);

@@ -72,6 +72,7 @@ static int	touch_count;
 static int	touch_max;
 static int	saved_synchronous_commit = -1;	/* -1: not changed */
 static bool sigint_blocked;
+static emit_log_hook_type previous_emit_log_hook;
 
 /*
  * Asking
@@ -118,6 +119,13 @@ refuse_value(const struct mrd_snapshot *s, int c, const char *partition)
 			 errhint("%s", mrd_reason_hint(MRD_WHY_UNKNOWN_PARTITION))));
 }
 
+static struct
+{
+	char		class_name[MRD_NAME_MAX];
+	char		partition[MRD_NAME_MAX];
+	struct mrd_verdict v;
+}			refused;			/* last by this process */
+
 static void
 refuse(const struct mrd_snapshot *s, const char *class_name, const char *partition,
 	   struct mrd_verdict v)
@@ -130,6 +138,9 @@ refuse(const struct mrd_snapshot *s, const char *class_name, const char *partiti
 	if (v.why == MRD_WHY_UNKNOWN_PARTITION && c >= 0 &&
 		s->classes[c].posture == MRD_PARTITIONED && s->classes[c].count > 0)
 		refuse_value(s, c, partition);
+	strlcpy(refused.class_name, class_name, MRD_NAME_MAX);
+	strlcpy(refused.partition, partition, MRD_NAME_MAX);
+	refused.v = v;
 	ereport(ERROR,
 			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 			 errmsg("cannot write %s/%s: %s", class_name, partition,
@@ -139,6 +150,28 @@ refuse(const struct mrd_snapshot *s, const char *class_name, const char *partiti
 								  s->regions[v.home].name, (uint64) v.epoch) :
 			 errdetail("the home of %s/%s is not known here", class_name, partition),
 			 *hint != '\0' ? errhint("%s", hint) : 0));
+}
+
+/*
+ * A refusal is the answer to whoever wrote.  To the server's log it is news once:
+ * applications try again, and where a home is lost all of them do.
+ */
+static void
+log_refusal_once(ErrorData *e)
+{
+	uint32		more;
+
+	if (e->elevel == ERROR && e->sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION &&
+		e->funcname != NULL && strcmp(e->funcname, "refuse") == 0 &&
+		strcmp(e->filename, "guard.c") == 0)
+	{
+		if (!meridian_guard_says(refused.class_name, refused.partition, &refused.v, &more))
+			e->output_to_server = false;
+		else if (more > 0)
+			e->detail_log = psprintf("%s; %u more refusals were not logged", e->detail, more);
+	}
+	if (previous_emit_log_hook != NULL)
+		previous_emit_log_hook(e);
 }
 
 static void
@@ -649,6 +682,8 @@ guard_subxact(SubXactEvent event, SubTransactionId mine, SubTransactionId parent
 void
 meridian_guard_init(void)
 {
+	previous_emit_log_hook = emit_log_hook;
+	emit_log_hook = log_refusal_once;
 	RegisterXactCallback(guard_xact, NULL);
 	RegisterSubXactCallback(guard_subxact, NULL);
 }

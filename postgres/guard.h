@@ -25,6 +25,9 @@ typedef struct GuardSlot
 	pg_atomic_uint32 in_doubt;	/* commits whose outcome could not be reported */
 	pg_atomic_uint64 first_write_epoch;
 	pg_atomic_uint64 first_write_ms;
+	pg_atomic_uint64 refused_why;	/* what the log said last of refusals, 0: nothing, ... */
+	pg_atomic_uint64 refused_at;	/* ... when, as an instant, ... */
+	pg_atomic_uint32 refused_more;	/* ... and how many there were since */
 } GuardSlot;
 
 /* The partition's slot; made when it is new, ERROR when there is no room. */
@@ -39,6 +42,13 @@ extern void meridian_guard_first_write(GuardSlot *slot, mrd_epoch epoch, uint64 
  */
 extern void meridian_guard_waits(GuardSlot *slot, mrd_epoch epoch);
 extern void meridian_guard_waited(void);
+
+/*
+ * Should the log have this refusal?  It has the first for a reason, and one
+ * every minute while that lasts; *more is how many it did not have before.
+ */
+extern bool meridian_guard_says(const char *class_name, const char *partition,
+								const struct mrd_verdict *v, uint32 *more);
 
 /* Does this process write freely: an apply worker, or a server without a region? */
 extern bool meridian_guard_idle(void);

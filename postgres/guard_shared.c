@@ -43,6 +43,7 @@
 
 #define GUARD_SLOTS_MAX (2 * MRD_PARTITIONS_MAX)	/* room for renamed ones */
 #define DRAIN_POLL_MS 2
+#define REFUSED_AGAIN_US (60 * USECS_PER_SEC)
 
 #define GUARD_WAITS_MAX 8		/* of one transaction; the others share its home's fate */
 
@@ -100,6 +101,9 @@ meridian_guard_shmem_startup(void)
 			pg_atomic_init_u32(&shared->slots[i].in_doubt, 0);
 			pg_atomic_init_u64(&shared->slots[i].first_write_epoch, 0);
 			pg_atomic_init_u64(&shared->slots[i].first_write_ms, 0);
+			pg_atomic_init_u64(&shared->slots[i].refused_why, 0);
+			pg_atomic_init_u64(&shared->slots[i].refused_at, 0);
+			pg_atomic_init_u32(&shared->slots[i].refused_more, 0);
 		}
 		for (int i = 0; i < MaxBackends; i++)
 			pg_atomic_init_u32(&shared->waiters[i].count, 0);
@@ -165,6 +169,34 @@ meridian_guard_first_write(GuardSlot *slot, mrd_epoch epoch, uint64 wall_ms)
 		pg_atomic_write_u64(&slot->first_write_epoch, epoch);
 	}
 	LWLockRelease(shared->lock);
+}
+
+/*
+ * Refusals
+ */
+
+bool
+meridian_guard_says(const char *class_name, const char *partition, const struct mrd_verdict *v,
+					uint32 *more)
+{
+	GuardSlot  *slot = slot_find(class_name, partition);
+	uint64		why = (v->epoch << 8 | v->why) + 1;
+	uint64		now = (uint64) meridian_instant();
+	uint64		at;
+
+	*more = 0;
+	if (slot == NULL)
+		return true;			/* of a name that was never guarded */
+	at = pg_atomic_read_u64(&slot->refused_at);
+	if ((pg_atomic_read_u64(&slot->refused_why) == why && now - at < REFUSED_AGAIN_US) ||
+		!pg_atomic_compare_exchange_u64(&slot->refused_at, &at, now))
+	{
+		pg_atomic_fetch_add_u32(&slot->refused_more, 1);
+		return false;
+	}
+	pg_atomic_write_u64(&slot->refused_why, why);
+	*more = pg_atomic_exchange_u32(&slot->refused_more, 0);
+	return true;
 }
 
 /*

@@ -151,9 +151,15 @@ meridian_positions_publish(void)
 	MeridianStream *s = meridian_apply.stream;
 
 	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
+	if (durable_lsn > s->reached_lsn)
+	{
+		/* it gets on: the next failure is a new one */
+		s->backoff_ms = 0;
+		s->said[0] = '\0';
+		s->unsaid = 0;
+	}
 	s->reached_lsn = Max(s->reached_lsn, durable_lsn);
 	s->received_lsn = Max(Max(s->received_lsn, server_lsn), durable_lsn);
-	s->backoff_ms = 0;
 	for (int i = 0; i < meridian_part_count; i++)
 	{
 		MeridianStream *p = i == 0 ? s : meridian_stream_find(meridian_parts[i].region);

@@ -68,6 +68,9 @@ typedef struct MeridianStream
 	bool		repairs;		/* entries of the origin's tail may wait for repair.c */
 	bool		full_images;	/* ask for full before images */
 	char		error[MERIDIAN_ERROR_MAX];
+	char		said[MERIDIAN_ERROR_MAX];	/* the last that was logged, while nothing gets on, ... */
+	TimestampTz said_at;		/* ... when, ... */
+	uint64		unsaid;			/* ... and how often it came again since */
 	char		copying[MRD_NAME_MAX + 100];	/* what a copy in its midst waits for */
 	bool		lends_not;		/* the region does not hold what we, as home, lack */
 	TimestampTz since;			/* when state last changed */
