@@ -84,7 +84,7 @@ ORDER[eu/us]=run; snap eu
 synced us eu
 
 # --- while the order is to run, a session here cannot hold up the changes of a home for ever
-q eu "ALTER SYSTEM SET meridian.lock_wait = '1s'" "SELECT pg_reload_conf()" >/dev/null
+q eu "ALTER SYSTEM SET meridian.lock_wait = '3s'" "SELECT pg_reload_conf()" >/dev/null
 hold eu "SELECT FROM shop.events WHERE id = 9 FOR UPDATE"
 q us "UPDATE shop.events SET label = 'in the end' WHERE id = 9"
 stuck eu
@@ -98,7 +98,7 @@ clock() { python3 -c 'import struct, sys; sys.stdout.buffer.write(struct.pack("q
 clock 0; chmod 644 "$ROOT/clock"
 pg_stop "$ROOT/eu"
 LD_PRELOAD=$PG_BUILD/lab/lab-clockshim.so MERIDIAN_LAB_CLOCK=$ROOT/clock pg_start "$ROOT/eu"
-q eu "ALTER SYSTEM SET meridian.lock_wait = '5s'" "SELECT pg_reload_conf()" >/dev/null
+q eu "ALTER SYSTEM SET meridian.lock_wait = '10s'" "SELECT pg_reload_conf()" >/dev/null
 synced us eu
 hold eu "SELECT FROM shop.events WHERE id = 10 FOR UPDATE"
 q us "UPDATE shop.events SET label = 'after a while' WHERE id = 10"
