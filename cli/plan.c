@@ -206,12 +206,13 @@ static void print_bad_days(const struct plan_answer *a)
     struct cli_table *t = cli_table_new(titles);
     for (unsigned i = 0; i < a->count; i++) {
         const struct plan_result *r = &a->results[i];
-        char name[40];
+        char name[40], span[32];
         if (r->refused != NULL) {
             continue;
         }
         cli_cell(t, "%s%s", (int)i == a->best ? "> " : "  ", plan_result_name(r, name));
-        cli_cell(t, r->simulated ? "< %.1f h" : "-", r->years.p95_h);
+        cli_cell(t, "%s%s", r->simulated ? "< " : "-",
+                 r->simulated ? planned_seconds(r->years.p95_h * 3600, span) : "");
         cli_cell(t, r->simulated ? "%.1f h" : "-", r->years.worst_year_h);
         cli_cell(t, r->simulated ? "%.1f h" : "-", r->years.worst_outage_h);
         cli_cell(t, r->n > 1 ? "%.0f ms" : "down", r->lost_read_p95);
@@ -404,8 +405,8 @@ void planned_facts(const struct plan_data *data)
         const struct plan_source *s = &data->sources[i];
         if (s->used) {
             char line[300];
-            snprintf(line, sizeof(line), "%s: %s; %s%s%s", s->file, s->what,
-                     s->own ? "yours" : s->origin, s->own ? "" : ", ", s->own ? "" : s->date);
+            snprintf(line, sizeof(line), "%s: %s; %s, %s", s->file, s->what,
+                     s->own ? "yours" : s->origin, s->own ? s->own_date : s->date);
             cli_paragraph(line, 2);
         }
     }

@@ -152,7 +152,7 @@ json_t *planned_facts_json(const struct plan_data *data)
         if (s->used) {
             json_array_append_new(facts, json_pack("{s:s, s:s, s:s, s:s, s:b}", "file", s->file,
                                                    "what", s->what, "date",
-                                                   s->own ? "" : s->date, "licence",
+                                                   s->own ? s->own_date : s->date, "licence",
                                                    s->own ? "" : s->licence, "yours", s->own));
         }
     }

@@ -32,9 +32,9 @@ static const char head[] =
     "style-src 'unsafe-inline'\">\n"
     "<style>\n"
     ":root{color-scheme:light dark;--paper:#fff;--ink:#1a1a1a;--quiet:#5c5c5c;--line:#c8c8c8;"
-    "--land:#e4e4e0}\n"
+    "--land:#e4e4e0;--runner:#0072b2}\n"
     "@media (prefers-color-scheme:dark){:root{--paper:#16181b;--ink:#ececec;--quiet:#a8a8a8;"
-    "--line:#4a4d52;--land:#33363b}}\n"
+    "--line:#4a4d52;--land:#33363b;--runner:#56b4e9}}\n"
     "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}\n"
     "body{background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif;"
     "max-width:62rem;margin:2rem auto;padding:0 1rem}\n"
@@ -60,9 +60,9 @@ static const char head[] =
     ".letter{fill:#000}.curve{fill:none;stroke:var(--quiet);stroke-width:1}"
     ".curve.best{stroke:var(--ink);stroke-width:3}"
     ".curve.single{stroke:#d55e00;stroke-width:2;stroke-dasharray:7 4}"
-    ".curve.runner{stroke:#0072b2;stroke-width:2;stroke-dasharray:2 3}\n"
+    ".curve.runner{stroke:var(--runner);stroke-width:2;stroke-dasharray:2 3}\n"
     "@media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--quiet:#444;--line:#999;"
-    "--land:#e4e4e0}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}"
+    "--land:#e4e4e0;--runner:#0072b2}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}"
     "body{max-width:none;margin:0;font-size:12px}table{font-size:10px}th,td{padding:.1rem "
     ".3rem}"
     "td.words{min-width:0}"
@@ -461,6 +461,7 @@ static void bad_day_table(FILE *f, const struct plan_answer *a)
     static const char *const titles[] = {
         "posture",        "95% of years",    "worst year", "worst outage",
         "read, one lost", "write, one lost", NULL};
+    char span[32], below[40];
 
     table_open(f, titles);
     for (unsigned i = 0; i < a->count; i++) {
@@ -469,7 +470,8 @@ static void bad_day_table(FILE *f, const struct plan_answer *a)
             continue;
         }
         name_cell(f, a, i);
-        cell(f, r->simulated, "-", "< %.1f h", r->years.p95_h);
+        snprintf(below, sizeof(below), "< %s", planned_seconds(r->years.p95_h * 3600, span));
+        cell(f, false, r->simulated ? below : "-", "%.0f", 0);
         cell(f, r->simulated, "-", "%.1f h", r->years.worst_year_h);
         cell(f, r->simulated, "-", "%.1f h", r->years.worst_outage_h);
         cell(f, r->n > 1, "down", "%.0f ms", r->lost_read_p95);
@@ -625,7 +627,8 @@ static void write_grounds(FILE *f, const struct planned *q)
         const struct plan_source *s = &q->data->sources[i];
         if (s->used) {
             const char *const cells[] = {s->file, s->what, s->own ? "yours" : s->origin,
-                                         s->own ? "" : s->date, s->own ? "" : s->licence};
+                                         s->own ? s->own_date : s->date,
+                                         s->own ? "" : s->licence};
             fputs("<tr>", f);
             for (size_t k = 0; k < sizeof(cells) / sizeof(cells[0]); k++) {
                 fputs("<td class=\"words\">", f);

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include <mrd/latency.h>
 
@@ -21,29 +23,29 @@
 #define GB_PRICE_MAX 1000.0
 
 static const struct plan_source sources[PLAN_SOURCES] = {
-    [PLAN_RTT_OWN] = {"rtt.csv", "round trips the operator measured", "", "", "", false, false},
+    [PLAN_RTT_OWN] = {"rtt.csv", "round trips the operator measured", "", "", "", false, false, ""},
     [PLAN_RTT_AWS] = {"rtt_aws_ping_2020-06-05.csv", "ping between 19 AWS regions, average",
-                      "2020-06-05", "MIT", "github.com/vitorenesduarte/fantoch", false, false},
+                      "2020-06-05", "MIT", "github.com/vitorenesduarte/fantoch", false, false, ""},
     [PLAN_RTT_GCP] = {"rtt_gcp_ping_2019-09-18.csv", "ping between 20 GCP regions, average",
-                      "2019-09-18", "MIT", "github.com/vitorenesduarte/fantoch", false, false},
+                      "2019-09-18", "MIT", "github.com/vitorenesduarte/fantoch", false, false, ""},
     [PLAN_RTT_AZURE] = {"rtt_azure_p95_2026-07-30.csv",
                         "95th percentile of round trips between 54 Azure regions", "2026-07-30",
-                        "CC BY 4.0", "Microsoft, azure-docs", false, false},
+                        "CC BY 4.0", "Microsoft, azure-docs", false, false, ""},
     [PLAN_SOURCE_REGIONS] = {"regions.csv", "where 257 cloud regions are", "2026-01-21", "MIT",
-                             "github.com/jasonwilbur/mcp-server-cloud-regions", false, false},
+                             "github.com/jasonwilbur/mcp-server-cloud-regions", false, false, ""},
     [PLAN_SOURCE_COUNTRIES] = {"countries.csv", "population and its centre, by country",
-                               "2026-11-20", "CC BY 4.0", "World Bank, GeoNames", false, false},
+                               "2026-11-20", "CC BY 4.0", "World Bank, GeoNames", false, false, ""},
     [PLAN_SOURCE_METROS] = {"metros.csv", "the largest cities of each country", "2026-11-20",
-                            "CC BY 4.0", "GeoNames", false, false},
+                            "CC BY 4.0", "GeoNames", false, false, ""},
     [PLAN_SOURCE_BLOCS] = {"blocs.csv", "blocs of law; not legal advice", "2026-11-20", "facts",
-                           "public law", false, false},
+                           "public law", false, false, ""},
     [PLAN_SOURCE_PRICES_AWS] = {"transfer_aws_usd_per_gb_2022.csv",
                                 "list prices of transfer, AWS", "2022-11", "Apache-2.0",
-                                "github.com/skyplane-project/skyplane", false, false},
+                                "github.com/skyplane-project/skyplane", false, false, ""},
     [PLAN_SOURCE_PRICES_RULES] = {"transfer_rules_gcp_azure_2023.csv",
                                   "list prices of transfer by continent, GCP and Azure",
                                   "2024-01-09", "facts", "github.com/skyplane-project/skyplane",
-                                  false, false},
+                                  false, false, ""},
 };
 
 const unsigned char *plan_embedded(const char *name, size_t *ret_size)
@@ -61,8 +63,10 @@ const unsigned char *plan_embedded(const char *name, size_t *ret_size)
 
 /** The whole of the operator's file into @ret; 1, 0 when there is none. */
 static int own_file(const char *dir, const char *name, unsigned char **ret, size_t *ret_size,
-                    struct mrd_err *err)
+                    char ret_date[12], struct mrd_err *err)
 {
+    struct stat st = {0};
+    struct tm when = {0};
     char path[4096];
     if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path)) {
         return mrd_err_set(err, MRD_EINVAL, "the path of \"%s\" is too long", name);
@@ -75,8 +79,9 @@ static int own_file(const char *dir, const char *name, unsigned char **ret, size
     }
     unsigned char *bytes = malloc(OWN_BYTES_MAX + 1);
     size_t n = bytes != NULL ? fread(bytes, 1, OWN_BYTES_MAX + 1, f) : 0;
-    bool failed = bytes == NULL || ferror(f) != 0;
+    bool failed = bytes == NULL || ferror(f) != 0 || fstat(fileno(f), &st) != 0;
     fclose(f);
+    strftime(ret_date, 12, "%Y-%m-%d", gmtime_r(&st.st_mtime, &when));
     if (failed || n > OWN_BYTES_MAX) {
         free(bytes);
         return mrd_err_set(err, MRD_EIO, "could not read \"%s\": %s", path,
@@ -98,7 +103,7 @@ static int load(struct plan_data *data, const char *dir, enum plan_source_id id,
     struct plan_csv csv;
     unsigned char *own = NULL;
     size_t size = 0;
-    int rc = dir != NULL ? own_file(dir, s->file, &own, &size, err) : 0;
+    int rc = dir != NULL ? own_file(dir, s->file, &own, &size, s->own_date, err) : 0;
 
     if (rc < 0) {
         return rc;
@@ -728,9 +733,14 @@ double plan_user_rtt_ms(struct plan_data *data, const struct plan_place *place, 
 
 int plan_data_new(const char *dir, struct plan_data **ret, struct mrd_err *err)
 {
-    struct plan_data *data = calloc(1, sizeof(*data));
+    struct plan_data *data = NULL;
+    struct stat st;
     int rc;
 
+    if (dir != NULL && (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode))) {
+        return mrd_err_set(err, MRD_EIO, "could not read \"%s\": it is no directory", dir);
+    }
+    data = calloc(1, sizeof(*data));
     if (data == NULL) {
         return mrd_err_set(err, MRD_ENOMEM, "out of memory");
     }

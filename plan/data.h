@@ -36,8 +36,9 @@ enum plan_source_id {
 struct plan_source {
     const char *file;
     const char *what, *date, *licence, *origin; /* of the built-in file */
-    bool own;                                   /* the operator's stood in for it */
+    bool own; /* the operator's stood in for it */
     bool used;
+    char own_date[12]; /* when that was last changed, UTC */
 };
 
 struct plan_region {

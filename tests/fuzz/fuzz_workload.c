@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <figures.h>
 #include <plan.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -37,6 +38,20 @@ static void check_accepted(void)
     }
 }
 
+static void check_figures(const struct plan_answer *a, const struct plan_result *r)
+{
+    static struct plan_figure figures[PLAN_FIGURES_MAX];
+    unsigned n = plan_figures(facts, &load, a->class, &a->results[0], r, figures);
+
+    assert(n > 0 && n <= PLAN_FIGURES_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        char inputs[400];
+        assert(!isnan(figures[i].value));
+        assert(strlen(plan_figure_inputs(&figures[i], inputs, sizeof(inputs))) <
+               sizeof(inputs));
+    }
+}
+
 static void plan_it(void)
 {
     struct mrd_err err;
@@ -47,6 +62,9 @@ static void plan_it(void)
             const struct plan_result *r = &answers[i].results[k];
             assert(r->refused != NULL || (isfinite(r->total) && r->total >= 0));
             assert(r->refused != NULL || (r->u >= 0 && r->u <= 1));
+            if (r->refused == NULL) {
+                check_figures(&answers[i], r);
+            }
         }
     }
 }
