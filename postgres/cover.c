@@ -357,7 +357,7 @@ stream_says(const char *home)
 static const char *
 why_closed(const struct mrd_snapshot *s)
 {
-	const char *ret = "closed until it is copied, and no region that is connected holds all of it";
+	const char *ret = "closed until it is copied, and no region that is connected holds all of it; see meridian.open_with_gaps";
 
 	LWLockAcquire(meridian_streams->lock, LW_SHARED);
 	for (int r = 0; r < s->region_count; r++)

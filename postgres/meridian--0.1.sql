@@ -84,6 +84,14 @@ CREATE TABLE meridian.promotion (
     PRIMARY KEY (class, partition)
 );
 
+-- Epochs that a person lets begin from what is here, whatever that lacks.
+CREATE TABLE meridian.opened_with_gaps (
+    class text NOT NULL,
+    partition text NOT NULL,
+    epoch bigint NOT NULL,
+    PRIMARY KEY (class, partition, epoch)
+);
+
 --
 -- Lost tail and replicas' corrections
 --
@@ -371,6 +379,44 @@ CREATE VIEW meridian.class_sequence AS
 CREATE FUNCTION meridian.forget_lost_repairs() RETURNS void
     AS 'MODULE_PATHNAME', 'meridian_forget_lost_repairs' LANGUAGE C STRICT;
 
+CREATE FUNCTION meridian.emit_left_out(class text, relation oid, partition text) RETURNS void
+    AS 'MODULE_PATHNAME', 'meridian_emit_left_out' LANGUAGE C STRICT;
+
+-- A person's decision: no other region will lend what this one, made home, lacks. What it has counts,
+-- and when it opens, the others copy that.
+CREATE FUNCTION meridian.open_with_gaps(class text, partition text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at record;
+    lacks text;
+BEGIN
+    SELECT p.home, p.epoch INTO at FROM meridian.partitions p
+        WHERE p.class = open_with_gaps.class AND p.partition = open_with_gaps.partition;
+    IF at.home IS DISTINCT FROM current_setting('meridian.region') THEN
+        RAISE EXCEPTION 'this region is not the home of %/%', class, partition
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    SELECT string_agg(g.relation, ', ') INTO lacks FROM meridian.gaps g
+        WHERE g.class = open_with_gaps.class AND g.partition = open_with_gaps.partition;
+    IF lacks IS NULL THEN
+        RAISE EXCEPTION 'this region holds all of %/%', class, partition
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF EXISTS (SELECT FROM meridian.missing m WHERE m.class = open_with_gaps.class) THEN
+        RAISE EXCEPTION 'a table of % does not exist here: %', class, lacks
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Create it with meridian.restoring on and call meridian.attach_all(), or take it out of the class.';
+    END IF;
+    INSERT INTO meridian.copied AS c (relid, partition, epoch)
+        SELECT a.relid, open_with_gaps.partition, at.epoch FROM meridian.attachment a
+        WHERE a.class = open_with_gaps.class
+        ON CONFLICT (relid, partition)
+        DO UPDATE SET epoch = excluded.epoch, copied_at = excluded.copied_at;
+    INSERT INTO meridian.opened_with_gaps VALUES (class, partition, at.epoch) ON CONFLICT DO NOTHING;
+    RAISE WARNING 'rows of % that are only in other regions will be replaced there by what is here', lacks;
+END $$;
+
 CREATE FUNCTION meridian.promote(class text, partition text, epoch bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -417,6 +463,13 @@ BEGIN
         WHERE a.class = promote.class
         ON CONFLICT (relid, partition)
         DO UPDATE SET epoch = excluded.epoch, copied_at = excluded.copied_at;
+    DELETE FROM meridian.opened_with_gaps o
+        WHERE o.class = promote.class AND o.partition = promote.partition AND o.epoch = promote.epoch;
+    IF FOUND THEN
+        PERFORM meridian.touch(promote.class, promote.partition);
+        PERFORM meridian.emit_left_out(promote.class, a.relid, promote.partition)
+            FROM meridian.attachment a WHERE a.class = promote.class;
+    END IF;
 END $$;
 
 CREATE FUNCTION meridian.agent_partitions() RETURNS jsonb

@@ -15,7 +15,8 @@
  * acknowledgement of this region does not make it fit to be home.  For the third,
  * a message goes into our WAL under the origin.  Whoever is handed the transaction
  * gets the message with it, forgets that it holds the partition whole, and copies
- * it anew.
+ * it anew.  A home that a person lets open with gaps says the same in its own
+ * first transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,12 +26,16 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "replication/message.h"
+#include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include <mrd/buf.h>
 
 #include "apply.h"
+
+PG_FUNCTION_INFO_V1(meridian_emit_left_out);
 
 static void
 execute(const char *sql, int expected, const char *const *texts, int n)
@@ -97,6 +102,25 @@ meridian_leave_out(const MeridianWireRelation *def, const char *partition, size_
 	last = what;
 	note_missing(what.schema_name, what.table_name, what.class_name);
 	tell(&what);
+}
+
+/* For a home that begins from less than others may hold: they are to copy it anew. */
+Datum
+meridian_emit_left_out(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(1);
+	char	   *table_name = get_rel_name(relid);
+	MeridianWireLeftOut what;
+
+	memset(&what, 0, sizeof(what));
+	if (table_name == NULL)
+		PG_RETURN_VOID();
+	text_to_cstring_buffer(PG_GETARG_TEXT_PP(0), what.class_name, sizeof(what.class_name));
+	text_to_cstring_buffer(PG_GETARG_TEXT_PP(2), what.partition, sizeof(what.partition));
+	strlcpy(what.schema_name, get_namespace_name(get_rel_namespace(relid)), sizeof(what.schema_name));
+	strlcpy(what.table_name, table_name, sizeof(what.table_name));
+	tell(&what);
+	PG_RETURN_VOID();
 }
 
 static bool

@@ -9,7 +9,8 @@ covered() { q "$1" "SELECT p->>'covered' FROM jsonb_array_elements(meridian.agen
 why() { q "$1" "SELECT string_agg(DISTINCT relation || ': ' || why, ' | ') FROM meridian.gaps WHERE class = 'accounts'"; }
 refused() { case $(promote accounts "$1" 2>&1) in *'cannot open accounts/all here'*) ;; *) die "$1 opens" ;; esac; }
 
-region_new us "synchronous_standby_names = 'ANY 1 (meridian_eu, meridian_ap)'"; region_new eu
+region_new us "synchronous_standby_names = 'ANY 1 (meridian_eu, meridian_ap)'"
+region_new eu "synchronous_standby_names = 'ANY 1 (meridian_us, meridian_ap)'"
 region_new ap "synchronous_standby_names = 'ANY 1 (meridian_us, meridian_eu)'"
 snap_all
 for r in us eu ap; do region_up $r; configure $r; done
@@ -70,3 +71,17 @@ configure eu
 TRIES=600 wait_for "eu has it" eu "SELECT count(*) = 0 AND to_regclass('late.notes') IS NOT NULL FROM meridian.gaps"
 synced ap us eu; same late.notes
 expect "nothing is missing at eu" "$(q eu "SELECT count(*) FROM meridian.missing")$(covered eu)" 0true
+
+# --- eu is home next, and nobody claims to hold all: it opens when a person says so, and the others copy it
+synced us ap eu; synced ap us eu; fence ap; replace accounts ap eu
+snap_all
+for r in us ap eu; do q $r "DELETE FROM meridian.copied"; done
+unfence ap
+wait_for "eu says that nobody has it" eu "SELECT bool_and(why LIKE '%no region that is connected holds all of it; see meridian.open_with_gaps') FROM meridian.gaps WHERE class = 'accounts'"
+refused eu
+case $(q us "SELECT meridian.open_with_gaps('accounts', 'all')" 2>&1) in *'is not the home of accounts/all'*) ;; *) die "us opens what is eu's" ;; esac
+q eu "SELECT meridian.open_with_gaps('accounts', 'all')" 2>/dev/null
+promote accounts eu
+q eu "INSERT INTO late.notes VALUES (3000, 'by eu')"
+for r in us ap; do TRIES=600 wait_for "$r holds all of it" $r "SELECT count(*) = 2 FROM meridian.copied WHERE epoch = 3 AND relid IN ('late.notes'::regclass, 'shop.accounts'::regclass)"; done
+synced eu us ap; same late.notes; same shop.accounts
