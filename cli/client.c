@@ -191,6 +191,7 @@ static size_t collect(char *data, size_t size, size_t n, void *to)
 struct outcome {
     long status;
     json_t *json; /* NULL when the answer was none */
+    int number;   /* errno of a connection that could not be made, or 0 */
     char why[CURL_ERROR_SIZE];
 };
 
@@ -233,7 +234,13 @@ static struct outcome transfer(const char *socket, const char *path, const char 
         return out;
     }
     CURLcode rc = curl_easy_perform(curl);
-    if (rc == CURLE_OK) {
+    if (rc == CURLE_COULDNT_CONNECT) {
+        long number = 0;
+        curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &number);
+        out.number = (int)number;
+        snprintf(out.why, sizeof(out.why), "%s",
+                 number != 0 ? strerror(out.number) : "no connection");
+    } else if (rc == CURLE_OK) {
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &out.status);
         out.json = answer.len > 0 ? json_loadb(answer.data, answer.len, 0, NULL) : NULL;
     } else if (out.why[0] == '\0') {
@@ -247,11 +254,14 @@ static struct outcome transfer(const char *socket, const char *path, const char 
 
 /* ---- whom to ask ---- */
 
-static int nobody(const char *socket, const char *why)
+static int nobody(const char *socket, const struct outcome *out)
 {
-    return cli_fail("Is the agent running? See: systemctl status meridian-agent, or meridian "
-                    "lab status.",
-                    "could not reach the agent at \"%s\": %s", socket, why);
+    return cli_fail(
+        out->number == EACCES || out->number == EPERM
+            ? "Only its user, its group and root may ask it: run this as one of them."
+            : "Is the agent running? See: systemctl status meridian-agent, or "
+              "meridian lab status.",
+        "could not reach the agent at \"%s\": %s", socket, out->why);
 }
 
 /*
@@ -325,7 +335,7 @@ static int judge(const struct cli_place *place, struct outcome *out, const char 
         disarm(out->json);
     }
     if (out->status == 0) {
-        rc = quiet ? 1 : nobody(socket, out->why);
+        rc = quiet ? 1 : nobody(socket, out);
     } else if (out->status >= 200 && out->status < 300 && json_is_object(out->json)) {
         *ret = json_incref(out->json);
         rc = 0;
