@@ -150,13 +150,13 @@ bool mrdi_lease_over(struct mrdi_step *s, unsigned t, bool *ret_expired)
 {
     const struct mrdi_region_view *r = &s->v.regions[t];
     mrd_boot_ns age_ns = mrdi_age_ns(&s->c->failovers[t], r->failover_revision, s->now_ns);
+    bool told = r->failover_revision != 0 && age_ns >= mrdi_lease_over_ns(s->config);
     /* While it is being replaced it opens one only when the one before has expired. */
     bool newer =
         mrdi_fencing(&s->v, t) && r->has_session && r->session->session > r->failover->session;
 
     *ret_expired = r->has_session && r->session->expired;
-    return *ret_expired || newer || age_ns >= mrdi_lease_over_ns(s->config) ||
-           MRDI_MUTANT(NO_LEASE_FENCE);
+    return *ret_expired || newer || told || MRDI_MUTANT(NO_LEASE_FENCE);
 }
 
 /* The refusals that this class needs are there. */
