@@ -519,7 +519,7 @@ static int plan(struct planned *q, const struct asked *a)
 int cli_plan(int argc, char **argv)
 {
     const char *words[CLI_POSITIONAL_MAX], *years = YEARS, *seed = "1";
-    struct asked asked = {NULL};
+    struct asked asked = {.workload = NULL};
     int count = 0;
     bool explain = false;
     const struct cli_option options[] = {

@@ -37,8 +37,8 @@ static void draw(char *out, size_t cap)
                                         "{FR: 100}", "{US: 50, DE: 20, FR: 10, AU: 20}"};
     static const char *const kinds[] = {"records", "money", "mergeable"};
     static const char *const laws[] = {"", "", "residency: [{users: EU, stored: EU}], ",
-                                       "residency: [{users: EU, stored: EU}, "
-                                       "{users: US, stored: US}], "};
+                                       ("residency: [{users: EU, stored: EU}, "
+                                        "{users: US, stored: US}], ")};
     static const char *const prices[] = {"", "prices: {region_usd_month: 0, storage_usd_gb: 0}",
                                          "prices: {region_usd_month: 1, database_usd_month: 0}",
                                          "prices: {compute_usd_month: 9000}"};
