@@ -3,7 +3,10 @@
  * worlds are run until one breaks; a bug that survives its bound fails the test. Without a bug
  * the same worlds must hold.
  *
- *   mutants [NAME] [SEED [COUNT]]    default: every one, from seed 1, at most BOUND worlds each
+ *   mutants [--but NAMES] [NAME [SEED [COUNT]]]
+ *
+ * Default: every one, from seed 1, at most BOUND worlds each. NAMES, with spaces between, are
+ * left out: those that a story shows (stories.c), of which some are too rare for a hunt.
  */
 #include "mutant.h"
 #include "sim.h"
@@ -37,7 +40,18 @@ static uint64_t hunt(enum mrd_mutant m, uint64_t first, uint64_t count, struct s
     return 0;
 }
 
-int main(int argc, char **argv)
+static bool among(const char *names, const char *name)
+{
+    const char *at = strstr(names, name);
+    size_t n = strlen(name);
+
+    while (at != NULL && ((at > names && at[-1] != ' ') || (at[n] != ' ' && at[n] != '\0'))) {
+        at = strstr(at + 1, name);
+    }
+    return at != NULL;
+}
+
+static int hunt_all(int argc, char **argv, const char *but)
 {
     uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
     uint64_t count = argc > 3 ? strtoull(argv[3], NULL, 10) : BOUND;
@@ -48,6 +62,10 @@ int main(int argc, char **argv)
         struct sim_report r;
         uint64_t seed;
         if (argc > 1 && strcmp(argv[1], mutants[m].name) != 0) {
+            continue;
+        }
+        if (among(but, mutants[m].name)) {
+            printf("ok %u - %s # SKIP a story shows it\n", m, mutants[m].name);
             continue;
         }
         seed = hunt((enum mrd_mutant)m, first, count, &r);
@@ -62,4 +80,16 @@ int main(int argc, char **argv)
         fflush(stdout);
     }
     return survived == 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    const char *but = "";
+
+    if (argc > 2 && strcmp(argv[1], "--but") == 0) {
+        but = argv[2];
+        argc -= 2;
+        argv += 2;
+    }
+    return hunt_all(argc, argv, but);
 }
