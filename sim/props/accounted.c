@@ -19,7 +19,7 @@ static void check_replica(struct sim *w, unsigned origin, const struct sim_recor
                    rec->acked ? "acknowledged " : "", (unsigned long long)rec->lsn,
                    sim_name(w, origin), sim_class(w, rec->partition)->name,
                    (unsigned long long)rec->epoch, sim_fate_name(rec->fate[i]), sim_name(w, i),
-                   sim_fate_name(due));
+                   sim_fate_name((uint8_t)due));
     }
     if (rec->filed[i] > 1) {
         sim_broken(w, "accounted", "commit %llu of %s is filed %u times at %s",
