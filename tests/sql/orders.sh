@@ -162,4 +162,5 @@ expect "eu said that it copies us anew" "$(grep -c 'this region.s data directory
 q eu "INSERT INTO shop.orders VALUES ('eu', 3, 'in a new time')"; sleep 0.5
 expect "nothing comes over the gap" "$(q us "SELECT count(*) FROM shop.orders WHERE id > 2")" 0
 for r in us ap; do q $r "SELECT meridian.copy_again('eu')" >/dev/null; done
+for r in us ap; do wait_for "$r copied eu anew" $r "$(is eu state streaming)"; done
 synced us eu ap; synced eu us ap; same shop.events; same shop.orders
