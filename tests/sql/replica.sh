@@ -70,8 +70,9 @@ q eu "ALTER SYSTEM SET meridian.fault = 'join-copied:20000'" "SELECT pg_reload_c
 wait_for "the fault is set" eu "SELECT current_setting('meridian.fault') <> ''"
 sleep 0.2; q eu "SELECT meridian.copy_again('us')" >/dev/null
 wait_for "joining" eu "SELECT x->>'state' = 'joining' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
-sleep 1.5; copier=$(q eu "SELECT x->>'pid' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'")
-kill -9 "$(head -1 "$ROOT/eu/data/postmaster.pid")" "$copier"
+sleep 1.5; server=$(head -1 "$ROOT/eu/data/postmaster.pid")
+# all at once: whoever waits for a lock of one that was killed would outlive the server
+kill -9 "$server" $(pgrep -P "$server")
 sed -i /meridian.fault/d "$ROOT/eu/data/postgresql.auto.conf"
 for _ in $(seq 200); do sleep 0.1; ! pg_start "$ROOT/eu" 2>/dev/null || break; done
 TRIES=600 synced us eu
