@@ -405,17 +405,20 @@ static Oid
 waited_table(const PGPROC *worker)
 {
 	LockData   *all = GetLockStatusData();
+	Oid			ret = InvalidOid;
 
-	for (int i = 0; i < all->nelements; i++)
+	for (int i = 0; i < all->nelements && !OidIsValid(ret); i++)
 	{
 		const LockInstanceData *l = &all->locks[i];
 
 		if (l->pid == worker->pid && l->locktag.locktag_field1 == worker->databaseId &&
 			(l->locktag.locktag_type == LOCKTAG_TUPLE ||
 			 (l->locktag.locktag_type == LOCKTAG_RELATION && l->waitLockMode != NoLock)))
-			return l->locktag.locktag_field2;
+			ret = l->locktag.locktag_field2;
 	}
-	return InvalidOid;
+	pfree(all->locks);
+	pfree(all);
+	return ret;
 }
 
 /*
