@@ -2,10 +2,11 @@
  *
  * apply.h
  *	  What the files of an apply worker share: apply.c (the stream's transactions;
- *	  its own loop is in worker.h), link.c (the connection), rows.c (changes of
- *	  rows), join.c (the first copy), copy.c and cover.c (copies, and what lacks
- *	  one), tail.c (what is put aside), repair.c and repaired.c (what follows from
- *	  that) and settled.c (which epochs are behind us).
+ *	  its own loop is in worker.h), link.c (the connection), sql.c (statements on
+ *	  our own tables), rows.c (changes of rows), missing.c (what is left out of
+ *	  them), join.c (the first copy), copy.c, gaps.c, lend.c and cover.c (copies,
+ *	  and what lacks one), tail.c (what is put aside), repair.c and repaired.c (what
+ *	  follows from that) and settled.c (which epochs are behind us).
  *
  *-------------------------------------------------------------------------
  */
@@ -76,9 +77,17 @@ extern PGresult *meridian_link_exec(PGconn *conn, const char *command, ExecStatu
 extern char *meridian_link_conninfo(const char *region);
 extern bool meridian_link_wait(PGconn *conn, int events, long timeout_ms);
 extern char *meridian_link_literal(PGconn *conn, const char *value);
+extern PGresult *meridian_link_row(PGconn *conn, const char *sql);
+extern XLogRecPtr meridian_link_position(const char *text);
+extern char *meridian_link_snapshot(const char *text);
 extern void meridian_link_tend_spare(const char *conninfo);
 extern bool meridian_link_has_spare(void);
 extern PGconn *meridian_link_change_over(PGconn *conn);	/* taken */
+
+/* sql.c */
+extern bool meridian_sql_any(const char *query);
+extern void meridian_sql_write(const char *sql, int n, Oid *types, Datum *values,
+							   const char *nulls, int expected);
 
 /* rows.c */
 extern void meridian_rows_init(void);
@@ -135,12 +144,28 @@ extern List *meridian_copy_rows(bool all, List *only);
 extern void meridian_compare_definition(PGconn *source, const char *schema_name,
 										const char *table_name);
 
-/* cover.c: marks and gaps */
+/*
+ * gaps.c: has this region all that the homes before the present one wrote, as far
+ * as it has their streams (what origin wrote comes in its own)?  Is origin the
+ * home, too?  Which gaps are there; with from, only those that could be copied
+ * from there now.
+ */
+extern bool meridian_has_past(const struct mrd_snapshot *s, const struct mrd_authority *a,
+							  mrd_region origin);
 extern bool meridian_takeable(const struct mrd_snapshot *s, int i, const char *origin);
+extern List *meridian_find_gaps(const char *from);
+
+/* gaps.c: marks */
+extern MeridianCopied *meridian_copied_new(Oid relid, const char *class_name,
+										   const char *partition, uint64 epoch, bool lent);
 extern List *meridian_copied_keep(List *copied);
 extern void meridian_mark_copied(List *copied); /* taken */
 extern void meridian_forget_copied(const char *origin);
 extern bool meridian_copy_lock(void);
+
+/* lend.c: does the region that we stream from lend that to us, its home? */
+extern bool meridian_lends(PGconn *source, const MeridianCopied *c);
+extern void meridian_lends_reset(void);
 
 /* cover.c: closing gaps from a running stream */
 extern void meridian_cover_reset(void);

@@ -30,7 +30,6 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 
 #include "worker.h"
@@ -43,19 +42,6 @@ static bool joining;			/* a copy has begun, and no stream after it */
  * our slot there, our origin here
  * ----------------------------------------------------------------
  */
-
-static XLogRecPtr
-lsn_from_text(const char *text)
-{
-	bool		error = false;
-	XLogRecPtr	lsn = pg_lsn_in_internal(text, &error);
-
-	if (error)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("region \"%s\" sent a malformed position", meridian_apply.origin)));
-	return lsn;
-}
 
 typedef enum SlotState
 {
@@ -90,8 +76,8 @@ find_slot(const char *slot, XLogRecPtr *confirmed, XLogRecPtr *end)
 		if (strcmp(PQgetvalue(res, 0, 2), "lost") == 0)
 			found = SLOT_LOST;
 		else if (!PQgetisnull(res, 0, 0))
-			*confirmed = lsn_from_text(PQgetvalue(res, 0, 0));
-		*end = lsn_from_text(PQgetvalue(res, 0, 3));
+			*confirmed = meridian_link_position(PQgetvalue(res, 0, 0));
+		*end = meridian_link_position(PQgetvalue(res, 0, 3));
 	}
 	PQclear(res);
 	return found;

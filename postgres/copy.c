@@ -11,7 +11,7 @@
  * Rows come only from the home of their partition, and only once that home has
  * all that the homes before it wrote: it has opened the partition under the
  * present epoch, in the very snapshot that is read.  (Or they are lent to a home
- * that has not opened; cover.c has asked whether they are whole.)  Rows of an
+ * that has not opened; lend.c has asked whether they are whole.)  Rows of an
  * earlier copy are removed first.
  *
  * The transaction that writes a copy must carry DoNotReplicateId: these rows
@@ -163,16 +163,8 @@ table_exists(const char *schema_name, const char *table_name)
 static bool
 is_configured(const char *schema_name, const char *table_name)
 {
-	bool		ret;
-
-	SPI_connect();
-	if (SPI_execute(psprintf("SELECT FROM meridian.table_config WHERE schema_name = %s AND table_name = %s",
-							 quote_literal_cstr(schema_name), quote_literal_cstr(table_name)),
-					true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read meridian.table_config");
-	ret = SPI_processed == 1;
-	SPI_finish();
-	return ret;
+	return meridian_sql_any(psprintf("SELECT FROM meridian.table_config WHERE schema_name = %s AND table_name = %s",
+									 quote_literal_cstr(schema_name), quote_literal_cstr(table_name)));
 }
 
 /* A name as pg_dump's patterns take it: literally */
@@ -509,19 +501,13 @@ choose_partitions(Oid relid, const char *class_name, bool all, List *only)
 		const struct mrd_snap_partition *p = &s->partitions[i];
 		const MeridianCopied *want = wanted_of(only, relid, p->name);
 		bool		lent = want != NULL && want->lent;
-		MeridianCopied *c;
 
 		if (!lent && ((!all && want == NULL) ||
 					  !meridian_takeable(s, i, meridian_apply.origin) ||
 					  !has_opened(class_name, p->name, &p->authority)))
 			continue;
-		c = palloc0(sizeof(*c));
-		c->relid = relid;
-		strlcpy(c->class_name, class_name, sizeof(c->class_name));
-		strlcpy(c->partition, p->name, sizeof(c->partition));
-		c->epoch = lent ? want->epoch : p->authority.epoch;
-		c->lent = lent;
-		ret = lappend(ret, c);
+		ret = lappend(ret, meridian_copied_new(relid, class_name, p->name,
+											   lent ? want->epoch : p->authority.epoch, lent));
 	}
 	return ret;
 }
@@ -544,6 +530,15 @@ condition_of(List *partitions, const char *partition_by)
 	return out.data;
 }
 
+static void
+lost_source(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("lost region \"%s\" during the copy: %s", meridian_apply.origin,
+					pchomp(PQerrorMessage(source)))));
+}
+
 /* COPY FROM asks for bytes; the origin's COPY TO has them. */
 static int
 next_bytes(void *out, int min, int max)
@@ -561,19 +556,13 @@ next_bytes(void *out, int min, int max)
 			if (row_len == -1)
 				break;
 			if (row_len < 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_CONNECTION_FAILURE),
-						 errmsg("lost region \"%s\" during the copy: %s", meridian_apply.origin,
-								pchomp(PQerrorMessage(source)))));
+				lost_source();
 			if (row_len == 0)
 			{
 				row = NULL;
 				meridian_link_wait(source, WL_SOCKET_READABLE, 50);
 				if (!PQconsumeInput(source))
-					ereport(ERROR,
-							(errcode(ERRCODE_CONNECTION_FAILURE),
-							 errmsg("lost region \"%s\" during the copy: %s", meridian_apply.origin,
-									pchomp(PQerrorMessage(source)))));
+					lost_source();
 				continue;
 			}
 		}
@@ -633,10 +622,7 @@ drain_copy(void)
 
 		PQclear(res);
 		if (!ok)
-			ereport(ERROR,
-					(errcode(ERRCODE_CONNECTION_FAILURE),
-					 errmsg("lost region \"%s\" during the copy: %s", meridian_apply.origin,
-							pchomp(PQerrorMessage(source)))));
+			lost_source();
 	}
 }
 

@@ -24,7 +24,6 @@
 #include "pgstat.h"
 #include "replication/origin.h"
 #include "storage/latch.h"
-#include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 
 #include "apply.h"
@@ -52,20 +51,15 @@ create_slot(PGconn *conn, const char *slot, char **snapshot)
 							   slot);
 	PGresult   *res = meridian_link_exec(conn, sql, PGRES_TUPLES_OK);
 	XLogRecPtr	point;
-	bool		error = false;
 
 	if (PQntuples(res) != 1 || PQnfields(res) < 3 || PQgetisnull(res, 0, 1) ||
 		PQgetisnull(res, 0, 2))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("region \"%s\" did not describe the slot it created", meridian_apply.origin)));
-	point = pg_lsn_in_internal(PQgetvalue(res, 0, 1), &error);
-	*snapshot = pstrdup(PQgetvalue(res, 0, 2));
+	point = meridian_link_position(PQgetvalue(res, 0, 1));
+	*snapshot = meridian_link_snapshot(PQgetvalue(res, 0, 2));
 	PQclear(res);
-	if (error || strspn(*snapshot, "0123456789ABCDEF-") != strlen(*snapshot))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("region \"%s\" sent a malformed position or snapshot", meridian_apply.origin)));
 	return point;
 }
 

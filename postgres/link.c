@@ -20,6 +20,7 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
+#include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -171,6 +172,43 @@ meridian_link_literal(PGconn *conn, const char *value)
 	ret = pstrdup(quoted);
 	PQfreemem(quoted);
 	return ret;
+}
+
+/* An answer of exactly one row */
+PGresult *
+meridian_link_row(PGconn *conn, const char *sql)
+{
+	PGresult   *res = meridian_link_exec(conn, sql, PGRES_TUPLES_OK);
+
+	if (PQntuples(res) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" did not answer with one row", meridian_apply.origin)));
+	return res;
+}
+
+XLogRecPtr
+meridian_link_position(const char *text)
+{
+	bool		error = false;
+	XLogRecPtr	lsn = pg_lsn_in_internal(text, &error);
+
+	if (error)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent a malformed position", meridian_apply.origin)));
+	return lsn;
+}
+
+/* The name of an exported snapshot, copied: it goes into commands as it is. */
+char *
+meridian_link_snapshot(const char *text)
+{
+	if (text[0] == '\0' || strspn(text, "0123456789ABCDEF-") != strlen(text))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("region \"%s\" sent a malformed snapshot", meridian_apply.origin)));
+	return pstrdup(text);
 }
 
 /* How to reach a region, as the agent configured it; an ERROR when it has not. */

@@ -48,7 +48,7 @@ CREATE TABLE meridian.attachment (
     partition_by text
 ) WITH (user_catalog_table = true);
 
--- Partitions of attached tables that this region holds whole, as of that epoch (cover.c).
+-- Partitions of attached tables that this region holds whole, as of that epoch (gaps.c).
 CREATE TABLE meridian.copied (
     relid oid NOT NULL,
     partition text NOT NULL,

@@ -117,7 +117,7 @@ typedef struct MeridianAttachment
 
 extern bool meridian_attachment(Relation rel, MeridianAttachment *ret);
 
-/* cover.c: is the built-in class "schema" this region's? */
+/* gaps.c: is the built-in class "schema" this region's? */
 extern bool meridian_is_schema_home(const char *region);
 
 /* Attach every table that the stored configuration names and that exists. */

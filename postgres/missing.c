@@ -22,14 +22,12 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "replication/message.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/snapmgr.h"
 
 #include <mrd/buf.h>
 
@@ -46,11 +44,7 @@ execute(const char *sql, int expected, const char *const *texts, int n)
 	Assert(n <= lengthof(values));
 	for (int i = 0; i < n; i++)
 		values[i] = CStringGetTextDatum(texts[i]);
-	SPI_connect();
-	if (SPI_execute_with_args(sql, n, types, values, NULL, false, 0) != expected)
-		elog(ERROR, "could not run \"%s\"", sql);
-	SPI_finish();
-	CommandCounterIncrement();
+	meridian_sql_write(sql, n, types, values, NULL, expected);
 }
 
 /* The table is named only while it does not exist: after that its marks speak. */
@@ -155,8 +149,6 @@ meridian_left_out(const void *payload, size_t len)
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("region \"%s\" sent a malformed note of what it left out: %s",
 						meridian_apply.origin, mrd_strerror(rc != MRD_OK ? rc : MRD_EFORMAT))));
-	PushActiveSnapshot(GetLatestSnapshot());
 	execute(forget, SPI_OK_DELETE, texts, 4);
 	note_missing(what.schema_name, what.table_name, what.class_name);
-	PopActiveSnapshot();
 }

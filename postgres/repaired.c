@@ -237,22 +237,6 @@ one_of(const char *word, const char *const words[], int n)
 	return false;
 }
 
-/* One statement of the transaction at hand, which sees what it has done before */
-static void
-execute(const char *sql, int n, Oid *types, Datum *values, const char *nulls, int expected)
-{
-	int			rc;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	SPI_connect();
-	rc = SPI_execute_with_args(sql, n, types, values, nulls, false, 0);
-	if (rc != expected)
-		elog(ERROR, "could not write meridian.reconcile_entry: %s", SPI_result_code_string(rc));
-	SPI_finish();
-	PopActiveSnapshot();
-	CommandCounterIncrement();
-}
-
 static const char *const decisions[] = {"applied", "discarded", "open"};
 static const char *const operations[] = {"insert", "update", "delete", "truncate", "ddl"};
 
@@ -326,7 +310,7 @@ meridian_entry(const void *payload, size_t len)
 		nulls[12] = nulls[13] = 'n';
 	if (meridian_apply.xact.tail)
 		nulls[14] = 'n';
-	execute(upsert_entry, 15, types, values, nulls, SPI_OK_INSERT);
+	meridian_sql_write(upsert_entry, 15, types, values, nulls, SPI_OK_INSERT);
 	if (meridian_apply.xact.tail)
 		meridian_repairs_expect(e.origin);
 }
@@ -366,5 +350,5 @@ meridian_resolve(const void *payload, size_t len)
 	values[5] = TimestampTzGetDatum(meridian_apply.xact.commit_time);
 	values[6] = meridian_text_array(classes, stamps->count);
 	values[7] = meridian_text_array(partitions, stamps->count);
-	execute(update_entry, 8, types, values, NULL, SPI_OK_UPDATE);
+	meridian_sql_write(update_entry, 8, types, values, NULL, SPI_OK_UPDATE);
 }

@@ -1,0 +1,529 @@
+/*-------------------------------------------------------------------------
+ *
+ * gaps.c
+ *	  Which rows this region ought to hold, and which of them it does.
+ *
+ * meridian.copied has a row for each partition of each attached table of which
+ * this region has, or had under that epoch, everything: because it copied it
+ * from its home, because it was home itself, or because it saw the table
+ * created.  Later changes come by the streams of the homes of that epoch and
+ * those after it, so the mark holds as long as this region has the stream of
+ * each of them; a home whose stream it got only after that home's epoch had
+ * ended breaks it.  What has no mark that holds is a gap.  Gaps arise when a
+ * home moves between a new region's joins of two others, when a table is
+ * attached that has rows, when a stream was lost.  A region with a gap is not
+ * given that partition (the agent reports it, core's mrdi_copy_of).
+ *
+ * A table that does not exist here has no marks; meridian.missing names it from
+ * the first change of it that was left out, in the transaction that left it out
+ * (missing.c).  So wherever this region's position says that such a change is
+ * here, a gap says that it is not.
+ *
+ * Gaps are closed by cover.c, from the home or, when this region is that itself,
+ * from another one (lend.c).  Marks are written only while the snapshot still
+ * shows the same home and epoch: a later home's first changes may have gone in
+ * under the copy, and then there is no mark, and it is copied again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "replication/origin.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "apply.h"
+
+PG_FUNCTION_INFO_V1(meridian_gaps_sql);
+
+/* ----------------------------------------------------------------
+ * gaps
+ * ----------------------------------------------------------------
+ */
+
+static bool
+is_joined(const char *region)
+{
+	char		name[NAMEDATALEN];
+
+	meridian_stream_name(region, name, sizeof(name));
+	return replorigin_by_name(name, true) != InvalidRepOriginId;
+}
+
+bool
+meridian_is_schema_home(const char *region)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	int			home = s == NULL ? -1 : mrd_snapshot_region(s, region);
+	int			n = mrd_snapshot_find(s, MRD_CLASS_SCHEMA, NULL);
+
+	return n >= 0 && s->partitions[n].authority.region == home;
+}
+
+/*
+ * Has this region all that the homes before wrote, as far as it has their
+ * streams at all?  What origin wrote comes in its own stream.
+ */
+bool
+meridian_has_past(const struct mrd_snapshot *s, const struct mrd_authority *a, mrd_region origin)
+{
+	mrd_lsn		applied[MRD_REGIONS_MAX] = {0};
+
+	for (int r = 0; r < s->region_count; r++)
+		applied[r] = meridian_stream_applied(s->regions[r].name);
+	return mrd_authority_complete(a, s->self, origin, a->epoch, applied);
+}
+
+/* Is origin the home of partition i, and all here that the homes before it wrote? */
+bool
+meridian_takeable(const struct mrd_snapshot *s, int i, const char *origin)
+{
+	const struct mrd_authority *a = &s->partitions[i].authority;
+	int			region = mrd_snapshot_region(s, origin);
+
+	return region >= 0 && a->region == region && a->state != MRD_AUTH_VACANT &&
+		meridian_has_past(s, a, (mrd_region) region);
+}
+
+/* Has this region been made home of partition i, and may another one lend it what it lacks? */
+static bool
+is_borrower(const struct mrd_snapshot *s, int i)
+{
+	const struct mrd_authority *a = &s->partitions[i].authority;
+
+	return a->region == s->self && a->state != MRD_AUTH_VACANT && meridian_has_past(s, a, s->self);
+}
+
+/* Does a mark of this epoch still say that everything is here? */
+static bool
+mark_holds(const struct mrd_snapshot *s, const struct mrd_authority *a, uint64 epoch)
+{
+	if (a->region < s->region_count && a->region != s->self &&
+		!is_joined(s->regions[a->region].name))
+		return false;
+	for (int k = 0; k < a->history_count; k++)
+	{
+		const struct mrd_closed_epoch *c = &a->history[k];
+
+		if (c->epoch >= epoch && c->region != s->self && c->region < s->region_count &&
+			!is_joined(s->regions[c->region].name))
+			return false;
+	}
+	return true;
+}
+
+static const char attached_and_marks[] =
+"SELECT a.relid, a.class, "
+"coalesce(array_agg(c.partition) FILTER (WHERE c.relid IS NOT NULL), '{}'), "
+"coalesce(array_agg(c.epoch) FILTER (WHERE c.relid IS NOT NULL), '{}'), NULL "
+"FROM meridian.attachment a LEFT JOIN meridian.copied c ON c.relid = a.relid "
+"GROUP BY 1, 2 UNION ALL "
+"SELECT 0::pg_catalog.oid, m.class, '{}', '{}', pg_catalog.format('%I.%I', m.schema_name, m.table_name) "
+"FROM meridian.missing m ORDER BY 1, 5";
+
+/* Who looks for gaps, and what is known meanwhile */
+typedef struct Search
+{
+	const struct mrd_snapshot *s;
+	const char *from;			/* only what this region could give now; NULL: all */
+	uint64		opened[MRD_PARTITIONS_MAX]; /* epochs under which this region opened */
+} Search;
+
+typedef struct Marks
+{
+	int			count;
+	Datum	   *partitions;
+	Datum	   *epochs;
+} Marks;
+
+static void
+read_marks(HeapTuple row, TupleDesc desc, Marks *ret)
+{
+	bool		isnull;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(row, desc, 3, &isnull)), TEXTOID, -1,
+					  false, TYPALIGN_INT, &ret->partitions, NULL, &ret->count);
+	deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(row, desc, 4, &isnull)), INT8OID, 8,
+					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &ret->epochs, NULL, &n);
+}
+
+static bool
+is_covered(const struct mrd_snapshot *s, const struct mrd_snap_partition *p, const Marks *marks)
+{
+	for (int i = 0; i < marks->count; i++)
+	{
+		text	   *name = DatumGetTextPP(marks->partitions[i]);
+
+		if (strlen(p->name) == VARSIZE_ANY_EXHDR(name) &&
+			memcmp(p->name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0)
+			return mark_holds(s, &p->authority, (uint64) DatumGetInt64(marks->epochs[i]));
+	}
+	return false;
+}
+
+/* What this region has opened itself is whole here; and nobody had anything before the first home. */
+static bool
+is_ours(const Search *search, int i)
+{
+	const struct mrd_authority *a = &search->s->partitions[i].authority;
+
+	return a->region == search->s->self &&
+		(a->history_count == 0 || search->opened[i] >= a->epoch);
+}
+
+/* Could it be copied from there now?  *lent: because nobody else is home. */
+static bool
+is_to_be_had(const Search *search, int i, bool *lent)
+{
+	*lent = is_borrower(search->s, i);
+	return search->from == NULL || *lent || meridian_takeable(search->s, i, search->from);
+}
+
+/* The gaps of one table; missing is its name if it does not exist here. */
+static List *
+gaps_of(const Search *search, Oid relid, const char *class_name, const Marks *marks,
+		const char *missing)
+{
+	const struct mrd_snapshot *s = search->s;
+	int			class = mrd_snapshot_class(s, class_name);
+	List	   *ret = NIL;
+
+	if (class < 0 || (s->classes[class].replicas & (1u << s->self)) == 0)
+		return NIL;
+	for (int i = s->classes[class].first; i < s->classes[class].first + s->classes[class].count; i++)
+	{
+		const struct mrd_snap_partition *p = &s->partitions[i];
+		MeridianCopied *c;
+		bool		lent;
+
+		if (is_ours(search, i) || is_covered(s, p, marks) || !is_to_be_had(search, i, &lent))
+			continue;
+		c = meridian_copied_new(relid, class_name, p->name, p->authority.epoch, lent);
+		strlcpy(c->missing, missing == NULL ? "" : missing, sizeof(c->missing));
+		ret = lappend(ret, c);
+	}
+	return ret;
+}
+
+/* With a snapshot of its own: newer than positions that the caller has looked at. */
+static void
+query(const char *sql)
+{
+	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\"", sql);
+}
+
+static void
+read_opened(Search *search)
+{
+	query("SELECT class, partition, opened_epoch FROM meridian.promotion");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		int			n = mrd_snapshot_find(search->s, SPI_getvalue(row, desc, 1),
+										  SPI_getvalue(row, desc, 2));
+		bool		isnull;
+
+		if (n >= 0)
+			search->opened[n] = (uint64) DatumGetInt64(SPI_getbinval(row, desc, 3, &isnull));
+	}
+}
+
+/*
+ * What this region ought to hold and does not; with from, only what could be
+ * copied from there now.  Needs a transaction.
+ */
+List *
+meridian_find_gaps(const char *from)
+{
+	Search		search = {.s = meridian_snapshot(), .from = from};
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *ret = NIL;
+
+	if (search.s == NULL)
+		return NIL;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	read_opened(&search);
+	query(attached_and_marks);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		Oid			relid;
+		char	   *missing = SPI_getvalue(row, desc, 5);
+		MemoryContext old;
+		Marks		marks;
+		bool		isnull;
+
+		relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
+		if (from != NULL && missing != NULL)
+			continue;			/* its definition has to come first */
+		read_marks(row, desc, &marks);
+		old = MemoryContextSwitchTo(caller);
+		ret = list_concat(ret, gaps_of(&search, relid, SPI_getvalue(row, desc, 2), &marks, missing));
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	return ret;
+}
+
+/* What the worker of that stream says that its copy waits for */
+static const char *
+stream_says(const char *home)
+{
+	MeridianStream *stream;
+	char	   *ret;
+
+	LWLockAcquire(meridian_streams->lock, LW_SHARED);
+	stream = meridian_stream_find(home);
+	ret = pstrdup(stream == NULL ? "" : stream->copying);
+	LWLockRelease(meridian_streams->lock);
+	return ret[0] == '\0' ? psprintf("to be copied from \"%s\"", home) : ret;
+}
+
+/* What is told of a partition that this region was made home of and cannot open */
+static const char *
+why_closed(const struct mrd_snapshot *s)
+{
+	const char *ret = "closed until it is copied, and no region that is connected holds all of it; see meridian.open_with_gaps";
+
+	LWLockAcquire(meridian_streams->lock, LW_SHARED);
+	for (int r = 0; r < s->region_count; r++)
+	{
+		const MeridianStream *stream = meridian_stream_find(s->regions[r].name);
+
+		if (stream != NULL && stream->state == MERIDIAN_STREAM_RUNNING && !stream->lends_not)
+			ret = "closed until it is copied from another region that holds all of it";
+	}
+	LWLockRelease(meridian_streams->lock);
+	return ret;
+}
+
+/* Why is it still a gap? */
+static const char *
+why_gap(const struct mrd_snapshot *s, const MeridianCopied *c)
+{
+	int			class = s == NULL ? -1 : mrd_snapshot_class(s, c->class_name);
+	int			n = class < 0 ? -1 : mrd_snapshot_partition(s, class, c->partition);
+	const struct mrd_authority *a = n < 0 ? NULL : &s->partitions[n].authority;
+	const char *home;
+
+	if (c->missing[0] != '\0')
+		return "missing table";
+	if (a == NULL || a->state == MRD_AUTH_VACANT || a->region >= s->region_count)
+		return "no region is its home";
+	home = s->regions[a->region].name;
+	if (a->region != s->self && !is_joined(home))
+		return psprintf("region \"%s\" is not joined yet", home);
+	if (!meridian_has_past(s, a, a->region))
+		return "what earlier homes wrote is not all here yet";
+	return a->region == s->self ? why_closed(s) : stream_says(home);
+}
+
+static char *
+relation_name(const MeridianCopied *c)
+{
+	char	   *name = c->missing[0] != '\0' ? NULL : get_rel_name(c->relid);
+
+	/* dropped a moment ago, perhaps */
+	return name == NULL ? pstrdup(c->missing) :
+		quote_qualified_identifier(get_namespace_name(get_rel_namespace(c->relid)), name);
+}
+
+/* For meridian.gaps: one object for each */
+Datum
+meridian_gaps_sql(PG_FUNCTION_ARGS)
+{
+	StringInfoData out;
+	ListCell   *lc;
+	List	   *gaps = meridian_find_gaps(NULL);
+
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '[');
+	foreach(lc, gaps)
+	{
+		MeridianCopied *c = lfirst(lc);
+
+		appendStringInfo(&out, "%s{\"relation\": ", lc == list_head(gaps) ? "" : ", ");
+		escape_json(&out, relation_name(c));
+		appendStringInfoString(&out, ", \"class\": ");
+		escape_json(&out, c->class_name);
+		appendStringInfoString(&out, ", \"partition\": ");
+		escape_json(&out, c->partition);
+		appendStringInfoString(&out, ", \"why\": ");
+		escape_json(&out, why_gap(meridian_snapshot(), c));
+		appendStringInfoChar(&out, '}');
+	}
+	appendStringInfoChar(&out, ']');
+	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+}
+
+/* ----------------------------------------------------------------
+ * marks
+ * ----------------------------------------------------------------
+ */
+
+MeridianCopied *
+meridian_copied_new(Oid relid, const char *class_name, const char *partition, uint64 epoch,
+					bool lent)
+{
+	MeridianCopied *c = palloc0(sizeof(*c));
+
+	c->relid = relid;
+	strlcpy(c->class_name, class_name, sizeof(c->class_name));
+	strlcpy(c->partition, partition, sizeof(c->partition));
+	c->epoch = epoch;
+	c->lent = lent;
+	return c;
+}
+
+/* So that it outlives the transaction */
+List *
+meridian_copied_keep(List *copied)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	List	   *ret = NIL;
+	ListCell   *lc;
+
+	foreach(lc, copied)
+	{
+		MeridianCopied *c = palloc(sizeof(*c));
+
+		*c = *(MeridianCopied *) lfirst(lc);
+		ret = lappend(ret, c);
+	}
+	MemoryContextSwitchTo(old);
+	return ret;
+}
+
+static bool
+is_still_home(const struct mrd_snapshot *s, const MeridianCopied *c)
+{
+	int			n = mrd_snapshot_find(s, c->class_name, c->partition);
+
+	if (n < 0 || s->partitions[n].authority.epoch != c->epoch)
+		return false;
+	return s->partitions[n].authority.region ==
+		(c->lent ? s->self : mrd_snapshot_region(s, meridian_apply.origin));
+}
+
+static void
+mark_one(const MeridianCopied *c)
+{
+	static const char mark[] =
+	"INSERT INTO meridian.copied (relid, partition, epoch) "
+	"SELECT a.relid, $2, $3 FROM meridian.attachment a WHERE a.relid = $1 AND a.class = $4 "
+	"ON CONFLICT (relid, partition) "
+	"DO UPDATE SET epoch = excluded.epoch, copied_at = excluded.copied_at";
+	Oid			types[4] = {OIDOID, TEXTOID, INT8OID, TEXTOID};
+	Datum		values[4];
+
+	values[0] = ObjectIdGetDatum(c->relid);
+	values[1] = CStringGetTextDatum(c->partition);
+	values[2] = Int64GetDatum((int64) c->epoch);
+	values[3] = CStringGetTextDatum(c->class_name);
+	if (SPI_execute_with_args(mark, 4, types, values, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not write meridian.copied");
+}
+
+/* In a transaction of its own; copied and its members are freed. */
+void
+meridian_mark_copied(List *copied)
+{
+	const struct mrd_snapshot *s;
+	ListCell   *lc;
+
+	if (copied == NIL)
+		return;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	s = meridian_snapshot();
+	foreach(lc, copied)
+	{
+		if (is_still_home(s, lfirst(lc)))
+			mark_one(lfirst(lc));
+	}
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	list_free_deep(copied);
+}
+
+static void
+forget_partition(const char *class_name, const char *partition, uint64 epoch)
+{
+	static const char forget[] =
+	"DELETE FROM meridian.copied c USING meridian.attachment a WHERE a.relid = c.relid "
+	"AND a.class = $1 AND c.partition = $2 AND c.epoch <= $3";
+	Oid			types[3] = {TEXTOID, TEXTOID, INT8OID};
+	Datum		values[3];
+
+	values[0] = CStringGetTextDatum(class_name);
+	values[1] = CStringGetTextDatum(partition);
+	values[2] = Int64GetDatum((int64) epoch);
+	if (SPI_execute_with_args(forget, 3, types, values, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not update meridian.copied");
+}
+
+/*
+ * What origin wrote beyond our position of it will not come by its stream:
+ * forget the marks that counted on it.  In a transaction of its own.
+ */
+void
+meridian_forget_copied(const char *origin)
+{
+	const struct mrd_snapshot *s;
+	XLogRecPtr	applied = meridian_stream_applied(origin);
+	int			region;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	s = meridian_snapshot();
+	region = s == NULL ? -1 : mrd_snapshot_region(s, origin);
+	for (int i = 0; region >= 0 && i < s->partition_count; i++)
+	{
+		const struct mrd_snap_partition *p = &s->partitions[i];
+		const char *class_name = s->classes[p->class_index].name;
+
+		if (p->authority.region == region)
+			forget_partition(class_name, p->name, p->authority.epoch);
+		for (int k = 0; k < p->authority.history_count; k++)
+		{
+			const struct mrd_closed_epoch *c = &p->authority.history[k];
+
+			if (c->region == region && c->cut > applied)
+				forget_partition(class_name, p->name, c->epoch);
+		}
+	}
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* One copy at a time in this region; until the end of the transaction. */
+bool
+meridian_copy_lock(void)
+{
+	LOCKTAG		tag;
+	Oid			nsp = get_namespace_oid("meridian", false);
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
+					   get_relname_relid("copied", nsp), 1);
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
