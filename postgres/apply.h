@@ -89,7 +89,7 @@ extern bool meridian_sql_any(const char *query);
 extern void meridian_sql_write(const char *sql, int n, Oid *types, Datum *values,
 							   const char *nulls, int expected);
 
-/* rows.c */
+/* rows.c and rows_tables.c, which share rows.h */
 extern void meridian_rows_init(void);
 extern void meridian_rows_forget(void); /* a new stream: relations are told again */
 extern void meridian_rows_learn(const MeridianWireRelation *def);
@@ -99,13 +99,14 @@ extern void meridian_rows_close(void);	/* before commit and before DDL */
 extern void meridian_rows_abandon(void);	/* after an abort */
 
 /*
- * rows.c, for tail.c and repaired.c: a relation that the stream told of, perhaps
- * unknown here; what it told; an ERROR for a tuple with other columns; the stamp
- * that covers a row.
+ * For tail.c and repaired.c: a relation that the stream told of, perhaps
+ * unknown here; what it told; an ERROR for a tuple with other columns, or for a
+ * column with other bytes than its type has; the stamp that covers a row.
  */
 extern MeridianApplyRel *meridian_rows_told(uint32 id);
 extern const MeridianWireRelation *meridian_rows_definition(MeridianApplyRel *r);
 extern void meridian_rows_check(MeridianApplyRel *r, const MeridianWireTuple *tuple);
+extern void meridian_rows_malformed(const MeridianWireRelation *def, int i);
 extern bool meridian_rows_stamped(MeridianApplyRel *r, const MeridianWireTuple *tuple,
 								  const char **partition, uint64 *epoch);
 
@@ -134,6 +135,7 @@ extern PGconn *meridian_copy_open(const char *conninfo);
 extern void meridian_copy_begin(const char *snapshot);
 extern void meridian_copy_end(void);
 extern void meridian_copy_close(void);
+extern Oid	meridian_table(const char *schema_name, const char *table_name);
 extern bool meridian_copy_lacks_tables(void);
 extern bool meridian_copy_misses_in_vain(bool forget);
 extern void meridian_copy_compare(void);

@@ -151,12 +151,19 @@ learn_opened(void)
 								PGRES_TUPLES_OK);
 }
 
-static bool
-table_exists(const char *schema_name, const char *table_name)
+/* The table of that name; InvalidOid when there is none, nor perhaps the schema */
+Oid
+meridian_table(const char *schema_name, const char *table_name)
 {
 	Oid			nsp = get_namespace_oid(schema_name, true);
 
-	return OidIsValid(nsp) && OidIsValid(get_relname_relid(table_name, nsp));
+	return OidIsValid(nsp) ? get_relname_relid(table_name, nsp) : InvalidOid;
+}
+
+static bool
+table_exists(const char *schema_name, const char *table_name)
+{
+	return OidIsValid(meridian_table(schema_name, table_name));
 }
 
 /* Without that it would not be attached, and its rows could not be applied. */
@@ -678,8 +685,7 @@ meridian_copy_rows(bool all, List *only)
 		const char *schema_name = PQgetvalue(tables, i, 0);
 		const char *table_name = PQgetvalue(tables, i, 1);
 		const char *by = PQgetisnull(tables, i, 3) ? NULL : PQgetvalue(tables, i, 3);
-		Oid			nsp = get_namespace_oid(schema_name, true);
-		Oid			relid = OidIsValid(nsp) ? get_relname_relid(table_name, nsp) : InvalidOid;
+		Oid			relid = meridian_table(schema_name, table_name);
 		List	   *partitions = choose_partitions(relid, PQgetvalue(tables, i, 2), all, only);
 
 		if (partitions == NIL)

@@ -66,7 +66,7 @@ CREATE TABLE meridian.missing (
     PRIMARY KEY (schema_name, table_name)
 );
 
--- Attached tables that were dropped; what still arrives for them is left out (rows.c).
+-- Attached tables that were dropped; what still arrives for them is left out (missing.c).
 CREATE TABLE meridian.dropped (
     schema_name text NOT NULL,
     table_name text NOT NULL,

@@ -18,20 +18,24 @@
  * it anew.  A home that a person lets open with gaps says the same in its own
  * first transaction.
  *
+ * Rows of a table that was dropped here, by a statement that their home had not
+ * heard of, are left out, too, and nobody misses them: they are only counted.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "replication/message.h"
 #include "fmgr.h"
+#include "replication/message.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/pg_lsn.h"
 
 #include <mrd/buf.h>
 
-#include "apply.h"
+#include "rows.h"
 
 PG_FUNCTION_INFO_V1(meridian_emit_left_out);
 
@@ -97,6 +101,89 @@ meridian_leave_out(const MeridianWireRelation *def, const char *partition, size_
 	note_missing(what.schema_name, what.table_name, what.class_name);
 	tell(&what);
 }
+
+/* ----------------------------------------------------------------
+ * whether a change is left out
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Was the table dropped, by a statement that the sender had not heard of when it
+ * wrote this?  Before the first row of a table made anew under the name stands,
+ * in the sender's stream, the note that it has the statement which made it, and
+ * that is later than the one that dropped it.
+ */
+static bool
+is_of_dropped(MeridianApplyRel *r)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+	bool		isnull;
+	bool		ret = false;
+
+	values[0] = CStringGetTextDatum(r->def->schema_name);
+	values[1] = CStringGetTextDatum(r->def->table_name);
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT origin, lsn FROM meridian.dropped "
+							  "WHERE schema_name = $1 AND table_name = $2",
+							  2, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read meridian.dropped");
+	if (SPI_processed == 1)
+	{
+		HeapTuple	row = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		char	   *origin = SPI_getvalue(row, desc, 1);
+		XLogRecPtr	lsn = DatumGetLSN(SPI_getbinval(row, desc, 2, &isnull));
+
+		/* what was dropped here first is made anew here first */
+		ret = lsn == InvalidXLogRecPtr || meridian_apply_noted(origin) < lsn;
+	}
+	SPI_finish();
+	return ret;
+}
+
+bool
+meridian_rows_left_out(MeridianApplyRel *r)
+{
+	if (r->open || r->mapped ||
+		OidIsValid(meridian_table(r->def->schema_name, r->def->table_name)))
+		return false;
+
+	/*
+	 * The schema's home tells of each table before its rows, unless the table was
+	 * attached there with rows in it.  Then the whole of it is still to be
+	 * copied, and what changes until then is part of that (cover.c).
+	 */
+	if (meridian_is_schema_home(meridian_apply.xact.origin))
+	{
+		meridian_cover_touch(InvalidOid);
+		meridian_leave_out(r->def, "", 0);
+		return true;
+	}
+	if (!is_of_dropped(r))
+		return false;
+	meridian_apply_count(r->def->schema_name, r->def->table_name, "table_dropped");
+	return true;
+}
+
+bool
+meridian_rows_copied(const MeridianApplyRel *r, const MeridianWireTuple *tuple)
+{
+	int			n = r->def->partition_att;
+	const char *partition = n < 0 ? NULL : (const char *) tuple->value[n];
+	size_t		len = n < 0 ? 0 : tuple->len[n];
+
+	meridian_cover_touch(r->relid);
+	if (!meridian_cover_has(r->relid, partition, len))
+		return false;
+	meridian_leave_out(r->def, n < 0 ? "" : partition, len);
+	return true;
+}
+
+/* ----------------------------------------------------------------
+ * what others have left out
+ * ----------------------------------------------------------------
+ */
 
 /* For a home that begins from less than others may hold: they are to copy it anew. */
 Datum

@@ -117,16 +117,6 @@ put_json(StringInfo out, Oid type, Datum value)
 }
 
 static void
-malformed(const MeridianWireRelation *def, int i)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_PROTOCOL_VIOLATION),
-			 errmsg("region \"%s\" sent a malformed value for column \"%s\" of table \"%s.%s\"",
-					meridian_apply.origin, def->attrs[i].name, def->schema_name,
-					def->table_name)));
-}
-
-static void
 put_binary(StringInfo out, const MeridianWireRelation *def, int i, const uint8_t *value, uint32 len)
 {
 	Oid			type = def->attrs[i].type;
@@ -136,13 +126,13 @@ put_binary(StringInfo out, const MeridianWireRelation *def, int i, const uint8_t
 	Datum		datum;
 
 	if (type == 0 || meridian_binary_type(type) != type)
-		malformed(def, i);
+		meridian_rows_malformed(def, i);
 	initStringInfo(&bytes);
 	appendBinaryStringInfo(&bytes, (const char *) value, (int) len);
 	getTypeBinaryInputInfo(type, &receive, &param);
 	datum = OidReceiveFunctionCall(receive, &bytes, param, -1);
 	if (bytes.cursor != bytes.len)
-		malformed(def, i);
+		meridian_rows_malformed(def, i);
 	put_json(out, type, datum);
 	pfree(bytes.data);
 }
