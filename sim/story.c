@@ -15,7 +15,8 @@
  *   habits clients 900000 status 400000 tick 300000 images 0 trailing 1 reorders 0
  *   at 100.000000 for 20.500000 us eu 0 0: isolated    region, peer, partition, amount
  *
- * Empty lines and lines that begin with # say nothing. "bug" and "breaks" are for the tests.
+ * Empty lines and lines that begin with # say nothing. "bug", "breaks" and "shows" are for
+ * the tests.
  */
 #include "world.h"
 
@@ -231,7 +232,8 @@ static bool read_line(struct reader *r, const char *line)
     struct sim *w = r->w;
 
     if (line[0] == '\0' || line[0] == '#' || strncmp(line, "bug ", 4) == 0 ||
-        strncmp(line, "breaks ", 7) == 0 || strncmp(line, "seed ", 5) == 0) {
+        strncmp(line, "breaks ", 7) == 0 || strncmp(line, "seed ", 5) == 0 ||
+        strncmp(line, "shows ", 6) == 0) {
         return true;
     }
     if (sscanf(line, "minutes %u", &r->minutes) == 1) {
