@@ -12,10 +12,7 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-#include "storage/latch.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 #include "worker.h"
 
@@ -151,11 +148,7 @@ meridian_accept_wait(void)
 			meridian_apply.stream->state != MERIDIAN_STREAM_WAITING)
 			meridian_stream_state(meridian_apply.stream, MERIDIAN_STREAM_WAITING,
 								  "what an earlier home wrote is not here, or not decided, yet");
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		(void) meridian_positions_report_due();
+		meridian_orders_wait(10);
 	}
 	meridian_orders_state(MERIDIAN_STREAM_RUNNING);
 	return true;

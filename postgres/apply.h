@@ -85,6 +85,8 @@ extern bool meridian_link_has_spare(void);
 extern PGconn *meridian_link_change_over(PGconn *conn);	/* taken */
 
 /* sql.c */
+extern void meridian_sql_begin(void);	/* a transaction of its own */
+extern void meridian_sql_end(void);
 extern bool meridian_sql_any(const char *query);
 extern void meridian_sql_write(const char *sql, int n, Oid *types, Datum *values,
 							   const char *nulls, int expected);

@@ -28,7 +28,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -41,7 +40,6 @@
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "apply.h"
 
@@ -449,18 +447,14 @@ meridian_mark_copied(List *copied)
 
 	if (copied == NIL)
 		return;
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
+	meridian_sql_begin();
 	s = meridian_snapshot();
 	foreach(lc, copied)
 	{
 		if (is_still_home(s, lfirst(lc)))
 			mark_one(lfirst(lc));
 	}
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	meridian_sql_end();
 	list_free_deep(copied);
 }
 
@@ -491,9 +485,7 @@ meridian_forget_copied(const char *origin)
 	XLogRecPtr	applied = meridian_stream_applied(origin);
 	int			region;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
+	meridian_sql_begin();
 	s = meridian_snapshot();
 	region = s == NULL ? -1 : mrd_snapshot_region(s, origin);
 	for (int i = 0; region >= 0 && i < s->partition_count; i++)
@@ -511,9 +503,7 @@ meridian_forget_copied(const char *origin)
 				forget_partition(class_name, p->name, c->epoch);
 		}
 	}
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	meridian_sql_end();
 }
 
 /* One copy at a time in this region; until the end of the transaction. */

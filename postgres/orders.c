@@ -55,6 +55,17 @@ meridian_orders_state(MeridianStreamState state)
 		meridian_stream_state(meridian_apply.stream, state, NULL);
 }
 
+/* Nothing is applied meanwhile, but what is due is said. */
+void
+meridian_orders_wait(long ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	(void) meridian_positions_report_due();
+}
+
 /*
  * Wait until the region's own lease lets us apply; the snapshot that says so.
  * NULL: the order is not to run any more.
@@ -74,11 +85,7 @@ meridian_orders_go_on(void)
 		if (s != NULL && mrd_may_apply(s, meridian_boot_ns()))
 			return s;
 		meridian_orders_state(MERIDIAN_STREAM_PAUSED);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		(void) meridian_positions_report_due();
+		meridian_orders_wait(20);
 	}
 }
 

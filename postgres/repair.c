@@ -50,7 +50,6 @@
 #include "utils/pg_lsn.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "apply.h"
@@ -197,23 +196,6 @@ datum(int row, int column)
 	Datum		ret = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
 
 	return isnull ? (Datum) 0 : ret;
-}
-
-static void
-begin_step(void)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-}
-
-static void
-end_step(void)
-{
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
 }
 
 /* ---- the table ---- */
@@ -592,7 +574,7 @@ mark(const Batch *b, XLogRecPtr lsn)
 	Oid			types[5] = {TEXTOID, TEXTOID, TEXTOID, INT8OID, LSNOID};
 	Datum		values[5];
 
-	begin_step();
+	meridian_sql_begin();
 	values[0] = CStringGetTextDatum(meridian_apply.origin);
 	values[1] = CStringGetTextDatum(b->lsns.data);
 	values[2] = CStringGetTextDatum(b->seqs.data);
@@ -602,7 +584,7 @@ mark(const Batch *b, XLogRecPtr lsn)
 				   "FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.pg_lsn[]), "
 				   "pg_catalog.unnest($3::int[])) AS w(lsn, n) "
 				   "WHERE e.origin = $1 AND e.commit_lsn = w.lsn AND e.seq = w.n", 5, types, values);
-	end_step();
+	meridian_sql_end();
 }
 
 /* One step: the entries of a batch, or the next rows after a lost TRUNCATE. */
@@ -613,12 +595,12 @@ send_batch(Batch *b)
 	bool		more = false;
 	XLogRecPtr	lsn;
 
-	begin_step();
+	meridian_sql_begin();
 	(void) set_config_option("lock_timeout", LOCK_WAIT, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
 							 true, 0, false);
 	if (!b->resumed && !choose(b))
 	{
-		end_step();
+		meridian_sql_end();
 		return NOTHING_LEFT;
 	}
 	emit_stamp(b);
@@ -636,7 +618,7 @@ send_batch(Batch *b)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("the home of %s/%s changed", b->class_name, b->partition)));
-	end_step();
+	meridian_sql_end();
 	lsn = XactLastCommitEnd;
 	XLogFlush(lsn);
 	meridian_fault("repair-sent");
@@ -654,7 +636,7 @@ give_up(const Batch *b, const char *why)
 
 	if (b->count == 0)
 		elog(ERROR, "could not repair what region \"%s\" lost: %s", meridian_apply.origin, why);
-	begin_step();
+	meridian_sql_begin();
 	values[0] = CStringGetTextDatum(meridian_apply.origin);
 	values[1] = CStringGetTextDatum(b->lsns.data);
 	values[2] = CStringGetTextDatum(b->seqs.data);
@@ -663,7 +645,7 @@ give_up(const Batch *b, const char *why)
 				   "FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.pg_lsn[]), "
 				   "pg_catalog.unnest($3::int[])) AS w(lsn, n) "
 				   "WHERE e.origin = $1 AND e.commit_lsn = w.lsn AND e.seq = w.n", 4, types, values);
-	end_step();
+	meridian_sql_end();
 }
 
 static Outcome
@@ -864,7 +846,7 @@ find_waiting(MemoryContext context, Waiting **ret)
 	Datum		values[2];
 	int			n;
 
-	begin_step();
+	meridian_sql_begin();
 	if (fresh)
 		look_anew();
 	values[0] = CStringGetTextDatum(meridian_apply.origin);
@@ -878,7 +860,7 @@ find_waiting(MemoryContext context, Waiting **ret)
 		strlcpy((*ret)[i].class_name, cell(i, 1), MRD_NAME_MAX);
 		strlcpy((*ret)[i].partition, cell(i, 2), MRD_NAME_MAX);
 	}
-	end_step();
+	meridian_sql_end();
 	fresh = false;
 	return n;
 }

@@ -29,22 +29,6 @@
 static uint64 noted_version;	/* of the configuration that noted[] goes by */
 static mrd_epoch noted[MRD_PARTITIONS_MAX];
 
-static void
-begin(void)
-{
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-}
-
-static void
-end(void)
-{
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-}
-
 /*
  * Our note of a partition moves on to its present epoch, unless epochs between
  * the two are forgotten.
@@ -63,10 +47,10 @@ note(const char *class_name, const char *partition, mrd_epoch epoch, mrd_epoch o
 	values[1] = CStringGetTextDatum(partition);
 	values[2] = Int64GetDatum((int64) epoch);
 	values[3] = Int64GetDatum((int64) oldest);
-	begin();
+	meridian_sql_begin();
 	if (SPI_execute_with_args(upsert, 4, types, values, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not write meridian.settled");
-	end();
+	meridian_sql_end();
 }
 
 void

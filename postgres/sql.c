@@ -3,8 +3,8 @@
  * sql.c
  *	  Statements on the extension's own tables, as an apply worker runs them.
  *
- * Both want a transaction, and each connects to SPI for itself: whoever is
- * connected already runs its statements there.
+ * Between meridian_sql_begin() and meridian_sql_end() is a transaction of its own,
+ * connected to SPI.  The others want one that runs, and connect for themselves.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,6 +15,24 @@
 #include "utils/snapmgr.h"
 
 #include "apply.h"
+
+/* The time of the transaction is that of its beginning, however old the worker is. */
+void
+meridian_sql_begin(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+}
+
+void
+meridian_sql_end(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
 
 /* Does the query have a row, in the active snapshot? */
 bool

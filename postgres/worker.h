@@ -54,6 +54,7 @@ extern bool meridian_accept_wait(void); /* false: it must end here */
 /* orders.c */
 extern enum mrd_stream_order meridian_order(const struct mrd_snapshot *s);
 extern void meridian_orders_state(MeridianStreamState state);
+extern void meridian_orders_wait(long ms);
 
 /* Waits for our own lease; NULL: the order is not to run any more. */
 extern const struct mrd_snapshot *meridian_orders_go_on(void);
