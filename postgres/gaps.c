@@ -34,7 +34,6 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "replication/origin.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -53,10 +52,7 @@ PG_FUNCTION_INFO_V1(meridian_gaps_sql);
 static bool
 is_joined(const char *region)
 {
-	char		name[NAMEDATALEN];
-
-	meridian_stream_name(region, name, sizeof(name));
-	return replorigin_by_name(name, true) != InvalidRepOriginId;
+	return meridian_stream_origin(region) != InvalidRepOriginId;
 }
 
 bool

@@ -203,13 +203,11 @@ meridian_forwards_left(const struct mrd_snapshot *s)
 static void
 begin_forward(const char *region)
 {
-	char		name[NAMEDATALEN];
 	MeridianPart *f = &meridian_parts[meridian_part_count];
 	MeridianStream *s;
 
 	memset(f, 0, sizeof(*f));
-	meridian_stream_name(region, name, sizeof(name));
-	f->id = replorigin_by_name(name, true);
+	f->id = meridian_stream_origin(region);
 	if (f->id == InvalidRepOriginId)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -47,7 +47,6 @@ meridian_plugin_forward(MeridianPlugin *state, char *text)
 	for (char *item = strtok_r(text, ",", &save); item != NULL; item = strtok_r(NULL, ",", &save))
 	{
 		char	   *eq = strchr(item, '=');
-		char		name[NAMEDATALEN];
 		MeridianPluginOrigin *o = &state->origins[state->norigins];
 
 		if (eq == NULL || eq - item >= MRD_NAME_MAX || state->norigins == MERIDIAN_PLUGIN_ORIGINS_MAX)
@@ -58,8 +57,7 @@ meridian_plugin_forward(MeridianPlugin *state, char *text)
 		strlcpy(o->region, item, sizeof(o->region));
 		o->forward = true;
 		o->forward_from = meridian_plugin_lsn("forward", eq + 1);
-		meridian_stream_name(o->region, name, sizeof(name));
-		o->id = replorigin_by_name(name, true);
+		o->id = meridian_stream_origin(o->region);
 		o->through_lsn = meridian_stream_applied(o->region);
 		o->through_at = GetXLogInsertRecPtr();
 		state->norigins++;

@@ -131,6 +131,15 @@ meridian_stream_name(const char *region, char *ret, Size size)
 	}
 }
 
+RepOriginId
+meridian_stream_origin(const char *region)
+{
+	char		name[NAMEDATALEN];
+
+	meridian_stream_name(region, name, sizeof(name));
+	return replorigin_by_name(name, true);
+}
+
 /*
  * Twice a transaction is too often to ask the kernel whether the file is still
  * the one we mapped.  Deadlines inside are compared with the present time all
@@ -474,14 +483,12 @@ recall_positions(const struct mrd_snapshot *snap)
 {
 	for (int i = 0; i < snap->region_count; i++)
 	{
-		char		name[NAMEDATALEN];
 		RepOriginId id;
 		MeridianStream *s;
 
 		if (i == snap->self)
 			continue;
-		meridian_stream_name(snap->regions[i].name, name, sizeof(name));
-		id = replorigin_by_name(name, true);
+		id = meridian_stream_origin(snap->regions[i].name);
 		s = find_or_add(snap->regions[i].name);
 		if (id == InvalidRepOriginId || s == NULL)
 			continue;

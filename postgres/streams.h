@@ -12,6 +12,7 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "nodes/execnodes.h"
+#include "replication/origin.h"
 #include "storage/lwlock.h"
 #include "utils/relcache.h"
 
@@ -112,6 +113,9 @@ extern void meridian_stream_state(MeridianStream *s, MeridianStreamState state, 
 
 /* "eu-west-1" -> "meridian_eu_west_1": slot, application and origin names */
 extern void meridian_stream_name(const char *region, char *ret, Size size);
+
+/* InvalidRepOriginId: there is none, nothing of the region was ever copied here */
+extern RepOriginId meridian_stream_origin(const char *region);
 
 /*
  * plugin_rows.c: the index whose columns identify a row of rel, the primary key or
