@@ -64,6 +64,16 @@ static void pause_ms(long ms)
 
 /* ---- one question ---- */
 
+struct cli_site *cli_site_find(struct cli_site *sites, unsigned count, const char *name)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(sites[i].name, name) == 0) {
+            return &sites[i];
+        }
+    }
+    return NULL;
+}
+
 void cli_site_close(struct cli_site *site)
 {
     PQfinish(site->conn);
@@ -504,16 +514,6 @@ static bool describe(struct cli_site *home, const json_t *class, const char *nam
     return true;
 }
 
-static struct cli_site *find_site(struct cli_site *sites, unsigned count, const char *name)
-{
-    for (unsigned i = 0; i < count; i++) {
-        if (strcmp(sites[i].name, name) == 0) {
-            return &sites[i];
-        }
-    }
-    return NULL;
-}
-
 static json_t *not_asked(const struct cli_site *s, const char *region, bool *equal)
 {
     *equal = false;
@@ -537,7 +537,7 @@ static void compare_replicas(const json_t *class, struct cli_site *home, struct 
     json_array_foreach(cli_list(class, "replicas"), i, v)
     {
         const char *name = json_string_value(v) != NULL ? json_string_value(v) : "?";
-        struct cli_site *s = find_site(sites, count, name);
+        struct cli_site *s = cli_site_find(sites, count, name);
         if (s != home) {
             json_array_append_new(regions,
                                   s != NULL && s->dsn[0] != '\0'
@@ -558,7 +558,7 @@ static json_t *compare_table(const json_t *class, const json_t *partition, const
                              bool *equal)
 {
     const char *home_name = cli_text(partition, "home");
-    struct cli_site *home = find_site(sites, count, home_name);
+    struct cli_site *home = cli_site_find(sites, count, home_name);
     struct table t = {.partition = NULL};
     json_t *o =
         json_pack("{s:s, s:s, s:s?, s:n, s:n, s:s, s:[]}", "table", name, "partition",

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <jansson.h>
@@ -45,19 +46,26 @@ PGresult *cli_site_ask(struct cli_site *site, uint64_t end_ms, const char *sql, 
                        const char *const params[]);
 uint64_t cli_mono_ms(void);
 
+/** The one of that name, or NULL. */
+struct cli_site *cli_site_find(struct cli_site *sites, unsigned count, const char *name);
+
 /** What became of the replicas that differed, and of tables without a home. */
 struct cli_repairs {
     unsigned done, failed, homeless;
 };
 
+struct cli_repair_wish {
+    unsigned timeout_ms; /* for each copy */
+    bool force;          /* also while no other replica could take over */
+};
+
 /**
  * Copy again from its home, table by table and region by region, what @comparison found to
- * differ, and wait until it is there; messages about what could not be done. (repair.c)
- *
- * @timeout_ms  for each copy
+ * differ, and wait until it is there; messages about what could not be done. Ends with the
+ * first copy that is not whole in time. (repair.c)
  */
 struct cli_repairs cli_repair(const json_t *comparison, struct cli_site *sites, unsigned count,
-                              unsigned timeout_ms);
+                              const struct cli_repair_wish *wish);
 
 /** Print a comparison: a table, and the keys that differ. */
 void cli_print_comparison(const json_t *comparison);

@@ -3,9 +3,10 @@
  *
  * The replica's PostgreSQL is told to forget that it has that partition of that table; then the
  * home's stream replaces the rows there while both are written (postgres/cover.c), and the
- * replica is not chosen as that partition's home until it has them. Nothing else is touched,
- * and nothing where the home is not known: there is nothing to copy from. The extension leaves
- * the audit event.
+ * replica is not chosen as that partition's home until it has them. So one copy is made at a
+ * time, only while another replica could take over (--force: all the same), and the first that
+ * does not become whole ends it all. Nothing else is touched, and nothing where the home is not
+ * known: there is nothing to copy from. The extension leaves the audit event.
  */
 #include <client.h>
 #include <compare.h>
@@ -16,17 +17,60 @@
 
 #define LOOK_MS 300
 
-static bool begin(struct cli_site *s, const char *table, const char *partition, uint64_t end_ms)
+/* One pair to copy again. */
+struct pair {
+    const char *class, *table, *partition, *home;
+    struct cli_site *site; /* the replica that differs */
+    uint64_t end_ms;
+};
+
+/** Does the site hold all of the partition? False when it cannot be asked, too. */
+static bool is_whole(struct cli_site *s, const struct pair *p)
 {
-    const char *params[] = {table, partition};
+    const char *params[] = {p->class, p->partition};
+    PGresult *r = cli_site_ask(s, p->end_ms,
+                               "SELECT FROM meridian.gaps WHERE class = $1 AND partition = $2",
+                               2, params);
+    bool whole = r != NULL && PQntuples(r) == 0;
+
+    PQclear(r);
+    return whole;
+}
+
+/**
+ * Is there somebody who could take over while this replica has no whole copy? One that has
+ * none as it is gives nothing up.
+ */
+static bool is_safe(const struct pair *p, const json_t *table, struct cli_site *sites,
+                    unsigned count)
+{
+    size_t i;
+    const json_t *region;
+
+    json_array_foreach(cli_list(table, "regions"), i, region)
+    {
+        struct cli_site *s = cli_site_find(sites, count, cli_text(region, "region"));
+        if (s != NULL && s != p->site && s->dsn[0] != '\0' && is_whole(s, p)) {
+            return true;
+        }
+    }
+    p->site->error[0] = '\0';
+    return !is_whole(p->site, p) && p->site->error[0] == '\0';
+}
+
+static bool begin(const struct pair *p)
+{
+    const char *params[] = {p->table, p->partition};
     /* The session that compares is read-only. */
     PGresult *r = cli_site_ask(
-        s, end_ms, "SELECT set_config('default_transaction_read_only', 'off', false)", 0, NULL);
+        p->site, p->end_ms, "SELECT set_config('default_transaction_read_only', 'off', false)",
+        0, NULL);
     bool done = false;
 
     if (r != NULL) {
         PQclear(r);
-        r = cli_site_ask(s, end_ms, "SELECT meridian.copy_again($1::regclass, $2)", 2, params);
+        r = cli_site_ask(p->site, p->end_ms, "SELECT meridian.copy_again($1::regclass, $2)", 2,
+                         params);
         done = r != NULL;
     }
     PQclear(r);
@@ -34,16 +78,17 @@ static bool begin(struct cli_site *s, const char *table, const char *partition, 
 }
 
 /** Until the replica has the partition again; false when time is up or it cannot be asked. */
-static bool await_copy(struct cli_site *s, const char *table, const char *partition,
-                       uint64_t end_ms)
+static bool await_copy(const struct pair *p)
 {
-    const char *params[] = {table, partition};
+    const char *params[] = {p->table, p->partition};
     struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
+    struct cli_site *s = p->site;
 
     for (;;) {
-        PGresult *r = cli_site_ask(s, end_ms,
+        /* There the name is text, because of tables that do not exist yet. */
+        PGresult *r = cli_site_ask(s, p->end_ms,
                                    "SELECT why FROM meridian.gaps"
-                                   " WHERE relation = $1::regclass AND partition = $2",
+                                   " WHERE relation = $1::regclass::text AND partition = $2",
                                    2, params);
         if (r == NULL) {
             return false;
@@ -54,51 +99,79 @@ static bool await_copy(struct cli_site *s, const char *table, const char *partit
                      PQgetvalue(r, 0, 0));
         }
         PQclear(r);
-        if (whole || cli_mono_ms() >= end_ms) {
+        if (whole || cli_mono_ms() >= p->end_ms) {
             return whole;
         }
         nanosleep(&pause, NULL);
     }
 }
 
-static struct cli_site *find(struct cli_site *sites, unsigned count, const char *name)
+static void refuse(const struct pair *p, struct cli_repairs *ret)
 {
-    for (unsigned i = 0; i < count; i++) {
-        if (strcmp(sites[i].name, name) == 0) {
-            return &sites[i];
-        }
-    }
-    return NULL;
+    ret->failed++;
+    cli_fail(
+        "See SELECT * FROM meridian.gaps in the others, and bring back those that are away; "
+        "--force copies all the same.",
+        "cannot copy %s, %s, again to %s: no other region that answers has a whole copy, so "
+        "that nobody could take over if %s were lost meanwhile",
+        p->table, p->partition, p->site->name, p->home);
 }
 
-static void repair_one(const json_t *table, const json_t *region, struct cli_site *sites,
-                       unsigned count, uint64_t end_ms, struct cli_repairs *ret)
+/** False: it may be without its copy now, and nothing more is to be taken away. */
+static bool repair_one(const struct pair *p, struct cli_repairs *ret)
 {
-    const char *name = cli_text(table, "table"), *partition = cli_text(table, "partition");
-    const char *where = cli_text(region, "region"), *home = cli_text(table, "home");
-    struct cli_site *s = find(sites, count, where);
-
-    if (s == NULL) {
-        return; /* what differs was asked, so it is among them */
-    }
-    fprintf(stderr, "copying %s, %s, again from %s to %s\n", name, partition, home, where);
-    if (begin(s, name, partition, end_ms) && await_copy(s, name, partition, end_ms)) {
+    fprintf(stderr, "copying %s, %s, again from %s to %s\n", p->table, p->partition, p->home,
+            p->site->name);
+    if (begin(p) && await_copy(p)) {
         ret->done++;
-        return;
+        return true;
     }
     ret->failed++;
     cli_fail(
         "It takes a superuser, as the owner of the copies; what a copy waits for is in the "
-        "view meridian.gaps there.",
-        "could not repair %s, %s, in %s: %s", name, partition, where, s->error);
+        "view meridian.gaps there. Nothing else is copied until it is whole.",
+        "could not repair %s, %s, in %s: %s", p->table, p->partition, p->site->name,
+        p->site->error);
+    return false;
+}
+
+/** The replicas of one table's partition; false as repair_one. */
+static bool repair_table(const json_t *table, struct pair p, struct cli_site *sites,
+                         unsigned count, const struct cli_repair_wish *wish,
+                         struct cli_repairs *ret)
+{
+    size_t i;
+    const json_t *region;
+    bool go_on = true;
+
+    p.table = cli_text(table, "table");
+    p.partition = cli_text(table, "partition");
+    p.home = cli_text(table, "home");
+    json_array_foreach(cli_list(table, "regions"), i, region)
+    {
+        /* What differs was asked, so it is among them. */
+        p.site = cli_site_find(sites, count, cli_text(region, "region"));
+        p.end_ms = cli_mono_ms() + wish->timeout_ms;
+        if (!go_on || p.site == NULL || strcmp(cli_text(region, "state"), "differs") != 0) {
+            continue;
+        }
+        if (!wish->force && !is_safe(&p, table, sites, count)) {
+            refuse(&p, ret);
+        } else {
+            go_on = repair_one(&p, ret);
+        }
+    }
+    return go_on;
 }
 
 struct cli_repairs cli_repair(const json_t *comparison, struct cli_site *sites, unsigned count,
-                              unsigned timeout_ms)
+                              const struct cli_repair_wish *wish)
 {
     struct cli_repairs ret = {0, 0, 0};
-    size_t i, k;
-    const json_t *table, *region;
+    const struct pair of_class = {.class = cli_text(comparison, "class")};
+    bool go_on = true;
+    size_t i;
+    const json_t *table;
 
     json_array_foreach(cli_list(comparison, "tables"), i, table)
     {
@@ -109,12 +182,7 @@ struct cli_repairs cli_repair(const json_t *comparison, struct cli_site *sites, 
                 "cannot repair %s, %s: it has no home now", cli_text(table, "table"),
                 cli_text(table, "partition"));
         }
-        json_array_foreach(cli_list(table, "regions"), k, region)
-        {
-            if (strcmp(cli_text(region, "state"), "differs") == 0) {
-                repair_one(table, region, sites, count, cli_mono_ms() + timeout_ms, &ret);
-            }
-        }
+        go_on = go_on && repair_table(table, of_class, sites, count, wish, &ret);
     }
     return ret;
 }

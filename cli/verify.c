@@ -195,23 +195,23 @@ static int add_configured(const struct cli_place *place, const json_t *class,
 
 /* What the user asked for. */
 struct wish {
-    unsigned timeout_ms;
     bool repair;
+    struct cli_repair_wish how;
 };
 
 /** Compare, and with repair again what was copied; @ret_failed: something could not be. */
 static json_t *look(const json_t *class, struct cli_site *sites, unsigned count,
                     const struct wish *wish, bool *ret_failed)
 {
-    json_t *c = cli_compare(class, sites, count, wish->timeout_ms);
+    json_t *c = cli_compare(class, sites, count, wish->how.timeout_ms);
 
     *ret_failed = false;
     if (wish->repair && !cli_true(c, "equal")) {
-        struct cli_repairs r = cli_repair(c, sites, count, wish->timeout_ms);
+        struct cli_repairs r = cli_repair(c, sites, count, &wish->how);
         *ret_failed = r.failed > 0 || r.homeless > 0;
         if (r.done > 0) {
             json_decref(c);
-            c = cli_compare(class, sites, count, wish->timeout_ms);
+            c = cli_compare(class, sites, count, wish->how.timeout_ms);
         }
     }
     return c;
@@ -286,6 +286,8 @@ int cli_verify(int argc, char **argv)
     struct cli_place place = {0};
     const struct cli_option options[] = {
         {"--repair", NULL, &wish.repair, "copy what differs again from its home"},
+        {"--force", NULL, &wish.how.force,
+         "with --repair: also while no other region could take over"},
         {"--timeout", "SECONDS", &timeout,
          "for replicas to catch up, and for a copy; default 30"},
         {"--dsn", "REGION=CONNINFO...", &dsns,
@@ -296,17 +298,24 @@ int cli_verify(int argc, char **argv)
         {NULL, NULL, NULL, NULL},
     };
     const struct cli_usage usage = {
-        "verify CLASS [--repair] [--timeout SECONDS] [--dsn REGION=CONNINFO ...] [--json]",
+        "verify CLASS [--repair [--force]] [--timeout SECONDS] [--dsn REGION=CONNINFO ...] "
+        "[--json]",
         "Compare the rows of every replica with those of their home, while they are written.\n"
         "Exit status 1 when a region differs or could not be compared; the keys are named.\n"
         "With --repair each partition of a table that differs is copied again from its home, "
         "with\n"
-        "an audit event, and compared once more. That takes a superuser there.",
+        "an audit event, and compared once more. That takes a superuser there. Until the copy "
+        "is\n"
+        "whole the region cannot take over; so one is made at a time, and none while no other\n"
+        "region has a whole copy.",
         options, 1, 1};
     int rc = cli_parse(&usage, argc, argv, words, &word_count);
 
     if (rc < 0 && timeout != NULL && !cli_number(timeout, 86400, &timeout_s)) {
         rc = cli_misuse(&usage, "--timeout takes seconds, not \"%s\"", timeout);
+    }
+    if (rc < 0 && wish.how.force && !wish.repair) {
+        rc = cli_misuse(&usage, "--force says how to --repair, and is nothing without it");
     }
     for (int i = 0; rc < 0 && i < dsns.count; i++) {
         rc = add_site(&usage, sites, &count, dsns.word[i]);
@@ -314,7 +323,7 @@ int cli_verify(int argc, char **argv)
     if (rc >= 0) {
         return rc;
     }
-    wish.timeout_ms = (unsigned)timeout_s * 1000;
+    wish.how.timeout_ms = (unsigned)timeout_s * 1000;
     rc = verify(&place, words[0], sites, count, &wish);
     for (unsigned i = 0; i < SITES_MAX; i++) {
         cli_site_close(&sites[i]);

@@ -14,11 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <libpq-fe.h>
 
-#include <client.h> /* of cli/ */
+#include <client.h> /* these of cli/ */
+#include <compare.h>
 
 #include "daemon.h"
 
@@ -423,14 +423,6 @@ static json_t *sample(const struct check *c)
     return list;
 }
 
-static uint64_t mono_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* Read everything until it is settled or time is up; @ret_status is that of the last round. */
 static int settle(struct check *c, const char *dir, uint64_t end_ms, struct lab_counts *ret,
                   bool *ret_converged, json_t **ret_status, struct mrd_err *err)
@@ -448,7 +440,7 @@ static int settle(struct check *c, const char *dir, uint64_t end_ms, struct lab_
         if (!*ret_converged) {
             poll(NULL, 0, POLL_MS);
         }
-    } while (!*ret_converged && mono_ms() < end_ms);
+    } while (!*ret_converged && cli_mono_ms() < end_ms);
     return 0;
 }
 
@@ -475,7 +467,7 @@ int lab_verify(struct lab_ledger *l, const char *dir, unsigned settle_ms,
 {
     static struct check c;
     json_t *status = NULL;
-    uint64_t start = mono_ms();
+    uint64_t start = cli_mono_ms();
     bool converged = false;
 
     c.writes = lab_ledger_sorted(l, &c.count);
@@ -485,7 +477,7 @@ int lab_verify(struct lab_ledger *l, const char *dir, unsigned settle_ms,
     }
     int code = settle(&c, dir, start + settle_ms, ret, &converged, &status, err);
     if (code == 0) {
-        *ret_json = verdict_json(&c, status, ret, converged, mono_ms() - start);
+        *ret_json = verdict_json(&c, status, ret, converged, cli_mono_ms() - start);
     }
     json_decref(c.why);
     c.why = NULL;
