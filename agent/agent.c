@@ -734,6 +734,11 @@ static void on_line(void *ctx, const char *line)
     told_take(ctx, line);
 }
 
+static bool has_room(void *ctx)
+{
+    return told_has_room(ctx);
+}
+
 static int open_parts(struct agent *a, struct mrd_err *err)
 {
     const struct agent_options *o = a->opt;
@@ -745,6 +750,7 @@ static int open_parts(struct agent *a, struct mrd_err *err)
                                       .user = o->user,
                                       .create = (o->guests.manage & GUEST_PG) != 0,
                                       .told = on_line,
+                                      .tellable = has_room,
                                       .told_ctx = a};
     struct supervise_options guests = o->guests;
     char path[1200];

@@ -700,7 +700,8 @@ void pgwork_tick(struct pgwork *w, mrd_boot_ns now_ns)
         pglink_ready(w->people)) {
         send_receipts(w);
     }
-    if (!w->audit_busy && json_u64(w->last, "audit") > 0 && pglink_ready(w->people)) {
+    if (!w->audit_busy && json_u64(w->last, "audit") > 0 && pglink_ready(w->people) &&
+        w->opt.tellable(w->opt.told_ctx)) {
         take_audit(w);
     }
 }

@@ -26,6 +26,8 @@ struct pgwork_options {
     bool create;      /* make database and role when they are not there */
     /* Called with each line that PostgreSQL has for the events; the line is borrowed. */
     void (*told)(void *ctx, const char *line);
+    /* May as many as PostgreSQL keeps be told now? They are gone from there then. */
+    bool (*tellable)(void *ctx);
     void *told_ctx;
 };
 

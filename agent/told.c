@@ -2,10 +2,11 @@
  * What the local PostgreSQL did to people's sessions, or was asked for, becomes events in the
  * store (postgres/audit.c): `meridian events` shows them in every region.
  *
- * Lines are taken from PostgreSQL once and kept here until the store has them. An agent that is
- * killed in between loses them, and PostgreSQL's own log has them still; a proposal whose
- * outcome is unknown is repeated, so one may be there twice. Both are better than a session
- * whose end nobody can explain.
+ * Lines are taken from PostgreSQL once, while there is room for all that it keeps, and kept
+ * here until the store has them: one follows the other as fast as the store commits. An agent
+ * that is killed in between loses them, and PostgreSQL's own log has them still; a proposal
+ * whose outcome is unknown is repeated, so one may be there twice. Both are better than a
+ * session whose end nobody can explain.
  */
 #include "told.h"
 
@@ -40,6 +41,11 @@ void told_take(struct agent *a, const char *line)
     snprintf(t->lines[t->count++], TOLD_LINE, "%s", line);
 }
 
+bool told_has_room(const struct agent *a)
+{
+    return a->told.count + TOLD_AT_ONCE <= TOLD_MAX;
+}
+
 static void on_told(void *ctx, int code, uint64_t revision)
 {
     struct agent *a = ctx;
@@ -64,5 +70,7 @@ void told_tick(struct agent *a, mrd_boot_ns now_ns)
     }
     mrd_audit_request(a->store, t->lines[0], clock_wall_ms(), &a->node.proposal);
     t->busy = agent_propose(a, &a->node.proposal, on_told, a) == 0;
-    t->next_ns = now_ns + AGAIN_NS;
+    if (!t->busy) {
+        t->next_ns = now_ns + AGAIN_NS;
+    }
 }

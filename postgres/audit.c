@@ -17,15 +17,21 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "storage/lock.h"
 #include "storage/lwlock.h"
+#include "storage/proc.h"
 #include "storage/shmem.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "audit.h"
 #include "meridian.h"
@@ -33,6 +39,7 @@
 #define TRANCHE "meridian_audit"
 #define LINES_MAX 32
 #define TEXT_MAX 256
+#define SIGNAL_AGAIN_MS 5000
 
 PG_FUNCTION_INFO_V1(meridian_audit_waits);
 PG_FUNCTION_INFO_V1(meridian_audit_note);
@@ -93,6 +100,39 @@ meridian_audit(Oid role, Oid relid, const char *fmt,...)
 	line->role = role;
 	line->relid = relid;
 	LWLockRelease(audit->lock);
+}
+
+/*
+ * What was ended is remembered by the server's slot for it, and known again by
+ * its process and transaction: neither alone tells it from a later session.
+ */
+bool
+meridian_end_session(const PGPROC *proc)
+{
+	static struct
+	{
+		pid_t		pid;
+		LocalTransactionId transaction;
+		TimestampTz signaled_at;
+	}		   *ended = NULL;
+	int			slot = (int) (proc - ProcGlobal->allProcs);
+	VirtualTransactionId vxid;
+	bool		again;
+
+	if (slot < 0 || slot >= MaxBackends || proc->pid == 0)
+		return false;			/* no client's */
+	if (ended == NULL)
+		ended = MemoryContextAllocZero(TopMemoryContext, mul_size(MaxBackends, sizeof(*ended)));
+	GET_VXID_FROM_PGPROC(vxid, *proc);
+	again = ended[slot].pid == proc->pid && ended[slot].transaction == vxid.localTransactionId;
+	if (again && !TimestampDifferenceExceeds(ended[slot].signaled_at, meridian_instant(),
+											 SIGNAL_AGAIN_MS))
+		return false;
+	ended[slot].pid = proc->pid;
+	ended[slot].transaction = vxid.localTransactionId;
+	ended[slot].signaled_at = meridian_instant();
+	(void) kill(proc->pid, SIGTERM);
+	return !again;
 }
 
 /* A value in double quotes may hold anything but those. */

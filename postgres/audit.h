@@ -8,6 +8,10 @@
 #ifndef MERIDIAN_AUDIT_H
 #define MERIDIAN_AUDIT_H
 
+#include "storage/proc.h"
+
+#include "compat.h"
+
 extern void meridian_audit_shmem_request(void);
 extern void meridian_audit_shmem_startup(void);
 
@@ -18,5 +22,12 @@ extern void meridian_audit_shmem_startup(void);
  * From any process that is attached to shared memory.
  */
 extern void meridian_audit(Oid role, Oid relid, const char *fmt,...) pg_attribute_printf(3, 4);
+
+/*
+ * The launcher ends a client's session: SIGTERM, and again every few seconds, for
+ * a process may be stopped or deep in something.  True the first time in this
+ * transaction of it, when it is to be logged and told.
+ */
+extern bool meridian_end_session(const PGPROC *proc);
 
 #endif							/* MERIDIAN_AUDIT_H */

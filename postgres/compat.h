@@ -37,4 +37,10 @@
 #define meridian_backend_index() (MyBackendId - 1)
 #endif
 
+/* A server that gcc built tells clang of an archetype that clang does not know. */
+#ifdef __clang__
+#undef PG_PRINTF_ATTRIBUTE
+#define PG_PRINTF_ATTRIBUTE printf
+#endif
+
 #endif							/* MERIDIAN_COMPAT_H */

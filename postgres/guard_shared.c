@@ -23,8 +23,6 @@
  */
 #include "postgres.h"
 
-#include <signal.h>
-
 #include "miscadmin.h"
 #include "replication/syncrep.h"
 #include "storage/ipc.h"
@@ -288,7 +286,7 @@ meridian_guard_end_waits(const struct mrd_snapshot *s)
 		pg_read_barrier();
 		why = hopeless(s, w, count);
 		proc = why == NULL ? NULL : BackendPidGetProc(w->pid);
-		if (proc == NULL || proc->syncRepState != SYNC_REP_WAITING)
+		if (proc == NULL || proc->syncRepState != SYNC_REP_WAITING || !meridian_end_session(proc))
 			continue;
 		ereport(LOG,
 				(errmsg("ending the session of process %d, whose commit waits for acknowledgements: %s",
@@ -296,7 +294,6 @@ meridian_guard_end_waits(const struct mrd_snapshot *s)
 		meridian_audit(proc->roleId, InvalidOid,
 					   "event=session.ended region=%s pid=%d reason=\"its commit waited for acknowledgements: %s\"",
 					   meridian_region, (int) w->pid, why);
-		(void) kill(w->pid, SIGTERM);
 	}
 }
 

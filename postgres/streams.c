@@ -449,13 +449,14 @@ end_blockers(const MeridianStream *s, const PGPROC *worker)
 
 		if (proc == NULL || proc->isBackgroundWorker || (proc->statusFlags & PROC_IS_AUTOVACUUM))
 			continue;
+		if (!meridian_end_session(proc))
+			continue;
 		ereport(LOG,
 				(errmsg("ending the session of process %d, for whose lock the changes of region \"%s\" have waited for %d ms",
 						(int) pid, s->origin, meridian_lock_wait_ms)));
 		meridian_audit(proc->roleId, waited_table(worker),
 					   "event=session.ended region=%s pid=%d reason=\"its lock held up the changes of %s for %d ms\"",
 					   meridian_region, (int) pid, s->origin, meridian_lock_wait_ms);
-		(void) kill(pid, SIGTERM);
 	}
 	pfree(pids);
 }

@@ -51,6 +51,21 @@ expect "who and what" "$(q eu "SELECT regexp_replace(array_to_string(meridian.ta
     'event=session.ended region=eu pid=N reason="its lock held up the changes of us for 1000 ms" table="shop.events" who="clerk"'
 synced us eu; same shop.events
 
+# --- one that is ended but does not go, because it is stopped, is told once
+(psql -X -q -U clerk -h "$ROOT/eu" -p "$(port eu)" -d app -c "BEGIN" -c "SELECT FROM shop.events WHERE id = 6 FOR UPDATE" -c "SELECT pg_sleep(30)" >/dev/null 2>&1 || true) & clerk=$!
+wait_for "the clerk holds the row" eu "SELECT count(*) = 1 FROM pg_stat_activity WHERE usename = 'clerk' AND query LIKE '%pg_sleep%'"
+backend=$(q eu "SELECT pid FROM pg_stat_activity WHERE usename = 'clerk'")
+kill -STOP "$backend"
+q us "UPDATE shop.events SET label = 'held up' WHERE id = 6"
+wait_for "told" eu "SELECT meridian.audit_waits() > 0"
+sleep 1
+waits=$(q eu "SELECT meridian.audit_waits()")
+kill -CONT "$backend"; wait $clerk
+expect "told once while it is stopped" "$waits" 1
+expect "logged once" "$(grep -c "ending the session of process $backend," "$ROOT/eu/log")" 1
+q eu "SELECT meridian.take_audit()" >/dev/null
+synced us eu; same shop.events
+
 # --- lines that nobody takes push out the oldest; values cannot break out of their quotes
 q eu 'CREATE ROLE "a"" b=""c" SUPERUSER'
 q eu 'SET SESSION AUTHORIZATION "a"" b=""c"' "SELECT meridian.audit_note('event=x n=' || i) FROM generate_series(1, 40) i" >/dev/null
