@@ -220,7 +220,7 @@ static void print_losses(const struct plan_deployment *d)
 
     for (unsigned i = 0; i < d->config.region_count; i++) {
         printf("\nwithout %s\n", d->config.regions[i].name);
-        bool decides = plan_loss_votes(d, i, said);
+        bool decides = plan_loss_votes(d, said);
         cli_paragraph(said, 2);
         for (unsigned k = 0; decides && k < d->count; k++) {
             const struct plan_promise *p = &d->classes[k];
@@ -323,7 +323,7 @@ static json_t *promise_json(const struct plan_deployment *d, const struct plan_p
 static json_t *loss_json(const struct plan_deployment *d, unsigned lost)
 {
     char said[PLAN_SAID];
-    bool decides = plan_loss_votes(d, lost, said);
+    bool decides = plan_loss_votes(d, said);
     json_t *classes = json_array();
     json_t *j = json_pack("{s:s, s:b, s:s, s:o}", "region", d->config.regions[lost].name,
                           "decides", decides, "votes", said, "classes", classes);

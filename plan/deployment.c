@@ -415,11 +415,10 @@ static size_t say_regions(const struct plan_deployment *d, mrd_regions set, cons
     return used;
 }
 
-bool plan_loss_votes(const struct plan_deployment *d, unsigned lost, char out[PLAN_SAID])
+bool plan_loss_votes(const struct plan_deployment *d, char out[PLAN_SAID])
 {
     unsigned n = d->config.region_count, majority = n / 2 + 1, left = n - 1;
 
-    (void)lost;
     if (left < majority) {
         say(out, 0,
             "%u of %u votes are left and %u are needed: nothing can be decided, leases end after "

@@ -76,4 +76,4 @@ const char *plan_effect_name(enum plan_effect e);
 enum plan_effect plan_loss_class(const struct plan_deployment *d, const struct plan_promise *p,
                                  unsigned lost, char out[PLAN_SAID]);
 /** And to the deciding itself; false: nothing can be decided without it. */
-bool plan_loss_votes(const struct plan_deployment *d, unsigned lost, char out[PLAN_SAID]);
+bool plan_loss_votes(const struct plan_deployment *d, char out[PLAN_SAID]);
