@@ -61,7 +61,7 @@ struct pgwork {
     json_t *(*make_receipts)(void *ctx); /* NULL: PostgreSQL has them all */
     void *receipts_ctx;
     mrd_boot_ns receipts_next_ns;
-    struct log_repeat canary_log, fit_log, status_log, duty_log;
+    struct log_repeat canary_log, late_log, fit_log, status_log, duty_log;
 };
 
 /* "0/16B3748" as a number; false when it is none. */
@@ -312,6 +312,17 @@ static void canary_failed(struct pgwork *w, const char *error)
     }
 }
 
+/* @late: a commit that is still under way though its home is elsewhere by now; or NULL. */
+static void take_late(struct pgwork *w, const char *late)
+{
+    w->local->canary_settled = late == NULL;
+    if (late != NULL) {
+        log_failure(&w->late_log, "late_commit", late);
+    } else {
+        memset(&w->late_log, 0, sizeof(w->late_log));
+    }
+}
+
 static void on_canary(void *ctx, PGresult *res, const char *error)
 {
     struct pgwork *w = ctx;
@@ -329,6 +340,7 @@ static void on_canary(void *ctx, PGresult *res, const char *error)
     w->answers = true;
     w->local->canary_ok = true;
     w->local->canary_ns = w->canary_sent_ns;
+    take_late(w, PQgetisnull(res, 0, 1) ? NULL : PQgetvalue(res, 0, 1));
     w->local->report.wal_lsn = lsn;
     w->local->report.boot_ms = w->canary_boot_ms;
     w->local->report.ready |= MRD_SEES_SQL;
@@ -345,8 +357,8 @@ static void send_canary(struct pgwork *w, mrd_boot_ns now_ns)
     snprintf(session_text, sizeof(session_text), "%" PRIu64, w->node->region.session);
     snprintf(boot_text, sizeof(boot_text), "%" PRIu64, w->canary_boot_ms);
     unsigned limit_ms = w->config->lease_ms / 2;
-    if (pglink_query(w->canary, "SELECT meridian.heartbeat($1, $2)", 2, params, limit_ms,
-                     on_canary, w) == 0) {
+    if (pglink_query(w->canary, "SELECT b.lsn, b.late FROM meridian.canary($1, $2) AS b", 2,
+                     params, limit_ms, on_canary, w) == 0) {
         w->canary_busy = true;
     } else {
         canary_failed(w, pglink_error(w->canary)[0] != '\0' ? pglink_error(w->canary)

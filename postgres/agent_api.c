@@ -34,6 +34,7 @@
 #define DATABASE_SIZE_EVERY_NS 10000000000	/* walking the files is not cheap */
 
 PG_FUNCTION_INFO_V1(meridian_heartbeat);
+PG_FUNCTION_INFO_V1(meridian_late_commit);
 PG_FUNCTION_INFO_V1(meridian_drain);
 PG_FUNCTION_INFO_V1(meridian_agent_partitions);
 PG_FUNCTION_INFO_V1(meridian_database_size);
@@ -103,6 +104,32 @@ meridian_heartbeat(PG_FUNCTION_ARGS)
 				 errmsg("session and time must not be negative")));
 	need_space();
 	PG_RETURN_LSN(heartbeat((mrd_session) session, (uint64) boot_ms));
+}
+
+/*
+ * A commit that passed its last check here before its partition got another
+ * home, and has not ended: the agent says that this region is back only when
+ * there is none.  NULL: there is none, and there will be none, because whoever
+ * is not past that check yet asks the same snapshot.
+ */
+Datum
+meridian_late_commit(PG_FUNCTION_ARGS)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+
+	for (int i = 0; s != NULL && i < s->partition_count; i++)
+	{
+		const struct mrd_snap_partition *p = &s->partitions[i];
+		const char *class_name = s->classes[p->class_index].name;
+
+		if (p->authority.region != s->self && p->authority.state != MRD_AUTH_VACANT &&
+			meridian_guard_committing(class_name, p->name))
+			PG_RETURN_TEXT_P(cstring_to_text(psprintf("a commit that wrote %s/%s as its home has not ended",
+													  class_name, p->name)));
+	}
+	if (s == NULL)
+		PG_RETURN_TEXT_P(cstring_to_text(mrd_reason_sentence(MRD_WHY_NO_SNAPSHOT)));
+	PG_RETURN_NULL();
 }
 
 /* Index of the partition in the snapshot; ERROR when there is none. */

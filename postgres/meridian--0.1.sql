@@ -306,6 +306,17 @@ ALTER EVENT TRIGGER meridian_drop ENABLE ALWAYS;
 CREATE FUNCTION meridian.heartbeat(session bigint, boot_ms bigint) RETURNS pg_lsn
     AS 'MODULE_PATHNAME', 'meridian_heartbeat' LANGUAGE C STRICT;
 
+CREATE FUNCTION meridian.late_commit() RETURNS text
+    AS 'MODULE_PATHNAME', 'meridian_late_commit' LANGUAGE C STRICT;
+
+-- The heartbeat, and what was late before it was written.
+CREATE FUNCTION meridian.canary(session bigint, boot_ms bigint, OUT lsn pg_lsn, OUT late text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    late := meridian.late_commit();
+    lsn := meridian.heartbeat(session, boot_ms);
+END $$;
+
 CREATE FUNCTION meridian.drain(class text, partition text, wait_ms int) RETURNS pg_lsn
     AS 'MODULE_PATHNAME', 'meridian_drain' LANGUAGE C STRICT;
 

@@ -101,6 +101,22 @@ static void send_canary(struct sim *w, unsigned i)
     sim_push(w, &e);
 }
 
+/* No commit of a partition whose home is elsewhere is past its last check. */
+static bool settled(const struct sim *w, unsigned i)
+{
+    const struct mrd_snapshot *s = sim_snapshot(w, i);
+
+    for (unsigned p = 0; s != NULL && p < s->partition_count; p++) {
+        const struct mrd_authority *a = &s->partitions[p].authority;
+        unsigned checked;
+        (void)sim_in_flight(w, i, p, &checked);
+        if (checked > 0 && a->region != i && a->state != MRD_AUTH_VACANT) {
+            return false;
+        }
+    }
+    return s != NULL;
+}
+
 static void on_canary(struct sim *w, const struct sim_event *e)
 {
     struct sim_region *r = &w->regions[e->region];
@@ -117,6 +133,7 @@ static void on_canary(struct sim *w, const struct sim_event *e)
         rec->boot_ms = e->a / SIM_NS_PER_MS;
         l->canary_ok = true;
         l->canary_ns = e->a;
+        l->canary_settled = settled(w, e->region);
         l->report.wal_lsn = rec->lsn;
         l->report.boot_ms = rec->boot_ms;
         l->report.ready |= MRD_SEES_SQL;

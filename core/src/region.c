@@ -152,6 +152,30 @@ static bool lived_through_failover(const struct step *s)
 }
 
 /*
+ * Our partitions were taken, and the session to be opened is the first that says that we know.
+ * A commit may have passed its last check before that and be held up still: it would come
+ * after opened_lsn, be in no count of the lost tail, and remain when we are home again. So the
+ * canary is one that was sent when we knew, and found none.
+ */
+static bool old_commits_ended(const struct step *s)
+{
+    const struct mrdi_region_view *own = &s->v.regions[s->r->self];
+    uint64_t failover = mrdi_failover_in_force(&s->v, s->r->self);
+
+    if (mrdi_fencing(&s->v, s->r->self) || failover == 0 ||
+        (own->has_session && own->session->after_failover == failover) ||
+        s->v.config->regions[s->r->self].witness) {
+        return true;
+    }
+    if (s->r->replaced_by != failover) {
+        s->r->replaced_by = failover;
+        s->r->replaced_ns = s->now_ns;
+    }
+    return (s->local->canary_settled && s->local->canary_ns > s->r->replaced_ns) ||
+           MRDI_MUTANT(HELD_UP);
+}
+
+/*
  * Open a session: when we have none, or when our partitions were taken while this one lived, so
  * that opened_lsn says from where on nothing more of the old epochs can come.
  */
@@ -160,7 +184,8 @@ static bool open_session(struct step *s)
     const struct mrdi_region_view *own = &s->v.regions[s->r->self];
     struct mrd_session_record rec = s->local->report;
 
-    if ((s->r->session != 0 && !lived_through_failover(s)) || !canary_fresh(s)) {
+    if ((s->r->session != 0 && !lived_through_failover(s)) || !old_commits_ended(s) ||
+        !canary_fresh(s)) {
         return false;
     }
     if (mrdi_unborn_why(&s->v, s->r->self, rec.wal_lsn) != NULL) {

@@ -432,6 +432,7 @@ static void canary(struct world *w, unsigned i)
     r->next_canary_ms = w->now_ms + w->config->renew_ms;
     r->local.canary_ok = true;
     r->local.canary_ns = clock_of(w, i);
+    r->local.canary_settled = true; /* what slips is in the WAL before anything else is */
     wal_append(w, i, -1, 0);
     r->local.report.wal_lsn = wal_end(r);
     r->local.report.boot_ms = clock_of(w, i) / MS;

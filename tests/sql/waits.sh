@@ -213,9 +213,11 @@ sleep 0.1
 pid=$(q -c "SELECT pid FROM pg_stat_activity WHERE query LIKE '%slipped through%' AND pid <> pg_backend_pid()")
 kill -STOP "$pid"
 snap events/all=home=eu,epoch=4
+expect "what is late" "$(q -c "SELECT late FROM meridian.canary(5, 1)")" "a commit that wrote events/all as its home has not ended"
 sleep 0.6
 kill -CONT "$pid"
 wait $w || die "$(cat "$out")"
+expect "nothing is late" "$(q -c "SELECT late IS NULL AND lsn > '0/0' FROM meridian.canary(5, 1)")" t
 expect "it did commit: apply elsewhere must catch it by its epoch" "$(q -c "SELECT count(*) FROM shop.events WHERE id = 70")" 1
 
 # --- nothing is left in flight

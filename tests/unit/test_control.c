@@ -49,9 +49,9 @@ static void home_is_killed_and_returns(void **state)
                     "[4820] eu: opens events epoch 2\n"
                     "[4920] failover.done region=us\n"
                     "[9000] us is started\n"
-                    "[9630] receipt.final id=0000000000002000 class=orders partition=all "
+                    "[9890] receipt.final id=0000000000002000 class=orders partition=all "
                     "from=us to=eu tail_transactions=1 tail_rows=1\n"
-                    "[9790] receipt.final id=0000000000002001 class=events partition=all "
+                    "[10050] receipt.final id=0000000000002001 class=events partition=all "
                     "from=us to=eu tail_transactions=1 tail_rows=1\n");
     /* Nothing fails back by itself. */
     assert_string_equal(world_home(w, "us", "orders"), "eu");
@@ -119,9 +119,9 @@ static void home_is_paused_past_its_lease(void **state)
                     "[40000] us is resumed\n"
                     "[40010] us: closes orders epoch 1\n"
                     "[40010] us: closes events epoch 1\n"
-                    "[40630] receipt.final id=0000000000002000 class=orders partition=all "
+                    "[40890] receipt.final id=0000000000002000 class=orders partition=all "
                     "from=us to=eu tail_transactions=2 tail_rows=2\n"
-                    "[40790] receipt.final id=0000000000002001 class=events partition=all "
+                    "[41050] receipt.final id=0000000000002001 class=events partition=all "
                     "from=us to=eu tail_transactions=2 tail_rows=2\n");
     world_free(w);
 }
@@ -168,9 +168,9 @@ static void home_is_cut_off(void **state)
                     "epoch=2 prev=us reason=lease_expired\n"
                     "[4780] eu: opens events epoch 2\n"
                     "[4880] failover.done region=us\n"
-                    "[10660] receipt.final id=0000000000002000 class=orders partition=all "
+                    "[10670] receipt.final id=0000000000002000 class=orders partition=all "
                     "from=us to=eu tail_transactions=62 tail_rows=62\n"
-                    "[10820] receipt.final id=0000000000002001 class=events partition=all "
+                    "[10830] receipt.final id=0000000000002001 class=events partition=all "
                     "from=us to=eu tail_transactions=62 tail_rows=62\n");
     world_free(w);
 }
@@ -218,9 +218,9 @@ static void home_returns_while_it_is_replaced(void **state)
                     "epoch=2 prev=us reason=lease_over\n"
                     "[6310] eu: opens events epoch 2\n"
                     "[6410] failover.done region=us\n"
-                    "[6750] receipt.final id=0000000000002000 class=orders partition=all "
+                    "[7250] receipt.final id=0000000000002000 class=orders partition=all "
                     "from=us to=eu tail_transactions=3 tail_rows=3\n"
-                    "[6910] receipt.final id=0000000000002001 class=events partition=all "
+                    "[7410] receipt.final id=0000000000002001 class=events partition=all "
                     "from=us to=eu tail_transactions=3 tail_rows=3\n");
     world_free(w);
 }
@@ -621,9 +621,9 @@ static void residency_leaves_it_vacant(void **state)
                     "[4810] eu: opens events epoch 2\n"
                     "[4910] failover.done region=us\n"
                     "[9000] us is started\n"
-                    "[9390] authority.resumed class=orders partition=all region=us epoch=1\n"
-                    "[9500] us: opens orders epoch 1\n"
-                    "[9560] receipt.final id=0000000000002001 class=events partition=all "
+                    "[9730] authority.resumed class=orders partition=all region=us epoch=1\n"
+                    "[9840] us: opens orders epoch 1\n"
+                    "[10010] receipt.final id=0000000000002001 class=events partition=all "
                     "from=us to=eu tail_transactions=1 tail_rows=1\n");
     world_free(w);
 }

@@ -227,6 +227,27 @@ static int stream_at(struct desk *d, unsigned self, unsigned origin)
 }
 
 /*
+ * us learns from the store what was taken from it, and looks again 20 ms later, when a canary
+ * is there that was sent @after_ms later and is @settled or not. Does it open a session?
+ */
+static bool opens(struct desk *d, struct mrd_region_state *us, struct mrd_local *local,
+                  unsigned after_ms, bool settled)
+{
+    mrd_boot_ns knew_ns = d->now_ms * 1000000;
+
+    local->canary_ns = knew_ns - 1;
+    local->canary_settled = true;
+    mrd_region_step(us, &d->config, d->store, local, knew_ns, 0, &d->proposal);
+    if (us->opening != 0) {
+        return true;
+    }
+    local->canary_ns = knew_ns + after_ms * 1000000;
+    local->canary_settled = settled;
+    mrd_region_step(us, &d->config, d->store, local, knew_ns + 20000000, 0, &d->proposal);
+    return d->proposal.wanted && us->opening != 0;
+}
+
+/*
  * us was replaced and has not come back with that knowledge. A second failover begins, because
  * something can be taken now that could not before, and is cancelled: us lives. The first one
  * still stands, and so does what the others refuse.
@@ -257,13 +278,41 @@ static void a_cancelled_failover_leaves_the_one_before_in_force(void **state)
     assert_int_equal(stream_at(d, EU, US), MRD_STREAM_REFUSE);
 
     /* It opens a session that knows of the first one, and its stream runs again. */
-    local.canary_ns = d->now_ms * 1000000 - 1;
     local.report = d->sessions[US];
-    mrd_region_step(&us, &d->config, d->store, &local, d->now_ms * 1000000, 0, &d->proposal);
-    assert_true(d->proposal.wanted);
+    assert_true(opens(d, &us, &local, 1, true));
     assert_int_equal(mrd_store_apply(d->store, &d->proposal.txn, NULL), 0);
     assert_int_equal(stream_at(d, EU, US), MRD_STREAM_RUN);
     desk_free(d);
+}
+
+/* Its position says that nothing more of the old epochs can come, so nothing more can. */
+static void a_replaced_region_returns_when_its_commits_have_ended(void **state)
+{
+    static const struct {
+        const char *name;
+        unsigned after_ms;
+        bool settled, returns;
+    } rows[] = {
+        {"all have ended", 1, true, true},
+        {"one is past its last check", 1, false, false},
+        {"all had, before the region knew that it was replaced", 0, true, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct desk *d = desk_new(3);
+        struct mrd_failover_record f = {0x500,         0, "us", 1, 1, MRD_FAILOVER_DONE, 6,
+                                        "unreachable", 1, 2};
+        struct mrd_region_state us = {.self = US, .session = 1};
+        struct mrd_local local = {.canary_ok = true};
+        PUT(d, "failover/us", mrd_failover_record_encode, &f);
+        renew(d, US);
+        local.report = d->sessions[US];
+        if (opens(d, &us, &local, rows[i].after_ms, rows[i].settled) != rows[i].returns) {
+            fail_msg("%s", rows[i].name);
+        }
+        desk_free(d);
+    }
 }
 
 /* ---- who can take over, and what is said when nobody can ---- */
@@ -911,12 +960,11 @@ static void anew(struct desk *d, uint64_t life)
 static bool us_opens(struct desk *d, mrd_lsn wal_lsn)
 {
     struct mrd_region_state us = {.self = US};
-    struct mrd_local local = {.canary_ok = true, .canary_ns = d->now_ms * 1000000 - 1};
+    struct mrd_local local = {.canary_ok = true};
 
     local.report = d->sessions[US];
     local.report.wal_lsn = wal_lsn;
-    mrd_region_step(&us, &d->config, d->store, &local, d->now_ms * 1000000, 0, &d->proposal);
-    return d->proposal.wanted && us.opening != 0;
+    return opens(d, &us, &local, 1, true);
 }
 
 static const char *why(struct desk *d, mrd_lsn wal_lsn)
@@ -1351,6 +1399,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cancelled_failover_leaves_the_one_before_in_force),
+        cmocka_unit_test(a_replaced_region_returns_when_its_commits_have_ended),
         cmocka_unit_test(a_second_failover_prefers_who_can_open),
         cmocka_unit_test(a_home_that_lost_writes_is_not_home_again_before_they_are_repaired),
         cmocka_unit_test(a_move_waits_until_the_target_is_repaired),

@@ -136,6 +136,8 @@ void mrd_health_of(const struct mrd_config *config, const struct mrd_store *stor
 struct mrd_local {
     bool canary_ok;        /* a canary reached the local WAL since the last renewal */
     mrd_boot_ns canary_ns; /* our clock before that canary was sent */
+    bool canary_settled;   /* before it wrote, no commit of a partition whose home is elsewhere
+                              was past its last check and unended: its position says so */
     struct mrd_session_record report; /* everything but session, seq, expired */
     /* Per partition, in the order of the configuration (mrd_partition_index). */
     uint64_t drained_move[MRD_PARTITIONS_MAX]; /* id of the move (mrd_region_duties) for which
@@ -163,6 +165,7 @@ struct mrd_local {
  *    a snapshot with MRD_STREAM_REFUSE for that origin was published, and cleared as soon as
  *    one without it is published. The applied position beside it comes from the same call.
  *  - canary_ns is read before the canary is sent, and canary_ok is cleared when a canary fails.
+ *    canary_settled comes from the canary's own call, which looks before it writes.
  *
  * A witness needs no canary.
  */
@@ -177,7 +180,9 @@ struct mrd_region_state {
     mrd_boot_ns pending_ns;  /* our clock before it was sent */
     mrd_boot_ns deadline_ns; /* lease deadline; 0: none */
     mrd_boot_ns last_sent_ns;
-    uint64_t sent_reach; /* what it said about the others: a change is worth a renewal */
+    uint64_t replaced_by;    /* id of the newest failover of ours that we know is over, and */
+    mrd_boot_ns replaced_ns; /* our clock when we knew */
+    uint64_t sent_reach;     /* what it said about the others: a change is worth a renewal */
     struct { /* when our wall clock first saw each partition ours, and at which epoch:
                 receipts are told by the clock that granted it */
         mrd_epoch epoch;
