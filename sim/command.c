@@ -21,9 +21,10 @@
 
 struct asked {
     uint64_t seed, runs, minimize;
-    unsigned jobs;
-    bool has_seed, has_minimize, quiet;
-    char *story; /* of a file */
+    unsigned jobs; /* 0: nobody said */
+    bool has_seed, has_minimize;
+    const char *file;
+    char *story; /* what is in it */
     struct sim_options options;
 };
 
@@ -210,9 +211,6 @@ static void progress(const struct asked *a, const struct crew *c, double since_s
 {
     double took_s = now_s() - since_s;
 
-    if (a->quiet && !last) {
-        return;
-    }
     fprintf(stderr, "%s%llu of %llu worlds, %.0f a minute, %llu failovers, %llu writes%s",
             isatty(2) ? "\r" : "", (unsigned long long)c->done, (unsigned long long)a->runs,
             took_s > 0 ? (double)c->done * 60 / took_s : 0, (unsigned long long)c->failovers,
@@ -365,6 +363,10 @@ static bool take(struct asked *a, const char *name, const char *value)
 {
     uint64_t n;
 
+    if (value != NULL && strcmp(name, "--story") == 0) {
+        a->file = value;
+        return true;
+    }
     if (value == NULL || !number(value, UINT64_MAX, &n)) {
         return false;
     }
@@ -388,43 +390,69 @@ static bool take(struct asked *a, const char *name, const char *value)
     return true;
 }
 
+/* What was asked for and would have no effect, or NULL. */
+static const char *ignored(const struct asked *a)
+{
+    if (a->has_minimize && (a->has_seed || a->runs > 0)) {
+        return "--minimize names its world, and does not go with --seed or --runs";
+    }
+    if (a->jobs != 0 && a->runs == 0) {
+        return "--jobs says how --runs are done, and is nothing without it";
+    }
+    if (a->file != NULL && (a->options.minutes != 0 || a->options.regions != 0)) {
+        return "--story says how long its world is and which regions it has: no --minutes, "
+               "--regions";
+    }
+    return NULL;
+}
+
+static int misuse(const char *what)
+{
+    fprintf(stderr, "meridian sim: %s\n", what);
+    usage(stderr);
+    return 2;
+}
+
+static int run(struct asked *a)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (a->file != NULL && load_story(a, a->file) != 0) {
+        return 1;
+    }
+    if (a->has_minimize) {
+        return minimize(a);
+    }
+    if (a->runs > 0) {
+        if (a->jobs == 0) {
+            a->jobs = processors > 0 && processors < JOBS_MAX ? (unsigned)processors : 1;
+        }
+        return many(a);
+    }
+    if (!a->has_seed) {
+        usage(stderr);
+        return 2;
+    }
+    a->options.seed = a->seed;
+    return tell_one(&a->options, 0);
+}
+
 int cli_sim(int argc, char **argv)
 {
     static struct asked a;
-    const char *story = NULL;
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
-    a.jobs = processors > 0 && processors < JOBS_MAX ? (unsigned)processors : 1;
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             usage(stdout);
             return 0;
         }
-        if (strcmp(argv[i], "--story") == 0 && i + 1 < argc) {
-            story = argv[++i];
-            continue;
+        if (!take(&a, argv[i], value)) {
+            char what[300];
+            snprintf(what, sizeof(what), "not understood: %s%s%s", argv[i],
+                     value != NULL ? " " : "", value != NULL ? value : "");
+            return misuse(what);
         }
-        if (!take(&a, argv[i], i + 1 < argc ? argv[i + 1] : NULL)) {
-            fprintf(stderr, "meridian sim: not understood: %s%s%s\n", argv[i],
-                    i + 1 < argc ? " " : "", i + 1 < argc ? argv[i + 1] : "");
-            usage(stderr);
-            return 2;
-        }
-        i++;
     }
-    if (story != NULL && load_story(&a, story) != 0) {
-        return 1;
-    }
-    if (a.has_minimize) {
-        return minimize(&a);
-    }
-    if (a.runs > 0) {
-        return many(&a);
-    }
-    if (!a.has_seed) {
-        usage(stderr);
-        return 2;
-    }
-    a.options.seed = a.seed;
-    return tell_one(&a.options, 0);
+    return ignored(&a) != NULL ? misuse(ignored(&a)) : run(&a);
 }
