@@ -111,7 +111,9 @@ static bool complain(struct mrd_node *n, struct mrd_node_act *ret)
 /*
  * After a quick restart the last snapshot stands until we hold a lease again, so that nobody is
  * refused for nothing: but only while our homes are still as it says. A quorum class may have
- * been granted away in the meantime, without waiting for our lease.
+ * been granted away in the meantime, without waiting for our lease. Others take our stream
+ * again once we opened a session that knows of that; this stage comes first in every round, so
+ * that our PostgreSQL never learns it later than they do.
  */
 static bool may_hold(struct mrd_node *n)
 {
@@ -123,11 +125,11 @@ static bool may_hold(struct mrd_node *n)
     if (!n->caught_up) {
         return true;
     }
+    if (!n->inherited) {
+        return false; /* of another map: its homes cannot be compared with ours */
+    }
     mrd_region_snapshot(&n->region, n->config, n->store, &n->local, n->now.boot_ns,
                         n->now.wall_ms, &n->fresh);
-    if (n->fresh.partition_count != n->snapshot.partition_count) {
-        return false;
-    }
     for (unsigned i = 0; i < n->fresh.partition_count; i++) {
         const struct mrd_authority *was = &n->snapshot.partitions[i].authority;
         const struct mrd_authority *is = &n->fresh.partitions[i].authority;

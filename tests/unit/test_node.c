@@ -603,33 +603,71 @@ static void a_snapshot_of_another_map_is_not_kept(void **state)
     end(t);
 }
 
-static void a_restart_that_learns_of_its_replacement_says_so_at_once(void **state)
+/* The store says who is home of orders. */
+static void grant(struct at *t, const char *region, mrd_epoch epoch)
 {
-    struct at *t = begin(1);
-    struct mrd_authority_record a = {.epoch = 2, .state = MRD_AUTH_OPEN, .region = "eu"};
+    struct mrd_authority_record a = {.epoch = epoch, .state = MRD_AUTH_OPEN};
     struct mrd_txn *txn = calloc(1, sizeof(*txn));
     uint8_t bytes[4096];
     struct mrd_buf b = mrd_buf_writer(bytes, sizeof(bytes));
-    char told[16];
-    uint64_t flight;
 
-    (void)state;
-    leave_snapshot(t, 0, 3000);
-    flight = run(t, told);
+    assert_non_null(txn);
+    snprintf(a.region, sizeof(a.region), "%s", region);
     assert_int_equal(mrd_authority_record_encode(&a, &b), 0);
     txn->put_count = 1;
     snprintf(txn->puts[0].key, MRD_KEY_MAX, "authority/orders/all");
     txn->puts[0].value = bytes;
     txn->puts[0].len = b.pos;
     assert_int_equal(mrd_store_apply(t->store, txn, NULL), 0);
+    free(txn);
+}
+
+static void a_restart_that_learns_of_its_replacement_says_so_at_once(void **state)
+{
+    struct at *t = begin(1);
+    char told[16];
+    uint64_t flight;
+
+    (void)state;
+    leave_snapshot(t, 0, 3000);
+    flight = run(t, told);
+    grant(t, "eu", 2);
     (void)run(t, told);
     assert_string_equal(told, ""); /* half a log proves nothing */
     mrd_node_answer(&t->node, MRD_FLIGHT_BARRIER, flight, 0, 1, t->now.boot_ns);
     (void)run(t, told);
     assert_string_equal(told, "PD");
     assert_int_equal(t->node.snapshot.partitions[0].authority.region, 1);
-    free(txn);
     end(t);
+}
+
+/* Our homes are as they were; or the old snapshot is of another class, whose home we may not be
+ * any more. Others take our stream once our session is open, and by then what we know counts.
+ */
+static void a_restart_holds_the_promise_only_while_it_can_be_compared(void **state)
+{
+    static const struct {
+        const char *name, *class, *told;
+    } rows[] = {{"the same class", "orders", "D"}, {"another class", "events", "PD"}};
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct at *t = begin(1);
+        char told[16];
+        uint64_t flight;
+
+        ROW(rows[i].name);
+        leave_snapshot(t, 0, 3000);
+        memcpy(t->node.snapshot.classes[0].name, rows[i].class, 7);
+        mrd_node_inherit(&t->node);
+        flight = run(t, told);
+        assert_string_equal(told, "B");
+        grant(t, "us", 1);
+        mrd_node_answer(&t->node, MRD_FLIGHT_BARRIER, flight, 0, 1, t->now.boot_ns);
+        (void)run(t, told);
+        assert_string_equal(told, rows[i].told);
+        end(t);
+    }
 }
 
 int main(void)
@@ -650,6 +688,7 @@ int main(void)
         cmocka_unit_test(the_stored_configuration_is_replaced_by_a_newer_one_alone),
         cmocka_unit_test(a_snapshot_of_another_map_is_not_kept),
         cmocka_unit_test(a_restart_that_learns_of_its_replacement_says_so_at_once),
+        cmocka_unit_test(a_restart_holds_the_promise_only_while_it_can_be_compared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
