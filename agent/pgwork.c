@@ -21,6 +21,9 @@
 #define FIT_MS 60000
 #define FIT_RETRY_NS (1000 * UINT64_C(1000000))
 #define DRAIN_WAIT_MS 1000u
+#define GONE                                                                                   \
+    "the extension is gone from the database of a region that was in service; what was "       \
+    "written since is in no other region; begin again with: meridian anew"
 
 /* One call to drain or promote. */
 struct duty_call {
@@ -42,6 +45,7 @@ struct pgwork {
     struct pglink *maker; /* to the database "postgres", while ours is not known to be there */
     struct pglink *canary, *status, *work, *people;
     bool made, fit, fitting;
+    bool gone; /* the extension, from a database that was written with it */
     uint64_t fit_try_ns, made_try_ns;
 
     bool answers;
@@ -269,22 +273,56 @@ static void on_configured(void *ctx, PGresult *res, const char *error)
     w->fit = true;
 }
 
-static void on_extension(void *ctx, PGresult *res, const char *error)
+static void configure(struct pgwork *w)
+{
+    char *text = configuration(w);
+    const char *param = text;
+    w->fitting =
+        text != NULL && pglink_query(w->status, "SELECT * FROM meridian.configure($1::jsonb)",
+                                     1, &param, FIT_MS, on_configured, w) == 0;
+    free(text);
+}
+
+static void on_created(void *ctx, PGresult *res, const char *error)
 {
     struct pgwork *w = ctx;
     (void)res;
+    w->fitting = false;
     if (error != NULL) {
-        w->fitting = false;
         log_failure(&w->fit_log, "create_extension", error);
         return;
     }
-    char *text = configuration(w);
-    const char *param = text;
-    if (text == NULL || pglink_query(w->status, "SELECT * FROM meridian.configure($1::jsonb)",
-                                     1, &param, FIT_MS, on_configured, w) != 0) {
-        w->fitting = false;
+    configure(w);
+}
+
+/*
+ * Where there is none, one is made only if the store knows that this region has not written
+ * yet, or was made anew. Otherwise it was taken away, or the database with it: what was written
+ * since then is in no stream, and an empty one must not take back the epochs that its
+ * predecessor had.
+ */
+static void on_extension(void *ctx, PGresult *res, const char *error)
+{
+    struct pgwork *w = ctx;
+    mrd_lsn begins;
+    w->fitting = false;
+    if (error != NULL) {
+        log_failure(&w->fit_log, "find_extension", error);
+        return;
     }
-    free(text);
+    w->gone = false;
+    if (PQntuples(res) > 0) {
+        configure(w);
+    } else if (!w->node->caught_up) {
+        log_failure(&w->fit_log, "create_extension",
+                    "whether this region had one before is not known yet");
+    } else if (mrd_anew_data(w->config, w->node->store, w->self, &begins) == MRD_DATA_LOST) {
+        w->gone = true;
+        log_failure(&w->fit_log, "create_extension", GONE);
+    } else {
+        w->fitting = pglink_query(w->status, "CREATE EXTENSION IF NOT EXISTS meridian", 0, NULL,
+                                  FIT_MS, on_created, w) == 0;
+    }
 }
 
 static void fit_out(struct pgwork *w, uint64_t now_ns)
@@ -293,8 +331,8 @@ static void fit_out(struct pgwork *w, uint64_t now_ns)
         return;
     }
     w->fit_try_ns = now_ns + FIT_RETRY_NS;
-    w->fitting = pglink_query(w->status, "CREATE EXTENSION IF NOT EXISTS meridian", 0, NULL,
-                              FIT_MS, on_extension, w) == 0;
+    w->fitting = pglink_query(w->status, "SELECT FROM pg_extension WHERE extname = 'meridian'",
+                              0, NULL, FIT_MS, on_extension, w) == 0;
 }
 
 /* ---- canary ---- */
@@ -739,6 +777,9 @@ size_t pgwork_problems(const struct pgwork *w, char (*out)[256], size_t cap)
 {
     size_t n = 0, i;
     json_t *row;
+    if (w->gone && n < cap) {
+        snprintf(out[n++], 256, "%s", GONE);
+    }
     if (!w->answers && w->canary_error[0] != '\0' && pglink_ready(w->canary) && n < cap) {
         snprintf(out[n++], 256, "PostgreSQL cannot write, so no lease is renewed: %s",
                  w->canary_error);

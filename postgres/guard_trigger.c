@@ -8,14 +8,23 @@
  * statement trigger; a row of a partitioned class answers for itself, and only
  * TRUNCATE, which takes the rows of all homes, is asked as a statement.
  *
+ * With the extension they would all go, whichever statement takes it along.  The
+ * database would then be written by whoever likes, and its agent, which makes an
+ * extension where there is none, would be home again of rows that no stream has.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
@@ -134,4 +143,36 @@ meridian_guard_row(PG_FUNCTION_ARGS)
 	meridian_touch_value(trigger->tg_trigger->tgargs[0], VARDATA_ANY(value),
 						 VARSIZE_ANY_EXHDR(value));
 	return PointerGetDatum(result);
+}
+
+static object_access_hook_type prev_object_access_hook;
+
+static bool
+is_region_database(void)
+{
+	const char *name = get_database_name(MyDatabaseId);
+
+	return meridian_region[0] != '\0' && name != NULL && strcmp(name, meridian_database) == 0;
+}
+
+static void
+meridian_object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
+{
+	if (prev_object_access_hook)
+		prev_object_access_hook(access, classId, objectId, subId, arg);
+	if (access == OAT_DROP && classId == ExtensionRelationId && !meridian_restoring &&
+		objectId == get_extension_oid("meridian", true) && is_region_database())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("cannot drop extension \"meridian\" in the database of region \"%s\"",
+						meridian_region),
+				 errdetail("Its tables would lose their guards, and the other regions what is written to them."),
+				 errhint("To take the region out of Meridian for good: stop its agent, then drop the extension as superuser with meridian.restoring on. It can come back with \"meridian anew\" only.")));
+}
+
+void
+meridian_guard_trigger_init(void)
+{
+	prev_object_access_hook = object_access_hook;
+	object_access_hook = meridian_object_access;
 }

@@ -152,6 +152,7 @@ _PG_init(void)
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = meridian_shmem_startup;
 	meridian_guard_init();
+	meridian_guard_trigger_init();
 	meridian_ddl_init();
 	meridian_streams_init();
 }

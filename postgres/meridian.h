@@ -60,6 +60,7 @@ extern const char *meridian_apply_origin(XLogRecPtr *lsn);
 /* guard.c */
 extern bool meridian_applying;	/* set by apply workers: guard and DDL capture let pass */
 extern void meridian_guard_init(void);
+extern void meridian_guard_trigger_init(void);
 extern Size meridian_guard_shmem_size(void);
 extern void meridian_guard_shmem_startup(void);
 

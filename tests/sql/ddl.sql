@@ -188,6 +188,11 @@ SELECT test.is(count(*), 1::bigint, 'attached once it fits') FROM meridian.attac
 SELECT test.is((SELECT coalesce(problem, 'none') FROM meridian.table_config WHERE table_name = 'notes'), 'none', 'no problem any more');
 
 SELECT pg_drop_replication_slot('test');
--- everything goes, and the tables stay
+-- the guards do not go by mistake, whatever takes them along
+SELECT test.fails('DROP EXTENSION meridian CASCADE', '55006', 'us', 'guards', 'meridian.restoring');
+SELECT test.fails('DROP SCHEMA meridian CASCADE', '55006', 'us', 'meridian.restoring');
+-- everything goes on purpose, and the tables stay
+SET meridian.restoring = on;
 DROP EXTENSION meridian CASCADE;
+RESET meridian.restoring;
 INSERT INTO shop.events (body) VALUES ('plain again');
