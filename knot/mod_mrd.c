@@ -293,6 +293,47 @@ static void log_state(knotd_mod_t *mod, mrd_ctx_t *ctx)
 	              source_state_text(state), good ? "" : ", answering from the zone");
 }
 
+/* May two clients of one place get different addresses, of a kind that was asked for? */
+static bool is_tailored(const mrd_ctx_t *ctx, unsigned thread_id, uint16_t type)
+{
+	return source_is_tailored(ctx->source, thread_id, type != KNOT_RRTYPE_A) ||
+	       (type == KNOT_RRTYPE_ANY && source_is_tailored(ctx->source, thread_id, false));
+}
+
+/* As put_answer; KNOT_ENOENT: the zone has to answer. */
+static int answer(knotd_mod_t *mod, knot_pkt_t *pkt, knotd_qdata_t *qdata,
+                  const struct mrd_snapshot *s, const client_t *client)
+{
+	mrd_ctx_t *ctx = knotd_mod_ctx(mod);
+	unsigned thread_id = qdata->params->thread_id;
+	struct mrd_request request = {
+		.class_index = -1,
+		.partition = -1,
+		.near = client->near,
+		.client_hash = client->hash,
+	};
+	struct mrd_route route;
+	mrd_route(s, &request, 0, &route);
+
+	uint32_t ttl = s->dns_ttl_s;
+	if (ctx->ttl_cap > 0 && ttl > ctx->ttl_cap) {
+		ttl = ctx->ttl_cap;
+	}
+	int ret = put_answer(pkt, qdata, s, &route, client->hash, ttl);
+	if (ret != KNOT_EOK) {
+		return ret;
+	}
+	set_scope(qdata, client, is_tailored(ctx, thread_id, knot_pkt_qtype(qdata->query)));
+	knot_wire_set_aa(pkt->wire);
+
+	bool open = route.why == MRD_ROUTE_FAIL_OPEN;
+	knotd_mod_stats_incr(mod, thread_id, open ? CTR_FAIL_OPEN : CTR_ANSWERED, 0, 1);
+	if (client->by_ecs) {
+		knotd_mod_stats_incr(mod, thread_id, CTR_ECS, 0, 1);
+	}
+	return KNOT_EOK;
+}
+
 static knotd_in_state_t mrd_query(knotd_in_state_t state, knot_pkt_t *pkt, knotd_qdata_t *qdata,
                                   knotd_mod_t *mod)
 {
@@ -323,38 +364,16 @@ static knotd_in_state_t mrd_query(knotd_in_state_t state, knot_pkt_t *pkt, knotd
 	}
 
 	place(ctx, s, &client);
-	struct mrd_request request = {
-		.class_index = -1,
-		.partition = -1,
-		.near = client.near,
-		.client_hash = client.hash,
-	};
-	struct mrd_route route;
-	mrd_route(s, &request, 0, &route);
-
-	uint32_t ttl = s->dns_ttl_s;
-	if (ctx->ttl_cap > 0 && ttl > ctx->ttl_cap) {
-		ttl = ctx->ttl_cap;
-	}
-	int ret = put_answer(pkt, qdata, s, &route, client.hash, ttl);
-	if (ret == KNOT_ENOENT) {
+	switch (answer(mod, pkt, qdata, s, &client)) {
+	case KNOT_EOK:
+		return KNOTD_IN_STATE_HIT;
+	case KNOT_ENOENT:
 		goto pass;
-	} else if (ret != KNOT_EOK) {
-		return ret == KNOT_ESPACE ? KNOTD_IN_STATE_TRUNC : KNOTD_IN_STATE_ERROR;
+	case KNOT_ESPACE:
+		return KNOTD_IN_STATE_TRUNC;
+	default:
+		return KNOTD_IN_STATE_ERROR;
 	}
-	uint16_t type = knot_pkt_qtype(qdata->query);
-	bool tailored = source_is_tailored(ctx->source, thread_id, type != KNOT_RRTYPE_A) ||
-	                (type == KNOT_RRTYPE_ANY && source_is_tailored(ctx->source, thread_id, false));
-	set_scope(qdata, &client, tailored);
-	knot_wire_set_aa(pkt->wire);
-
-	bool open = route.why == MRD_ROUTE_FAIL_OPEN;
-	knotd_mod_stats_incr(mod, thread_id, open ? CTR_FAIL_OPEN : CTR_ANSWERED, 0, 1);
-	if (client.by_ecs) {
-		knotd_mod_stats_incr(mod, thread_id, CTR_ECS, 0, 1);
-	}
-
-	return KNOTD_IN_STATE_HIT;
 pass:
 	knotd_mod_stats_incr(mod, thread_id, CTR_PASSED, 0, 1);
 	return state;

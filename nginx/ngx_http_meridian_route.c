@@ -26,6 +26,8 @@ static ngx_uint_t ngx_http_meridian_is_write(ngx_http_request_t *r,
 static int ngx_http_meridian_partition(ngx_http_request_t *r,
     ngx_http_meridian_loc_conf_t *mlcf, struct mrd_snapshot *s, int class,
     ngx_uint_t *unknown);
+static void ngx_http_meridian_begin(ngx_http_request_t *r,
+    ngx_http_meridian_ctx_t *ctx, ngx_http_meridian_loc_conf_t *mlcf);
 static void ngx_http_meridian_route(ngx_http_request_t *r,
     ngx_http_meridian_ctx_t *ctx, struct mrd_snapshot *s,
     struct mrd_request *req);
@@ -98,19 +100,9 @@ ngx_http_meridian_decide(ngx_http_request_t *r, ngx_http_meridian_ctx_t *ctx)
     mlcf = ngx_http_get_module_loc_conf(r, ngx_http_meridian_module);
     s = ngx_http_meridian_snapshot();
 
-    ctx->conf = mlcf;
-    ctx->decided = ngx_current_msec;
-    ctx->outcome = NGX_HTTP_MERIDIAN_PASS;
-    ctx->write = ngx_http_meridian_is_write(r, mlcf);
-    ctx->home_here = 0;
-    ctx->lost = 0;
-    ctx->by_token = 0;
-    ctx->home.len = 0;
-    ctx->current = 0;
-    ctx->ntargets = 0;
+    ngx_http_meridian_begin(r, ctx, mlcf);
 
     if (s == NULL) {
-        ctx->generation = 0;
         ngx_http_meridian_local_only(ctx, NULL, "no_snapshot");
         return;
     }
@@ -161,6 +153,26 @@ ngx_http_meridian_decide(ngx_http_request_t *r, ngx_http_meridian_ctx_t *ctx)
         /* answered as if no key had been given, but the reason is shown */
         ngx_http_meridian_set_why(ctx, "unknown_key");
     }
+}
+
+
+/* nothing is decided yet, or anew */
+
+static void
+ngx_http_meridian_begin(ngx_http_request_t *r, ngx_http_meridian_ctx_t *ctx,
+    ngx_http_meridian_loc_conf_t *mlcf)
+{
+    ctx->conf = mlcf;
+    ctx->decided = ngx_current_msec;
+    ctx->generation = 0;
+    ctx->outcome = NGX_HTTP_MERIDIAN_PASS;
+    ctx->write = ngx_http_meridian_is_write(r, mlcf);
+    ctx->home_here = 0;
+    ctx->lost = 0;
+    ctx->by_token = 0;
+    ctx->home.len = 0;
+    ctx->current = 0;
+    ctx->ntargets = 0;
 }
 
 

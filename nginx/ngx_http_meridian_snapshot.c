@@ -40,6 +40,8 @@ static void ngx_http_meridian_reopen(ngx_http_meridian_main_conf_t *mcf);
 static ngx_int_t ngx_http_meridian_map(ngx_str_t *path, ngx_file_info_t *fi);
 static ngx_int_t ngx_http_meridian_check(void *map, size_t size);
 static void ngx_http_meridian_copy(ngx_http_meridian_main_conf_t *mcf);
+static ngx_uint_t ngx_http_meridian_is_foreign(
+    ngx_http_meridian_main_conf_t *mcf, struct mrd_snapshot *s);
 
 
 static ngx_http_meridian_view_t  ngx_http_meridian_view;
@@ -258,7 +260,6 @@ static void
 ngx_http_meridian_copy(ngx_http_meridian_main_conf_t *mcf)
 {
     int                        rc;
-    char                      *name;
     struct mrd_snapshot       *spare;
     ngx_http_meridian_view_t  *view;
 
@@ -302,19 +303,7 @@ ngx_http_meridian_copy(ngx_http_meridian_main_conf_t *mcf)
         return;
     }
 
-    name = spare->regions[spare->self].name;
-
-    if (mcf->region.len
-        && (ngx_strlen(name) != mcf->region.len
-            || ngx_strncmp(name, mcf->region.data, mcf->region.len) != 0))
-    {
-        if (!view->foreign) {
-            view->foreign = 1;
-            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                          "meridian snapshot \"%V\" is of region \"%s\", "
-                          "not of \"%V\"", &mcf->snapshot, name, &mcf->region);
-        }
-
+    if (ngx_http_meridian_is_foreign(mcf, spare)) {
         view->retry = ngx_current_msec + 1000;
         return;
     }
@@ -323,6 +312,34 @@ ngx_http_meridian_copy(ngx_http_meridian_main_conf_t *mcf)
     view->valid = 1;
     view->reopened = 0;
     view->foreign = 0;
+}
+
+
+/* is it of a region that is not the configured one?  said once */
+
+static ngx_uint_t
+ngx_http_meridian_is_foreign(ngx_http_meridian_main_conf_t *mcf,
+    struct mrd_snapshot *s)
+{
+    char  *name;
+
+    name = s->regions[s->self].name;
+
+    if (mcf->region.len == 0
+        || (ngx_strlen(name) == mcf->region.len
+            && ngx_strncmp(name, mcf->region.data, mcf->region.len) == 0))
+    {
+        return 0;
+    }
+
+    if (!ngx_http_meridian_view.foreign) {
+        ngx_http_meridian_view.foreign = 1;
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "meridian snapshot \"%V\" is of region \"%s\", "
+                      "not of \"%V\"", &mcf->snapshot, name, &mcf->region);
+    }
+
+    return 1;
 }
 
 

@@ -452,26 +452,61 @@ static void ask(struct sim *w, const struct sim_fault *f, bool is)
     free(p);
 }
 
-static void strike(struct sim *w, const struct sim_fault *f, bool is)
+/* A process, or all of a machine, does not run. */
+static void stop(struct sim *w, const struct sim_fault *f, bool is)
 {
-    struct sim_region *r = &w->regions[f->region];
+    bool machine_up = w->regions[f->region].machine_up;
 
     switch (f->kind) {
     case SIM_KILL_MACHINE:
         sim_machine(w, f->region, !is);
         break;
     case SIM_KILL_AGENT:
-        sim_agent(w, f->region, !is && r->machine_up);
+        sim_agent(w, f->region, !is && machine_up);
         break;
     case SIM_KILL_POSTGRES:
-        sim_postgres(w, f->region, !is && r->machine_up);
-        break;
-    case SIM_PAUSE:
-        sim_pause(w, f->region, is, false);
+        sim_postgres(w, f->region, !is && machine_up);
         break;
     case SIM_SUSPEND:
         w->clocks_valid = false;
         sim_pause(w, f->region, is, true);
+        break;
+    default:
+        sim_pause(w, f->region, is, false);
+        break;
+    }
+}
+
+/* What takes moments takes long. */
+static void slow_down(struct sim *w, const struct sim_fault *f, bool is)
+{
+    switch (f->kind) {
+    case SIM_SLOW_DISK:
+        w->disk_us[f->region] = is ? f->amount : 1000;
+        break;
+    case SIM_SLOW_POSTGRES:
+        w->postgres_us[f->region] = is ? f->amount : 5 * SIM_MS;
+        break;
+    case SIM_SLOW_APPLY:
+        w->apply_us[f->region] = is ? f->amount : 0;
+        break;
+    default:
+        w->slip_us[f->region] = is ? f->amount : 0;
+        break;
+    }
+}
+
+static void strike(struct sim *w, const struct sim_fault *f, bool is)
+{
+    struct sim_region *r = &w->regions[f->region];
+
+    switch (f->kind) {
+    case SIM_KILL_MACHINE:
+    case SIM_KILL_AGENT:
+    case SIM_KILL_POSTGRES:
+    case SIM_PAUSE:
+    case SIM_SUSPEND:
+        stop(w, f, is);
         break;
     case SIM_ISOLATE:
         split(w, 1u << f->region, is);
@@ -490,19 +525,13 @@ static void strike(struct sim *w, const struct sim_fault *f, bool is)
         lossy_link(w, f, is);
         break;
     case SIM_SLOW_DISK:
-        w->disk_us[f->region] = is ? f->amount : 1000;
+    case SIM_SLOW_POSTGRES:
+    case SIM_SLOW_APPLY:
+    case SIM_SLOW_COMMITS:
+        slow_down(w, f, is);
         break;
     case SIM_DISK_FULL:
         r->disk_full = is;
-        break;
-    case SIM_SLOW_POSTGRES:
-        w->postgres_us[f->region] = is ? f->amount : 5 * SIM_MS;
-        break;
-    case SIM_SLOW_APPLY:
-        w->apply_us[f->region] = is ? f->amount : 0;
-        break;
-    case SIM_SLOW_COMMITS:
-        w->slip_us[f->region] = is ? f->amount : 0;
         break;
     case SIM_WALL_STEP:
         step_wall(w, f);
