@@ -386,6 +386,7 @@ static void on_tick(uv_timer_t *t)
         pgwork_tick(a->pg, now_ns);
         told_tick(a, now_ns);
     }
+    lag_tick(a, now_ns);
     check_disk(a, now_ns);
     decide(a);
 }
@@ -510,7 +511,7 @@ size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap)
         snprintf(out[n++], 256, "this agent is still reading what was decided before it began");
     }
     n += waiting(a, out + n, cap - n);
-    n += document_lags(a, out + n, cap - n);
+    n += lag_problems(a, out + n, cap - n);
     n += anew_problems(a, out + n, cap - n);
     n += supervise_problems(a->guests, out + n, cap - n);
     if (a->pg != NULL) {

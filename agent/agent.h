@@ -7,6 +7,7 @@
 
 #include <mrd/node.h>
 
+#include "lag.h"
 #include "log.h"
 #include "observe.h"
 #include "pgwork.h"
@@ -53,6 +54,7 @@ struct agent {
     uint8_t *encoded; /* MRD_TXN_MAX bytes, scratch of a proposal */
     struct log_repeat failed[MRD_FLIGHTS];
     struct told told;
+    struct lag lag;
 
     uv_timer_t tick;
     uv_check_t check;

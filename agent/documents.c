@@ -16,7 +16,9 @@
 
 #include <mrd/verdict.h>
 
+#include "lag.h"
 #include "log.h"
+#include "records.h"
 #include "text.h"
 
 #define MS UINT64_C(1000000)
@@ -112,57 +114,6 @@ static const struct mrd_snapshot *inherited(const struct agent *a)
     return a->node.inherited && !a->node.caught_up ? &a->node.snapshot : NULL;
 }
 
-/* ---- records ---- */
-
-static bool read_session(const struct agent *a, unsigned i, struct mrd_session_record *ret)
-{
-    char key[MRD_KEY_MAX];
-    struct mrd_entry e;
-    snprintf(key, sizeof(key), "session/%s", a->config->regions[i].name);
-    if (mrd_store_get(a->store, key, &e) != 0) {
-        return false;
-    }
-    struct mrd_buf b = mrd_buf_reader(e.value, e.len);
-    return mrd_session_record_decode(&b, ret) == 0;
-}
-
-static bool read_authority(const struct agent *a, const char *class_name, const char *partition,
-                           struct mrd_authority_record *ret)
-{
-    char key[MRD_KEY_MAX];
-    struct mrd_entry e;
-    snprintf(key, sizeof(key), "authority/%s/%s", class_name, partition);
-    if (mrd_store_get(a->store, key, &e) != 0) {
-        return false;
-    }
-    struct mrd_buf b = mrd_buf_reader(e.value, e.len);
-    return mrd_authority_record_decode(&b, ret) == 0;
-}
-
-static const struct mrd_peer_report *peer_in(const struct mrd_session_record *s,
-                                             const char *region)
-{
-    for (unsigned i = 0; i < s->peer_count; i++) {
-        if (strcmp(s->peers[i].region, region) == 0) {
-            return &s->peers[i];
-        }
-    }
-    return NULL;
-}
-
-/* How long ago we applied region @i's last renewal; 0 when never. */
-static uint64_t renewed_ms_ago(const struct agent *a, unsigned i)
-{
-    mrd_boot_ns at = a->node.coordinator.seen[i].applied_ns, now_ns = clock_boot_ns();
-    return at != 0 && now_ns > at ? (now_ns - at) / MS : 0;
-}
-
-static bool live(const struct agent *a, unsigned i, const struct mrd_session_record *s)
-{
-    return s->session != 0 && !s->expired && a->node.coordinator.seen[i].applied_ns != 0 &&
-           renewed_ms_ago(a, i) <= a->config->lease_ms + a->config->lease_margin_ms;
-}
-
 /* ---- regions ---- */
 
 static json_t *addresses(const struct mrd_conf_region *r)
@@ -198,7 +149,7 @@ static unsigned homes(const struct agent *a, unsigned region)
         struct mrd_authority_record auth;
         const char *name;
         const struct mrd_conf_class *k = mrd_partition_at(a->config, i, &name);
-        n += read_authority(a, k->name, name, &auth) &&
+        n += records_authority(a, k->name, name, &auth) &&
              strcmp(auth.region, a->config->regions[region].name) == 0;
     }
     return n;
@@ -218,19 +169,55 @@ static struct mrd_dial_record read_dial(const struct agent *a, const char *regio
     return r;
 }
 
-static json_t *region_row(const struct agent *a, unsigned i, enum mrd_health health)
+/* Its health's reason; and our own lease, which may have ended before others can know. */
+static json_t *health_why(const struct agent *a, unsigned i)
+{
+    char why[MRD_WHY_MAX] = "";
+    if (inherited(a) == NULL) {
+        mrd_health_why(a->config, a->store, i, why);
+    }
+    if (why[0] == '\0' && i == a->self && agent_lease_left_ms(a, clock_boot_ns()) == 0) {
+        return json_string("it holds no lease: it takes no writes");
+    }
+    return json_string(why);
+}
+
+static bool unfit(enum mrd_health health)
+{
+    return health == MRD_DOWN || health == MRD_DEGRADED;
+}
+
+/*
+ * Nobody is sent to a region that is down or degraded, whatever its dial, while there is a
+ * better one (mrd_route).
+ */
+static uint64_t share(const struct agent *a, unsigned i, const enum mrd_health *health)
+{
+    bool old = inherited(a) != NULL, better = false;
+
+    for (unsigned k = 0; k < a->config->region_count; k++) {
+        better = better || (!a->config->regions[k].witness && !unfit(health[k]));
+    }
+    if (unfit(health[i]) && better) {
+        return 0;
+    }
+    return old || a->node.published_ns != 0 ? a->node.snapshot.regions[i].dial_percent : 100;
+}
+
+static json_t *region_row(const struct agent *a, unsigned i, const enum mrd_health *health)
 {
     const struct mrd_conf_region *r = &a->config->regions[i];
     struct mrd_session_record s = {0};
     struct mrd_peer_report probe = {0};
-    bool known = read_session(a, i, &s);
+    bool known = records_session(a, i, &s);
     json_t *o = json_object();
 
     if (i != a->self) {
         observe_fill(a->observe, (mrd_region)i, &probe);
     }
     set(o, "name", json_string(r->name));
-    set(o, "health", json_string(mrd_health_name(health)));
+    set(o, "health", json_string(mrd_health_name(health[i])));
+    set(o, "why", health_why(a, i));
     set(o, "alive",
         json_boolean(inherited(a) != NULL ? inherited(a)->regions[i].alive
                                           : known && !s.expired));
@@ -240,10 +227,7 @@ static json_t *region_row(const struct agent *a, unsigned i, enum mrd_health hea
     set(o, "ready", sees(i == a->self ? a->node.local.report.ready : s.ready));
     set(o, "reachable", sees(i == a->self ? a->node.local.report.ready : probe.reachable));
     set(o, "rtt_us", i == a->self || probe.rtt_us != 0 ? number(probe.rtt_us) : json_null());
-    set(o, "dial_percent",
-        number(a->node.published_ns != 0 || inherited(a) != NULL
-                   ? a->node.snapshot.regions[i].dial_percent
-                   : 100));
+    set(o, "dial_percent", number(share(a, i, health)));
     set(o, "drained", json_boolean(read_dial(a, r->name).drained));
     set(o, "weight", number(r->weight));
     set(o, "homes", number(homes(a, i)));
@@ -272,7 +256,7 @@ static json_t *region_rows(const struct agent *a)
         health[i] = (enum mrd_health)old->regions[i].health;
     }
     for (unsigned i = 0; i < a->config->region_count; i++) {
-        json_array_append_new(rows, region_row(a, i, health[i]));
+        json_array_append_new(rows, region_row(a, i, health));
     }
     return rows;
 }
@@ -331,7 +315,7 @@ static json_t *partition_row(const struct agent *a, const struct mrd_conf_class 
     json_t *o = json_object();
     int index = mrd_partition_index(a->config, k->name, name);
     bool old = remembered(a, index, &auth),
-         known = old || read_authority(a, k->name, name, &auth);
+         known = old || records_authority(a, k->name, name, &auth);
     const struct mrd_snapshot *s = old || a->node.published_ns != 0 ? &a->node.snapshot : NULL;
     bool vacant = auth.state == MRD_AUTH_VACANT;
     char why[128] = "";
@@ -400,17 +384,6 @@ json_t *document_classes(const struct agent *a)
 
 /* ---- links ---- */
 
-static bool share_class(const struct mrd_config *c, unsigned from, unsigned to)
-{
-    for (unsigned i = 0; i < c->class_count; i++) {
-        mrd_regions r = c->classes[i].replicas;
-        if ((r >> from & 1) != 0 && (r >> to & 1) != 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static json_t *stream_of(const struct agent *a, unsigned from)
 {
     static const char *const orders[] = {"none", "run", "refuse", "forward"};
@@ -441,49 +414,21 @@ static json_t *stream_of(const struct agent *a, unsigned from)
             }
         }
     }
+    /* Between two tries it complains about nothing, and stands all the same. */
+    if (!json_is_string(json_object_get(o, "error")) && lag_why(a, from)[0] != '\0' &&
+        lag_standing_ms(a, from, a->self) >= LAG_STANDS_MS) {
+        set(o, "error", json_string(lag_why(a, from)));
+    }
     return o;
-}
-
-/* How far @p's mark of @from lies behind @from's clock now, as far as can be known here. */
-static bool lag_of(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
-                   uint64_t *ret_ms)
-{
-    struct mrd_session_record s;
-    if (p == NULL || !read_session(a, from, &s) || p->applied_session != s.session ||
-        p->applied_boot_ms == 0) {
-        return false;
-    }
-    uint64_t clock_ms = s.boot_ms + renewed_ms_ago(a, from);
-    *ret_ms = clock_ms > p->applied_boot_ms ? clock_ms - p->applied_boot_ms : 0;
-    return true;
-}
-
-size_t document_lags(const struct agent *a, char (*out)[256], size_t cap)
-{
-    const struct mrd_session_record *r = &a->node.local.report;
-    size_t n = 0;
-    for (unsigned i = 0; i < r->peer_count && n < cap; i++) {
-        int from = mrd_config_region(a->config, r->peers[i].region);
-        uint64_t lag_ms;
-        struct mrd_session_record s;
-        /* A region that is gone sends nothing; that is said elsewhere. */
-        if (from >= 0 && read_session(a, (unsigned)from, &s) && live(a, (unsigned)from, &s) &&
-            lag_of(a, (unsigned)from, &r->peers[i], &lag_ms) &&
-            lag_ms > a->config->lag_threshold_ms) {
-            snprintf(out[n++], 256, "changes of \"%.64s\" are %.1f s behind here",
-                     r->peers[i].region, (double)lag_ms / 1000);
-        }
-    }
-    return n;
 }
 
 static json_t *link_row(const struct agent *a, unsigned from, unsigned to)
 {
     const struct mrd_config *c = a->config;
     struct mrd_session_record s = {0};
-    bool known = to == a->self || read_session(a, to, &s);
+    bool known = to == a->self || records_session(a, to, &s);
     const struct mrd_peer_report *p =
-        known ? peer_in(to == a->self ? &a->node.local.report : &s, c->regions[from].name)
+        known ? records_peer(to == a->self ? &a->node.local.report : &s, c->regions[from].name)
               : NULL;
     json_t *o = json_object();
     uint64_t lag_ms;
@@ -493,15 +438,16 @@ static json_t *link_row(const struct agent *a, unsigned from, unsigned to)
     set(o, "reachable", sees(p != NULL ? p->reachable : 0));
     set(o, "rtt_us", p != NULL && p->rtt_us != 0 ? number(p->rtt_us) : json_null());
     set(o, "applied_lsn", p != NULL ? lsn_text(p->applied_lsn) : json_null());
-    set(o, "lag_bytes", p != NULL ? number(p->lag_bytes) : json_null());
-    bool lag_known = lag_of(a, from, p, &lag_ms);
+    set(o, "lag_bytes", p != NULL ? number(lag_bytes_of(a, from, p)) : json_null());
+    bool lag_known = lag_ms_of(a, from, p, &lag_ms);
     set(o, "lag_ms", lag_known ? number(lag_ms) : json_null());
     set(o, "behind", json_boolean(lag_known && lag_ms > a->config->lag_threshold_ms));
+    set(o, "standing_ms", number(lag_standing_ms(a, from, to)));
     set(o, "refused", json_boolean(p != NULL && p->refused));
     set(o, "reported_ms_ago",
         p == NULL       ? json_null()
         : to == a->self ? number(0)
-                        : number(renewed_ms_ago(a, to)));
+                        : number(records_renewed_ms_ago(a, to)));
     set(o, "stream", to == a->self ? stream_of(a, from) : json_null());
     return o;
 }
@@ -511,7 +457,7 @@ json_t *document_links(const struct agent *a)
     json_t *o = document_new(a), *rows = json_array();
     for (unsigned from = 0; from < a->config->region_count; from++) {
         for (unsigned to = 0; to < a->config->region_count; to++) {
-            if (from != to && share_class(a->config, from, to)) {
+            if (from != to && records_share_class(a->config, from, to)) {
                 json_array_append_new(rows, link_row(a, from, to));
             }
         }
@@ -525,16 +471,16 @@ json_t *document_links(const struct agent *a)
 static json_t *lease_row(const struct agent *a, unsigned i)
 {
     struct mrd_session_record s = {0};
-    bool known = read_session(a, i, &s);
+    bool known = records_session(a, i, &s);
     bool seen = known && a->node.coordinator.seen[i].applied_ns != 0;
     json_t *o = json_object();
 
     set(o, "name", json_string(a->config->regions[i].name));
     set(o, "session", number(s.session));
     set(o, "seq", known ? number(s.seq) : json_null());
-    set(o, "live", json_boolean(known && live(a, i, &s)));
+    set(o, "live", json_boolean(known && records_live(a, i, &s)));
     set(o, "expired", known ? json_boolean(s.expired) : json_null());
-    set(o, "renewed_ms_ago", seen ? number(renewed_ms_ago(a, i)) : json_null());
+    set(o, "renewed_ms_ago", seen ? number(records_renewed_ms_ago(a, i)) : json_null());
     set(o, "left_ms",
         i == a->self ? number(agent_lease_left_ms(a, clock_boot_ns())) : json_null());
     set(o, "wal_lsn", lsn_text(s.wal_lsn));
@@ -574,7 +520,7 @@ static json_t *store_state(const struct agent *a)
     /* Sessions say nothing while nobody can renew: then whoever answers us lives. */
     for (unsigned i = 0; i < a->config->region_count; i++) {
         struct mrd_session_record s;
-        alive += leader != MRD_REGION_NONE ? read_session(a, i, &s) && live(a, i, &s)
+        alive += leader != MRD_REGION_NONE ? records_session(a, i, &s) && records_live(a, i, &s)
                                            : answers(a, i);
     }
     json_t *o = json_object();
@@ -815,7 +761,7 @@ static bool last_home(const struct agent *a, unsigned partition, const char *reg
     struct mrd_authority_record auth;
     const char *name;
     const struct mrd_conf_class *k = mrd_partition_at(a->config, partition, &name);
-    return read_authority(a, k->name, name, &auth) &&
+    return records_authority(a, k->name, name, &auth) &&
            strcmp(auth.state == MRD_AUTH_VACANT ? auth.last_region : auth.region, region) == 0;
 }
 
@@ -922,6 +868,12 @@ static void gauge(struct text *t, const char *name, const char *help)
     text_put(t, "# HELP meridian_%s %s\n# TYPE meridian_%s gauge\n", name, help, name);
 }
 
+static uint64_t lag_bytes_at(const struct agent *a, const struct mrd_peer_report *p)
+{
+    int from = mrd_config_region(a->config, p->region);
+    return from >= 0 ? lag_bytes_of(a, (unsigned)from, p) : p->lag_bytes;
+}
+
 static void put_peers(struct text *t, const struct agent *a)
 {
     const struct mrd_session_record *r = &a->node.local.report;
@@ -943,7 +895,7 @@ static void put_peers(struct text *t, const struct agent *a)
     gauge(t, "stream_lag_bytes", "Bytes of another region's WAL not yet applied here.");
     for (unsigned i = 0; i < r->peer_count; i++) {
         text_put(t, "meridian_stream_lag_bytes{peer=\"%s\"} %" PRIu64 "\n", r->peers[i].region,
-                 r->peers[i].lag_bytes);
+                 lag_bytes_at(a, &r->peers[i]));
     }
 }
 

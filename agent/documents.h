@@ -26,10 +26,6 @@ json_t *document_move_asked(const struct mrd_proposal *p, const char *class_name
 /** The row, as in document_pending, that @p writes; NULL when it writes none. */
 json_t *document_approval_asked(const struct agent *a, const struct mrd_proposal *p);
 
-/** Sentences about streams into this region that lag more than the configuration allows; how
- *  many of @cap. */
-size_t document_lags(const struct agent *a, char (*out)[256], size_t cap);
-
 /** What @p makes of a region's dial; NULL when it leaves it alone. */
 json_t *document_dial_asked(const struct mrd_proposal *p, const char *region);
 

@@ -71,8 +71,9 @@ static const char *role(const json_t *r)
 
 static void print_regions(const json_t *answer)
 {
-    static const char *const titles[] = {"REGION", "HEALTH", ">TRAFFIC", "ROLE",    "LEASE",
-                                         ">HOMES", ">RTT",   "SERVES",   "REACHED", NULL};
+    static const char *const titles[] = {"REGION",  "HEALTH", ">TRAFFIC", "ROLE",
+                                         "LEASE",   ">HOMES", ">RTT",     "SERVES",
+                                         "REACHED", "WHY",    NULL};
     struct cli_table *t = cli_table_new(titles);
     char text[64], time[32];
     size_t i;
@@ -97,6 +98,7 @@ static void print_regions(const json_t *answer)
         cli_cell(t, "%s", joined(cli_list(r, "ready"), text, sizeof(text)));
         joined(cli_list(r, "reachable"), text, sizeof(text));
         cli_cell(t, "%s", all && text[0] != '\0' ? "all of it" : text);
+        cli_cell(t, "%s", cli_text(r, "why"));
     }
     cli_table_print(t, "no regions\n");
     printf("seen from %s\n", cli_text(answer, "region"));
@@ -148,6 +150,8 @@ static void print_classes(const json_t *answer)
 
 /* ---- links ---- */
 
+#define STANDS_MS 5000 /* below, nothing may have been due */
+
 static void print_link(struct cli_table *t, const json_t *l)
 {
     const json_t *stream = json_object_get(l, "stream");
@@ -157,8 +161,12 @@ static void print_link(struct cli_table *t, const json_t *l)
     cli_cell(t, "%s > %s", cli_text(l, "from"), cli_text(l, "to"));
     cli_cell(t, "%s", joined(cli_list(l, "reachable"), text, sizeof(text)));
     cli_cell(t, "%s", rtt(l, span));
-    cli_cell(t, "%s%s", cli_known(l, "lag_ms") ? cli_span(cli_int(l, "lag_ms"), span) : "",
-             cli_true(l, "behind") ? ", behind" : "");
+    if (!cli_known(l, "lag_ms") && cli_int(l, "standing_ms") >= STANDS_MS) {
+        cli_cell(t, "stands for %s", cli_span(cli_int(l, "standing_ms"), span));
+    } else {
+        cli_cell(t, "%s%s", cli_known(l, "lag_ms") ? cli_span(cli_int(l, "lag_ms"), span) : "",
+                 cli_true(l, "behind") ? ", behind" : "");
+    }
     cli_cell(t, "%s",
              cli_known(l, "applied_lsn") ? cli_bytes(cli_int(l, "lag_bytes"), span) : "");
     cli_cell(t, "%s", cli_text(l, "applied_lsn"));

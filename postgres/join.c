@@ -84,12 +84,20 @@ create_origin(XLogRecPtr point)
 	replorigin_session_origin = DoNotReplicateId;
 }
 
+/* What people read while a join lasts. */
+static void
+say(const char *text)
+{
+	meridian_stream_state(meridian_apply.stream, MERIDIAN_STREAM_JOINING, text);
+}
+
 /* One copy at a time: another stream's may be long. */
 static void
 wait_for_turn(void)
 {
 	while (!meridian_copy_lock())
 	{
+		say("waits until another region's copy into this one has ended");
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
@@ -116,7 +124,7 @@ meridian_join(MeridianApply *a, const char *conninfo, const char *slot)
 	char	   *snapshot;
 	XLogRecPtr	point;
 
-	meridian_stream_state(a->stream, MERIDIAN_STREAM_JOINING, NULL);
+	say(NULL);
 	need_snapshot();
 	/* what it wrote in earlier epochs will not come by this stream either */
 	meridian_forget_copied(a->origin);
@@ -125,7 +133,10 @@ meridian_join(MeridianApply *a, const char *conninfo, const char *slot)
 	/* before there is a snapshot there, so that the slot keeps no WAL while we wait */
 	wait_for_turn();
 	drop_slot(a->conn, slot);
+	say(psprintf("waits for the transactions that run at \"%s\" to end, also those that wait for acknowledgements",
+				 a->origin));
 	point = create_slot(a->conn, slot, &snapshot);
+	say("copies what is there");
 	meridian_fault("join-slot");
 	(void) meridian_copy_open(conninfo);
 	meridian_copy_begin(snapshot);

@@ -13,6 +13,8 @@
 #include "decide.h"
 #include "mutant.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #define SEES_ALL (MRD_SEES_AGENT | MRD_SEES_SQL | MRD_SEES_EDGE)
@@ -134,19 +136,43 @@ static bool tail_waits(const struct mrdi_view *v, unsigned t, unsigned h,
            !mrdi_tail_taken(v, t, a, mrdi_applied(v, t, h));
 }
 
-static bool recovering(const struct mrdi_view *v, unsigned t)
+/* Text of @ret may be wanted or not: NULL is no place to put it. */
+static void say(char *ret, size_t cap, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static void say(char *ret, size_t cap, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (ret != NULL) {
+        va_start(ap, fmt);
+        vsnprintf(ret, cap, fmt, ap);
+        va_end(ap);
+    }
+}
+
+static bool recovering(const struct mrdi_view *v, unsigned t, char *why)
 {
     unsigned count = mrd_partition_count(v->config);
 
     for (unsigned i = 0; i < count; i++) {
         const struct mrd_authority_record *a = v->authorities[i].record;
+        struct mrdi_partition p = mrdi_partition(v->config, i);
         int h;
-        if ((mrdi_partition(v->config, i).class->replicas >> t & 1u) == 0) {
+        if ((p.class->replicas >> t & 1u) == 0) {
             continue;
         }
         h = a != NULL ? mrd_config_region(v->config, a->region) : -1;
-        if (h >= 0 && (unsigned)h != t && mrdi_live(v, (unsigned)h) &&
-            (behind(v, t, (unsigned)h) || tail_waits(v, t, (unsigned)h, a))) {
+        if (h < 0 || (unsigned)h == t || !mrdi_live(v, (unsigned)h)) {
+            continue;
+        }
+        if (behind(v, t, (unsigned)h)) {
+            say(why, MRD_WHY_MAX, "it has not applied yet what \"%s\" had when it came back",
+                a->region);
+            return true;
+        }
+        if (tail_waits(v, t, (unsigned)h, a)) {
+            say(why, MRD_WHY_MAX, "\"%s\" has not settled yet what it lost of %.40s/%.40s",
+                a->region, p.class->name, p.name);
             return true;
         }
     }
@@ -170,7 +196,7 @@ static enum mrd_health health_of(const struct mrdi_view *v, unsigned t, struct m
     if (2 * m.some > m.live || admits_trouble(v, t)) {
         return MRD_DEGRADED;
     }
-    if (!v->config->regions[t].witness && recovering(v, t)) {
+    if (!v->config->regions[t].witness && recovering(v, t, NULL)) {
         return MRD_RECOVERING;
     }
     return m.some > 0 ? MRD_SUSPECT : MRD_HEALTHY;
@@ -199,6 +225,75 @@ void mrd_health_of(const struct mrd_config *config, const struct mrd_store *stor
 
     mrdi_view_load(&v, config, store);
     mrdi_health(&v, ret, edge_lost);
+}
+
+/* Who misses what of @t. */
+static void say_misses(const struct mrdi_view *v, unsigned t, char *ret)
+{
+    static const struct {
+        uint8_t bit;
+        const char *name;
+    } parts[] = {
+        {MRD_SEES_AGENT, "agent"}, {MRD_SEES_SQL, "PostgreSQL"}, {MRD_SEES_EDGE, "edge"}};
+    uint8_t wanted = v->config->regions[t].witness ? MRD_SEES_AGENT : SEES_ALL;
+    size_t used = 0;
+
+    for (unsigned k = 0; k < 3 && used < MRD_WHY_MAX; k++) {
+        mrd_regions who = 0;
+        char names[64];
+        for (unsigned o = 0; o < v->config->region_count; o++) {
+            const struct mrd_peer_report *r = mrdi_report(v, o, t);
+            if (o != t && mrdi_live(v, o) && r != NULL &&
+                (wanted & parts[k].bit & ~r->reachable) != 0) {
+                who |= (mrd_regions)(1u << o);
+            }
+        }
+        if (who != 0) {
+            mrdi_names(v, who, names, sizeof(names));
+            int n = snprintf(ret + used, MRD_WHY_MAX - used, "%sits %s is not reached by %s",
+                             used > 0 ? "; " : "", parts[k].name, names);
+            used += n > 0 ? (size_t)n : 0;
+        }
+    }
+}
+
+static void say_down(const struct mrdi_view *v, unsigned t, char *ret)
+{
+    if (!v->regions[t].has_session) {
+        say(ret, MRD_WHY_MAX, "it has never joined");
+    } else if (mrdi_fencing(v, t)) {
+        say(ret, MRD_WHY_MAX, "its stream is being refused, to replace it");
+    } else {
+        say(ret, MRD_WHY_MAX, "its lease expired: it renewed it no more");
+    }
+}
+
+void mrd_health_why(const struct mrd_config *config, const struct mrd_store *store, unsigned t,
+                    char ret[MRD_WHY_MAX])
+{
+    struct mrdi_view v;
+
+    mrdi_view_load(&v, config, store);
+    ret[0] = '\0';
+    switch (health_of(&v, t, count_misses(&v, t))) {
+    case MRD_DOWN:
+        say_down(&v, t, ret);
+        break;
+    case MRD_RECOVERING:
+        recovering(&v, t, ret);
+        break;
+    case MRD_DEGRADED:
+        if (admits_trouble(&v, t)) {
+            bool sql = (v.regions[t].session->ready & MRD_SEES_SQL) != 0;
+            say(ret, MRD_WHY_MAX, "it says itself that its %s does not serve",
+                sql ? "edge" : "PostgreSQL");
+            break;
+        }
+        say_misses(&v, t, ret);
+        break;
+    default:
+        say_misses(&v, t, ret);
+    }
 }
 
 /* ---- where the store's leader should be ---- */

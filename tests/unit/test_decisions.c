@@ -563,23 +563,26 @@ static void a_move_waits_until_the_target_is_repaired(void **state)
 /* us reads as recovering for as long as it holds rows of its lost tail, and no longer. */
 static void a_region_recovers_until_its_tail_is_repaired(void **state)
 {
+    static const char unsettled[] = "\"eu\" has not settled yet what it lost of events/all";
     static const struct {
         const char *name;
         mrd_epoch epoch;
         mrd_lsn lsn;     /* where eu, home of epoch 2, repaired it */
         mrd_lsn applied; /* of eu, by us */
         enum mrd_health health;
+        const char *why;
     } rows[] = {
-        {"filed, not repaired", 0, 0, 0x310, MRD_RECOVERING},
-        {"repaired, and not yet there", 2, 0x311, 0x310, MRD_RECOVERING},
-        {"repaired there", 2, 0x310, 0x310, MRD_HEALTHY},
-        {"by a home that nobody remembers", 7, 0x310, 0x310, MRD_RECOVERING},
+        {"filed, not repaired", 0, 0, 0x310, MRD_RECOVERING, unsettled},
+        {"repaired, and not yet there", 2, 0x311, 0x310, MRD_RECOVERING, unsettled},
+        {"repaired there", 2, 0x310, 0x310, MRD_HEALTHY, ""},
+        {"by a home that nobody remembers", 7, 0x310, 0x310, MRD_RECOVERING, unsettled},
     };
 
     (void)state;
     for (size_t i = 0; i < ROWS(rows); i++) {
         struct desk *d = desk_new(3);
         enum mrd_health health[MRD_REGIONS_MAX];
+        char why[MRD_WHY_MAX];
         ROW(rows[i].name);
         ONLY_EVENTS(d);
         after_first_failover(d, "events", true);
@@ -590,7 +593,52 @@ static void a_region_recovers_until_its_tail_is_repaired(void **state)
         us_is_back(d);
         mrd_health_of(&d->config, d->store, health);
         assert_int_equal(health[US], rows[i].health);
+        mrd_health_why(&d->config, d->store, US, why);
+        assert_string_equal(why, rows[i].why);
         assert_int_equal(health[AP], MRD_HEALTHY);
+        desk_free(d);
+    }
+}
+
+/* What is said of a region's health is what the health was made of. */
+static void health_says_why(void **state)
+{
+    static const struct {
+        const char *name;
+        uint8_t ready, eu_sees, ap_sees; /* of us */
+        bool expired;
+        enum mrd_health health;
+        const char *why;
+    } rows[] = {
+        {"all is well", 7, 7, 7, false, MRD_HEALTHY, ""},
+        {"one misses its edge", 7, 3, 7, false, MRD_SUSPECT, "its edge is not reached by eu"},
+        {"both miss something", 7, 3, 1, false, MRD_DEGRADED,
+         "its PostgreSQL is not reached by ap; its edge is not reached by eu,ap"},
+        {"it admits it", 5, 7, 7, false, MRD_DEGRADED,
+         "it says itself that its PostgreSQL does not serve"},
+        {"its edge", 3, 7, 7, false, MRD_DEGRADED,
+         "it says itself that its edge does not serve"},
+        {"its lease is over", 7, 7, 7, true, MRD_DOWN,
+         "its lease expired: it renewed it no more"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct desk *d = desk_new(3);
+        enum mrd_health health[MRD_REGIONS_MAX];
+        char why[MRD_WHY_MAX];
+        ROW(rows[i].name);
+        d->sessions[US].ready = rows[i].ready;
+        d->sessions[US].expired = rows[i].expired;
+        d->sessions[EU].peers[US].reachable = rows[i].eu_sees;
+        d->sessions[AP].peers[US].reachable = rows[i].ap_sees;
+        renew(d, US);
+        renew(d, EU);
+        renew(d, AP);
+        mrd_health_of(&d->config, d->store, health);
+        assert_int_equal(health[US], rows[i].health);
+        mrd_health_why(&d->config, d->store, US, why);
+        assert_string_equal(why, rows[i].why);
         desk_free(d);
     }
 }
@@ -1404,6 +1452,7 @@ int main(void)
         cmocka_unit_test(a_home_that_lost_writes_is_not_home_again_before_they_are_repaired),
         cmocka_unit_test(a_move_waits_until_the_target_is_repaired),
         cmocka_unit_test(a_region_recovers_until_its_tail_is_repaired),
+        cmocka_unit_test(health_says_why),
         cmocka_unit_test(the_home_says_when_a_tail_is_repaired),
         cmocka_unit_test(a_new_home_opens_when_nothing_is_missing),
         cmocka_unit_test(a_copy_from_the_present_home_needs_no_earlier_stream),

@@ -124,6 +124,11 @@ int mrd_coordinator_preferred_leader(const struct mrd_config *config,
 void mrd_health_of(const struct mrd_config *config, const struct mrd_store *store,
                    enum mrd_health ret[MRD_REGIONS_MAX]);
 
+/** Why region @t is not healthy, as a sentence; "" when nothing is known against it. */
+#define MRD_WHY_MAX 160
+void mrd_health_why(const struct mrd_config *config, const struct mrd_store *store, unsigned t,
+                    char ret[MRD_WHY_MAX]);
+
 /* ---- region ---- */
 
 /*

@@ -1,0 +1,48 @@
+/*
+ * How far each region's copy of another lies behind, as this region can tell.
+ *
+ * Each region's heartbeats move its applied-through mark at every other one, each renewal. A
+ * lag can be computed only while that mark is of the origin's present session; so the agent
+ * also watches for how long each mark has not moved at all. That one is known whatever the
+ * sessions do, and a stream that stands is found by it, and with it a quorum class that nobody
+ * acknowledges.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mrd/record.h>
+#include <mrd/topology.h>
+
+struct agent;
+
+#define LAG_STANDS_MS 5000u /* a mark that has not moved for so long is worth a sentence */
+
+struct lag {
+    struct lag_mark {
+        mrd_session session;
+        uint64_t boot_ms;
+        mrd_lsn lsn;
+        mrd_boot_ns since_ns; /* seen as it is; 0: one of the two does not live */
+    } marks[MRD_REGIONS_MAX][MRD_REGIONS_MAX]; /* of whom, by whom */
+    char why[MRD_REGIONS_MAX][160];            /* what our stream of it last complained about */
+    mrd_boot_ns next_ns;
+};
+
+/** Call from a regular tick. */
+void lag_tick(struct agent *a, mrd_boot_ns now_ns);
+
+/** How far @p's mark of @from lies behind @from's clock; false: cannot be told. */
+bool lag_ms_of(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
+               uint64_t *ret_ms);
+/** From what @p has applied to the newest position that @from is known to have reached. */
+uint64_t lag_bytes_of(const struct agent *a, unsigned from, const struct mrd_peer_report *p);
+/** How long the mark of @from at @to has not moved; 0 while one of them does not live. */
+uint64_t lag_standing_ms(const struct agent *a, unsigned from, unsigned to);
+/** What the stream of @from into this region waits for, or ""; kept between its tries. */
+const char *lag_why(const struct agent *a, unsigned from);
+
+/** Sentences about streams that stand or lag, anywhere, and about quorum classes that too few
+ *  regions acknowledge for it; how many of @cap. */
+size_t lag_problems(const struct agent *a, char (*out)[256], size_t cap);
