@@ -35,13 +35,17 @@ struct check {
     struct lab_write *writes;
     size_t count;
     const char *tag;
-    uint16_t read;                 /* regions read in this round */
-    uint16_t read_of[LAB_CLASSES]; /* those of them that have the class's table */
-    bool used[LAB_CLASSES];        /* the ledger has writes of it */
-    unsigned acks[LAB_CLASSES];    /* other regions that had to have a write of it */
-    unsigned away;                 /* data regions that were not read */
-    bool held_up;                  /* changes cannot get everywhere */
-    json_t *why;                   /* sentences about all of that, of this round */
+    uint16_t read;                  /* regions read in this round */
+    uint16_t read_of[LAB_CLASSES];  /* those of them that have the class's table */
+    bool used[LAB_CLASSES];         /* the ledger has writes of it */
+    unsigned acks[LAB_CLASSES];     /* other regions that had to have a write of it */
+    unsigned away;                  /* data regions that were not read */
+    bool held_up;                   /* changes cannot get everywhere */
+    uint64_t ends[MRD_REGIONS_MAX]; /* a WAL position of each behind all of the ledger; 0: none
+                                       yet */
+    uint16_t passed; /* regions that have applied all of these, and lack no rows */
+    int8_t homes[LAB_CLASSES][MRD_REGIONS_MAX]; /* of each partition; -1: not known */
+    json_t *why;                                /* sentences about all of that, of this round */
     struct product products[PRODUCTS_MAX];
     size_t product_count;
 };
@@ -63,6 +67,11 @@ static const char reconcile_query[] =
     "FROM meridian.reconcile "
     "WHERE $1 IN (coalesce(after, before) ->> 'name', coalesce(after, before) ->> 'kind', "
     "             coalesce(after, before) ->> 'account')";
+
+/* Of the other regions' changes, how far they are here; and what is not copied yet. */
+static const char links_query[] =
+    "SELECT region, (applied_lsn - '0/0')::bigint FROM meridian.links"
+    " UNION ALL SELECT '', count(*) FROM meridian.gaps";
 
 /* ---- one region ---- */
 
@@ -207,13 +216,67 @@ static void forget_region(struct check *c, unsigned region)
     }
 }
 
-static void read_region(struct check *c, unsigned region, const char *name, const char *dsn)
+static PGconn *connect_to(const char *dsn)
 {
     char conninfo[512];
-    bool readable = true;
 
     snprintf(conninfo, sizeof(conninfo), "%s connect_timeout=5 application_name=lab", dsn);
-    PGconn *conn = PQconnectdb(conninfo);
+    return PQconnectdb(conninfo);
+}
+
+/* Behind everything in the ledger, which was over before the check began. */
+static void note_end(struct check *c, unsigned region, const char *dsn)
+{
+    PGconn *conn = connect_to(dsn);
+    PGresult *r = PQexec(conn, "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint");
+
+    if (PQntuples(r) == 1) {
+        c->ends[region] = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
+    }
+    PQclear(r);
+    PQfinish(conn);
+}
+
+/* Has it applied what every other region had? Asked before its rows are read. */
+static void look_how_far(struct check *c, const json_t *status, unsigned region, PGconn *conn)
+{
+    const char *name = cli_text(json_array_get(cli_list(status, "regions"), region), "name");
+    PGresult *r = PQexec(conn, links_query);
+    bool all = PQntuples(r) > 0;
+
+    for (int i = 0; i < PQntuples(r); i++) {
+        const char *from = PQgetvalue(r, i, 0);
+        uint64_t value = strtoull(PQgetvalue(r, i, 1), NULL, 10);
+        const json_t *other;
+        size_t k;
+
+        if (from[0] == '\0' && value > 0) {
+            say_why(c, "%s has not yet got a copy of everything; see: meridian.gaps", name);
+            all = false;
+        }
+        json_array_foreach(cli_list(status, "regions"), k, other)
+        {
+            if (k >= MRD_REGIONS_MAX || strcmp(cli_text(other, "name"), from) != 0 ||
+                (c->ends[k] != 0 && value >= c->ends[k])) {
+                continue;
+            }
+            all = false;
+            if (c->ends[k] != 0) { /* else it is away, which is said already */
+                say_why(c, "%s has not applied what %s had; see: meridian links", name, from);
+            }
+        }
+    }
+    PQclear(r);
+    c->passed |= (uint16_t)(all ? 1u << region : 0);
+}
+
+static void read_region(struct check *c, const json_t *status, unsigned region,
+                        const char *name, const char *dsn)
+{
+    bool readable = true;
+    PGconn *conn = connect_to(dsn);
+
+    look_how_far(c, status, region, conn);
     for (unsigned k = 0; k <= LAB_CLASSES && readable; k++) {
         readable = read_class(c, conn, region, k, name);
     }
@@ -235,11 +298,26 @@ static void begin_round(struct check *c)
     c->read = 0;
     c->away = 0;
     c->held_up = false;
+    c->passed = 0;
     memset(c->read_of, 0, sizeof(c->read_of));
     for (size_t k = 0; k < c->count; k++) {
         c->writes[k].present = 0;
         c->writes[k].copies = 0;
         c->writes[k].reconcile = 0;
+    }
+}
+
+static void note_ends(struct check *c, const json_t *status)
+{
+    const json_t *region;
+    size_t i;
+
+    json_array_foreach(cli_list(status, "regions"), i, region)
+    {
+        if (i < MRD_REGIONS_MAX && c->ends[i] == 0 && !cli_true(region, "witness") &&
+            strcmp(cli_text(region, "state"), "running") == 0) {
+            note_end(c, (unsigned)i, cli_text(json_object_get(region, "pg"), "dsn"));
+        }
     }
 }
 
@@ -249,6 +327,7 @@ static void read_all(struct check *c, const json_t *status)
     size_t i;
 
     begin_round(c);
+    note_ends(c, status);
     json_array_foreach(cli_list(status, "regions"), i, region)
     {
         const char *name = cli_text(region, "name"), *state = cli_text(region, "state");
@@ -257,7 +336,8 @@ static void read_all(struct check *c, const json_t *status)
             continue;
         }
         if (strcmp(state, "running") == 0) {
-            read_region(c, (unsigned)i, name, cli_text(json_object_get(region, "pg"), "dsn"));
+            read_region(c, status, (unsigned)i, name,
+                        cli_text(json_object_get(region, "pg"), "dsn"));
         } else {
             say_why(c, "%s is away: %s", name, state);
             c->away++;
@@ -297,11 +377,44 @@ static void note_hindrances(struct check *c, const json_t *status, const json_t 
     }
 }
 
-static void learn_promises(struct check *c, const json_t *classes)
+static int region_index(const json_t *status, const char *name)
+{
+    const json_t *region;
+    size_t i;
+
+    json_array_foreach(cli_list(status, "regions"), i, region)
+    {
+        if (i < MRD_REGIONS_MAX && strcmp(cli_text(region, "name"), name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+/* Partitions of orders are named as regions, and a write has that region's index. */
+static void learn_homes(struct check *c, const json_t *status, unsigned class,
+                        const json_t *partitions)
+{
+    const json_t *p;
+    size_t i;
+
+    memset(c->homes[class], -1, sizeof(c->homes[class]));
+    json_array_foreach(partitions, i, p)
+    {
+        int at = class == LAB_ORDERS ? region_index(status, cli_text(p, "name")) : 0;
+
+        if (at >= 0 && strcmp(cli_text(p, "state"), "open") == 0) {
+            c->homes[class][at] = (int8_t)region_index(status, cli_text(p, "home"));
+        }
+    }
+}
+
+static void learn_promises(struct check *c, const json_t *status, const json_t *classes)
 {
     for (unsigned k = 0; k < LAB_CLASSES; k++) {
         const json_t *class = cli_named(classes, "classes", lab_class_name((enum lab_class)k));
 
+        learn_homes(c, status, k, class != NULL ? cli_list(class, "partitions") : NULL);
         if (class != NULL) {
             c->acks[k] = (unsigned)cli_int(class, "remote_acks");
         }
@@ -317,7 +430,7 @@ static void ask_agents(struct check *c, const char *dir, const json_t *status)
     cli_try(&place, "/v1/regions", &health);
     cli_try(&place, "/v1/classes", &classes);
     note_hindrances(c, status, health);
-    learn_promises(c, classes);
+    learn_promises(c, status, classes);
     json_decref(health);
     json_decref(classes);
 }
@@ -327,8 +440,10 @@ static void ask_agents(struct check *c, const char *dir, const json_t *status)
 enum fate { PRESENT, IN_RECONCILE, MISSING, UNJUDGED };
 
 /*
- * Of a write that nobody has who was asked, it can be said that it is missing when fewer
- * regions are away than had to have it: the home and as many as its class waits for.
+ * A write that some have is missing where a region lacks it that must have it by now: its home,
+ * or one that has applied all that the others had. Of a write that nobody has who was asked, it
+ * can be said that it is missing when fewer regions are away than had to have it: the home and
+ * as many as its class waits for.
  */
 static enum fate fate_of(const struct check *c, const struct lab_write *w)
 {
@@ -347,7 +462,12 @@ static enum fate fate_of(const struct check *c, const struct lab_write *w)
     if (w->present == 0) {
         return c->away == 0 || c->away <= c->acks[class] ? MISSING : UNJUDGED;
     }
-    return c->away > 0 || c->held_up ? UNJUDGED : MISSING;
+    if (c->away > 0 || c->held_up) {
+        return UNJUDGED;
+    }
+    int home = c->homes[class][w->partition];
+    unsigned sure = c->passed | (home >= 0 ? 1u << home : 0);
+    return (sure & c->read & ~(unsigned)w->present) != 0 ? MISSING : UNJUDGED;
 }
 
 static void count(const struct check *c, struct lab_counts *ret)
@@ -470,6 +590,7 @@ int lab_verify(struct lab_ledger *l, const char *dir, unsigned settle_ms,
     uint64_t start = cli_mono_ms();
     bool converged = false;
 
+    memset(c.ends, 0, sizeof(c.ends));
     c.writes = lab_ledger_sorted(l, &c.count);
     c.tag = lab_ledger_tag(l);
     for (size_t i = 0; i < c.count; i++) {

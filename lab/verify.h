@@ -5,7 +5,8 @@
  * An acknowledged write is *present* when every region that could be read has it, else *in
  * reconcile* when some region's reconcile queue holds it, else *missing*, or *unjudged* where
  * that cannot be told: a region is away that may be the only one to have it, a link is cut that
- * it would come by, its table is not there any more. The four add up.
+ * it would come by, a stream stands that would bring it, its table is not there any more. The
+ * four add up.
  */
 #pragma once
 
