@@ -333,9 +333,9 @@ static const char *outcome(const json_t *r)
 
 static void print_receipts(const json_t *answer)
 {
-    static const char *const titles[] = {">ID",       "KIND",       "CLASS/PARTITION",
-                                         "FROM > TO", ">RTO/PAUSE", ">LOST TAIL",
-                                         "STATE",     NULL};
+    static const char *const titles[] = {">ID",        "KIND",       "CLASS/PARTITION",
+                                         "FROM > TO",  ">RTO/PAUSE", ">OPENED AFTER",
+                                         ">LOST TAIL", "STATE",      NULL};
     struct cli_table *t = cli_table_new(titles);
     char span[32];
     size_t i;
@@ -351,6 +351,10 @@ static void print_receipts(const json_t *answer)
                  cli_known(r, "first_write_wall_ms") || cli_int(r, "rto_ms") > 0
                      ? cli_span(cli_int(r, "rto_ms"), span)
                      : "");
+        long long base = cli_int(
+            r, strcmp(cli_text(r, "kind"), "move") == 0 ? "detected_wall_ms" : "fault_wall_ms");
+        bool opened = base > 0 && cli_int(r, "opened_wall_ms") >= base;
+        cli_cell(t, "%s", opened ? cli_span(cli_int(r, "opened_wall_ms") - base, span) : "");
         cli_cell(t, cli_true(r, "tail_gone") ? "%lld rows, the rest gone" : "%lld rows",
                  cli_int(r, "tail_rows"));
         cli_cell(t, "%s", outcome(r));
@@ -405,7 +409,13 @@ void cli_print_receipt(const json_t *r)
         moment(cli_true(r, "tail_gone") ? "old home made anew" : "old home's tail taken", r,
                "returned_wall_ms", "");
     }
-    printf("  %-30s %s\n", move ? "pause" : "RTO, to the first write",
+    bool quiet =
+        cli_known(r, "rto_ms") &&
+        cli_int(r, "first_write_wall_ms") != cli_int(r, "fault_wall_ms") + cli_int(r, "rto_ms");
+    printf("  %-30s %s\n",
+           move    ? "pause"
+           : quiet ? "RTO, until it took writes"
+                   : "RTO, to the first write",
            cli_known(r, "rto_ms") ? cli_span(cli_int(r, "rto_ms"), span)
                                   : "- (nothing was written since)");
     printf("  %-30s %s\n", "outcome", outcome(r));
@@ -590,7 +600,9 @@ int cli_receipts(int argc, char **argv)
         "What each failover and move took, and what became of the lost tail, oldest first: "
         "the\n"
         "newest is last, as in a log. RTO is the time from the last sign of life to the first\n"
-        "write at the new home; a move has the pause of the writers instead.",
+        "write at the new home, or until it would have taken one where nobody wrote; a move "
+        "has\n"
+        "the pause of the writers instead.",
         options, 0, 2};
     int rc = cli_parse(&usage, argc, argv, words, &count);
 

@@ -534,6 +534,51 @@ static mrd_wall_ms on_their_clock(const struct step *s, const struct mrdi_partit
     return ahead ? ours_ms - apart_ms : ours_ms + apart_ms;
 }
 
+/*
+ * Would a write be taken now? Of an open partition that is so at once, unless others have to
+ * acknowledge: then it is when enough of them have applied something newer than its opening.
+ */
+static bool would_accept(const struct step *s, const struct mrdi_partition *p)
+{
+    mrd_lsn opened = s->r->granted[p->index].opened_lsn;
+    unsigned have = 0;
+
+    if (p->class->durability != MRD_QUORUM) {
+        return true;
+    }
+    for (unsigned i = 0; i < s->v.config->region_count && opened != 0; i++) {
+        const struct mrd_peer_report *r = mrdi_report(&s->v, i, s->r->self);
+        have += i != s->r->self && (p->class->replicas >> i & 1u) != 0 && mrdi_live(&s->v, i) &&
+                r != NULL && !r->refused && r->applied_lsn > opened;
+    }
+    return have > 0 && have >= mrd_config_remote_acks(p->class);
+}
+
+#define SOON_MS 1000 /* a first write so soon after may have waited, and been tried again */
+
+/*
+ * The time without service ends with the first write, or, where nobody wrote, when a write
+ * would have been taken: what comes by much later was not waiting.
+ */
+static bool note_recovered(const struct step *s, const struct mrdi_partition *p,
+                           mrd_wall_ms first_ms, struct mrd_receipt_record *r)
+{
+    mrd_wall_ms end_ms = 0;
+
+    if (first_ms != 0 &&
+        (r->rto_ms == 0 || first_ms <= r->fault_ms + r->rto_ms + (mrd_wall_ms)SOON_MS)) {
+        end_ms = first_ms;
+    } else if (first_ms == 0 && r->rto_ms == 0 && would_accept(s, p)) {
+        end_ms = p->class->durability == MRD_QUORUM ? on_their_clock(s, p, r, s->wall_ms)
+                                                    : r->opened_ms;
+    }
+    if (end_ms <= r->fault_ms) {
+        return false;
+    }
+    r->rto_ms = (uint32_t)(end_ms - r->fault_ms);
+    return true;
+}
+
 static bool note_opened(const struct step *s, const struct mrdi_partition *p,
                         const struct mrd_authority_record *a, struct mrd_receipt_record *r)
 {
@@ -549,14 +594,15 @@ static bool note_opened(const struct step *s, const struct mrdi_partition *p,
         if (!failover_receipt(r) && r->opened_ms > r->detected_ms) {
             r->rto_ms = (uint32_t)(r->opened_ms - r->detected_ms);
         }
+        s->r->granted[p->index].opened_lsn = s->local->report.wal_lsn;
         changed = true;
     }
-    if (r->first_write_ms == 0 && first_ms != 0) {
-        r->first_write_ms = on_their_clock(s, p, r, first_ms);
-        if (failover_receipt(r) && r->first_write_ms > r->fault_ms) {
-            r->rto_ms = (uint32_t)(r->first_write_ms - r->fault_ms);
+    if (r->first_write_ms == 0) {
+        r->first_write_ms = first_ms != 0 ? on_their_clock(s, p, r, first_ms) : 0;
+        changed = changed || first_ms != 0;
+        if (failover_receipt(r) && note_recovered(s, p, r->first_write_ms, r)) {
+            changed = true;
         }
-        changed = true;
     }
     return changed;
 }
@@ -671,6 +717,7 @@ static bool write_receipts(struct step *s, const struct mrdi_partition *p)
     if (strcmp(a->region, s->name) == 0 && s->r->granted[p->index].epoch != a->epoch) {
         s->r->granted[p->index].epoch = a->epoch;
         s->r->granted[p->index].wall_ms = s->wall_ms;
+        s->r->granted[p->index].opened_lsn = 0;
     }
     last = (int)a->history_count - 1;
     due = tail_due(&s->v, a);

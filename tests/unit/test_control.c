@@ -285,6 +285,40 @@ static void wall_clocks_disagree(void **state)
     }
 }
 
+/* A class that nobody writes was without service until its home was open, and no longer. */
+static void nobody_writes(void **state)
+{
+    static const char *const classes[] = {"orders", "events"};
+    struct world *w = begin(world_new(16), "ap");
+    uint64_t every_ms = w->write_every_ms;
+    uint32_t rto_ms[2];
+
+    (void)state;
+    w->write_every_ms = 0;
+    world_kill(w, "us");
+    world_run(w, 9000);
+    for (unsigned i = 0; i < 2; i++) {
+        struct mrd_receipt_record r;
+        assert_true(world_receipt(w, "ap", classes[i], &r));
+        assert_int_equal(r.first_write_ms, 0);
+        assert_true(r.opened_ms > r.fault_ms);
+        rto_ms[i] = r.rto_ms;
+        assert_in_range(r.fault_ms + r.rto_ms, r.opened_ms, r.opened_ms + 3000);
+    }
+    w->write_every_ms = every_ms;
+    world_run(w, 5000);
+    for (unsigned i = 0; i < 2; i++) {
+        struct mrd_receipt_record r;
+        assert_true(world_receipt(w, "ap", classes[i], &r));
+        assert_true(r.first_write_ms > r.opened_ms + 3000);
+        assert_int_equal(r.rto_ms, rto_ms[i]);
+    }
+    world_start(w, "us");
+    world_run(w, 5000);
+    world_expect_converged(w);
+    world_free(w);
+}
+
 static void two_of_three_are_lost(void **state)
 {
     struct world *w = begin(world_new(8), "ap");
@@ -978,6 +1012,7 @@ int main(void)
         cmocka_unit_test(home_returns_while_it_is_replaced),
         cmocka_unit_test(successor_dies_when_the_home_returns),
         cmocka_unit_test(wall_clocks_disagree),
+        cmocka_unit_test(nobody_writes),
         cmocka_unit_test(two_of_three_are_lost),
         cmocka_unit_test(losing_another_region_disturbs_nobody),
         cmocka_unit_test(planned_move),

@@ -192,6 +192,7 @@ struct mrd_region_state {
                 receipts are told by the clock that granted it */
         mrd_epoch epoch;
         mrd_wall_ms wall_ms;
+        mrd_lsn opened_lsn; /* our canary's position when we found it open; 0: we did not */
     } granted[MRD_PARTITIONS_MAX];
 };
 

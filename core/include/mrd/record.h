@@ -223,7 +223,8 @@ struct mrd_receipt_record {
     mrd_wall_ms returned_ms; /* the old home's tail was taken whole; the receipt is final */
     uint64_t tail_transactions, tail_rows;
     uint64_t rpo_ms;       /* span of the tail's commit times */
-    uint32_t rto_ms;       /* first write after fault (move: pause) */
+    uint32_t rto_ms;       /* fault to first write, or where nobody wrote to when a write
+                              would have been taken (move: pause); 0: not known yet */
     mrd_epoch taken_epoch; /* the home of this epoch has sent the old home what to hold instead
                               of its tail; 0: nobody has */
     mrd_lsn taken_lsn;     /* before this position of its WAL: who has applied that is whole */
