@@ -302,8 +302,10 @@ static int begin_anew(const char *state_dir, bool wipe)
         return 1;
     }
     if (access(state_dir, W_OK) != 0) {
-        fprintf(stderr, "meridian anew: could not write to \"%s\": %s\n", state_dir,
-                strerror(errno));
+        fprintf(stderr,
+                "meridian anew: could not write to \"%s\": %s\n"
+                "hint: Name the region's state directory with --state DIR.\n",
+                state_dir, strerror(errno));
         return 1;
     }
     if ((fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) || server_runs(state_dir)) {

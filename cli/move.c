@@ -163,8 +163,9 @@ int cli_move(int argc, char **argv)
     if (rc >= 0) {
         return rc;
     }
-    return to != NULL ? run(&usage, &place, words[0], to, wait, timeout)
-                      : cli_misuse(&usage, "--to is missing: where should it move?");
+    return to != NULL && to[0] != '\0'
+               ? run(&usage, &place, words[0], to, wait, timeout)
+               : cli_misuse(&usage, "--to is missing: where should it move?");
 }
 
 int cli_failback(int argc, char **argv)

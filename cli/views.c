@@ -334,7 +334,7 @@ static const char *outcome(const json_t *r)
 static void print_receipts(const json_t *answer)
 {
     static const char *const titles[] = {">ID",        "KIND",       "CLASS/PARTITION",
-                                         "FROM > TO",  ">RTO/PAUSE", ">OPENED AFTER",
+                                         "FROM > TO",  ">RTO/PAUSE", ">OPENED",
                                          ">LOST TAIL", "STATE",      NULL};
     struct cli_table *t = cli_table_new(titles);
     char span[32];
@@ -602,7 +602,7 @@ int cli_receipts(int argc, char **argv)
         "newest is last, as in a log. RTO is the time from the last sign of life to the first\n"
         "write at the new home, or until it would have taken one where nobody wrote; a move "
         "has\n"
-        "the pause of the writers instead.",
+        "the pause of the writers instead. OPENED is after how long the new home was open.",
         options, 0, 2};
     int rc = cli_parse(&usage, argc, argv, words, &count);
 

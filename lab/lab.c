@@ -182,28 +182,32 @@ static int run_fault(const char *dir, int argc, char **argv)
     while (strcmp(argv[0], faults[f].name) != 0) {
         f++;
     }
-    const struct cli_option options[] = {
+    /* The second is the verb's own, if it has one. */
+    struct cli_option options[] = {
         {"--part", "P", &part, "only this: " PARTS},
-        {"--hold", NULL, &hold, "for kill: keep the agent or the shop down until started"},
-        {"--anew", NULL, &anew, "for start: its disk is lost for good; begin from nothing"},
+        {NULL, NULL, NULL, NULL},
         {NULL, NULL, NULL, NULL},
     };
     bool whole = strcmp(argv[0], "isolate") == 0;
     const struct cli_usage usage = {faults[f].synopsis, faults[f].text,
                                     whole ? no_options : options, 1, 1};
+    if (strcmp(argv[0], "kill") == 0) {
+        options[1] = (struct cli_option){"--hold", NULL, &hold,
+                                         "keep the agent or the shop down until started"};
+    } else if (strcmp(argv[0], "start") == 0) {
+        options[1] = (struct cli_option){"--anew", NULL, &anew,
+                                         "its disk is lost for good; begin from nothing"};
+    }
     int rc = cli_parse(&usage, argc, argv, words, &count);
 
     if (rc >= 0) {
         return rc;
     }
-    if (hold && strcmp(argv[0], "kill") != 0) {
-        return cli_misuse(&usage, "--hold belongs to kill");
-    }
     if (hold && part == NULL) {
         return cli_misuse(&usage, "--hold needs --part agent or --part shop");
     }
-    if (anew && (strcmp(argv[0], "start") != 0 || part != NULL)) {
-        return cli_misuse(&usage, "--anew belongs to start, and to a whole region");
+    if (anew && part != NULL) {
+        return cli_misuse(&usage, "--anew belongs to a whole region");
     }
     return order(dir, json_pack("{ss ss ss* sb sb}", "command", argv[0], "region", words[0],
                                 "part", part, "hold", hold, "anew", anew));
@@ -284,7 +288,11 @@ static int take_share(const struct cli_usage *u, json_t *request, const char *ke
         return -1;
     }
     if (lab_parse_share(text, &ppm) != 0) {
-        return cli_misuse(u, "\"%s\" is not a share; try 1%%", text);
+        bool bare = text[0] != '\0' && strspn(text, "0123456789.") == strlen(text);
+        return cli_misuse(u,
+                          bare ? "\"%s\" lacks its percent sign; try %s%%"
+                               : "\"%s\" is not a share; try 1%%",
+                          text, text);
     }
     json_object_set_new(request, key, json_integer(ppm));
     return -1;

@@ -597,15 +597,22 @@ static int take_classes(const struct cli_usage *u, const struct cli_words *names
 {
     *ret = names->count == 0 ? (1u << LAB_CLASSES) - 1 : 0;
     for (int i = 0; i < names->count; i++) {
-        enum lab_class c = lab_class_parse(names->word[i]);
+        const char *word = names->word[i];
 
-        if (c == LAB_CLASSES) {
-            return cli_misuse(u,
-                              "no class \"%s\"; the shop has catalog, accounts, orders and "
-                              "events",
-                              names->word[i]);
-        }
-        *ret |= 1u << c;
+        do { /* "catalog,events" names two */
+            char name[32];
+            size_t len = strcspn(word, ",");
+            snprintf(name, sizeof(name), "%.*s", len < sizeof(name) ? (int)len : 0, word);
+            enum lab_class c = lab_class_parse(name);
+            if (c == LAB_CLASSES) {
+                return cli_misuse(u,
+                                  "no class \"%.*s\"; the shop has catalog, accounts, orders "
+                                  "and events",
+                                  (int)len, word);
+            }
+            *ret |= 1u << c;
+            word += len + (word[len] == ',');
+        } while (word[0] != '\0');
     }
     return -1;
 }
@@ -643,7 +650,8 @@ static int parse(struct lab_load *l, int argc, char **argv)
     int count = 0;
     const struct cli_option options[] = {
         {"--duration", "TIME", &w.duration, "default 60s"},
-        {"--class", "C...", &w.classes, "catalog, accounts, orders, events; default: all"},
+        {"--class", "C...", &w.classes,
+         "catalog, accounts, orders, events, or several with commas"},
         {"--region", "R...", &l->region_names, "where the customers are; default: everywhere"},
         {"--rate", "N", &w.rate, "writes per second over all clients; default 50"},
         {"--clients", "N", &w.clients, "per class, region and way; default 1"},
