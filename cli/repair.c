@@ -16,6 +16,8 @@
 #include <time.h>
 
 #define LOOK_MS 300
+/* $1 is "schema.table" as the configuration writes it, in any case of letters */
+#define TABLE "format('%I.%I', split_part($1, '.', 1), split_part($1, '.', 2))::regclass"
 
 /* One pair to copy again. */
 struct pair {
@@ -69,7 +71,7 @@ static bool begin(const struct pair *p)
 
     if (r != NULL) {
         PQclear(r);
-        r = cli_site_ask(p->site, p->end_ms, "SELECT meridian.copy_again($1::regclass, $2)", 2,
+        r = cli_site_ask(p->site, p->end_ms, "SELECT meridian.copy_again(" TABLE ", $2)", 2,
                          params);
         done = r != NULL;
     }
@@ -88,7 +90,7 @@ static bool await_copy(const struct pair *p)
         /* There the name is text, because of tables that do not exist yet. */
         PGresult *r = cli_site_ask(s, p->end_ms,
                                    "SELECT why FROM meridian.gaps"
-                                   " WHERE relation = $1::regclass::text AND partition = $2",
+                                   " WHERE relation = " TABLE "::text AND partition = $2",
                                    2, params);
         if (r == NULL) {
             return false;
