@@ -434,6 +434,16 @@ void api_reconcile_list(struct api_request *r)
     }
 }
 
+/* Rows that were as the write would have left them. */
+static int already_there(const PGresult *res)
+{
+    int n = 0;
+    for (int i = 0; i < PQntuples(res) && PQnfields(res) >= 2; i++) {
+        n += strcmp(PQgetvalue(res, i, 1), "already there") == 0;
+    }
+    return n;
+}
+
 static void on_acted(void *ctx, PGresult *res, const char *error)
 {
     struct api_wait *w = ctx;
@@ -450,6 +460,7 @@ static void on_acted(void *ctx, PGresult *res, const char *error)
     json_object_set_new(o, "action", json_string(copy.action));
     json_object_set_new(o, "id", json_string(copy.id));
     json_object_set_new(o, "rows", json_integer(PQntuples(res)));
+    json_object_set_new(o, "already_there", json_integer(already_there(res)));
     api_answer(r, MHD_HTTP_OK, o);
 }
 

@@ -333,9 +333,14 @@ static int settle(struct reconcile *r, const char *action, const char *id)
     if (r->place.json) {
         return cli_print_json(answer, false);
     }
-    printf("%s %lld row%s of %s at %s\n",
+    char there[48] = "";
+    if (cli_int(answer, "already_there") > 0) {
+        snprintf(there, sizeof(there), "; already there: %lld",
+                 cli_int(answer, "already_there"));
+    }
+    printf("%s %lld row%s of %s at %s%s\n",
            strcmp(action, "apply") == 0 ? "applied" : "discarded", cli_int(answer, "rows"),
-           cli_int(answer, "rows") == 1 ? "" : "s", id, cli_text(answer, "region"));
+           cli_int(answer, "rows") == 1 ? "" : "s", id, cli_text(answer, "region"), there);
     json_decref(answer);
     return 0;
 }

@@ -571,15 +571,16 @@ BEGIN
 END $$;
 
 -- Repeat one lost change on the row as it is now. An image has the columns that the table had
--- where the change was made; the others, and generated ones, are not its business.
-CREATE FUNCTION meridian.reconcile_repeat(e meridian.reconcile_entry, force bool) RETURNS void
+-- where the change was made; the others, and generated ones, are not its business. false: there was
+-- nothing to repeat, the row is as the write would leave it.
+CREATE FUNCTION meridian.reconcile_repeat(e meridian.reconcile_entry, force bool) RETURNS bool
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     rel regclass := to_regclass((e).relation);
     image jsonb := coalesce((e).before, (e).after);
     keys text; set_list text; columns text; known text[]; compared text[];
     matches text;
-    expected jsonb; present jsonb;
+    expected jsonb; present jsonb; wanted jsonb;
 BEGIN
     IF image IS NULL OR (e).operation NOT IN ('insert', 'update', 'delete') THEN
         RAISE EXCEPTION 'cannot apply a lost % of "%": it has no row image', (e).operation, (e).relation
@@ -617,6 +618,16 @@ BEGIN
 
     EXECUTE format('SELECT to_jsonb(t.*) FROM ONLY %s t JOIN jsonb_populate_record(NULL::%s, $1) r ON %s FOR UPDATE OF t',
                    rel, rel, matches) INTO present USING image;
+    IF (e).after IS NOT NULL AND present IS NOT NULL THEN
+        EXECUTE format('SELECT to_jsonb(jsonb_populate_record(NULL::%s, $1))', rel)
+            INTO wanted USING (e).after;
+        -- somebody repeated the write since
+        IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = rel AND a.attnum > 0
+                AND NOT a.attisdropped AND a.attgenerated = '' AND (e).after ? a.attname
+                AND present->a.attname::text IS DISTINCT FROM wanted->a.attname::text) THEN
+            RETURN false;
+        END IF;
+    END IF;
     IF (e).before IS NOT NULL THEN
         EXECUTE format('SELECT to_jsonb(jsonb_populate_record(NULL::%s, $1))', rel)
             INTO expected USING (e).before;
@@ -641,6 +652,7 @@ BEGIN
         EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM jsonb_populate_record(NULL::%s, $1)',
                        rel, columns, columns, rel) USING (e).after;
     END IF;
+    RETURN true;
 END $$;
 
 CREATE FUNCTION meridian.reconcile_apply(id text, force bool DEFAULT false)
@@ -651,9 +663,8 @@ DECLARE
 BEGIN
     FOR e IN SELECT * FROM meridian.reconcile_open(id) LOOP
         PERFORM meridian.touch(e.class, e.partition);
-        PERFORM meridian.reconcile_repeat(e, force);
+        outcome := CASE WHEN meridian.reconcile_repeat(e, force) THEN 'applied' ELSE 'already there' END;
         entry := meridian.reconcile_decide(e, 'applied');
-        outcome := 'applied';
         RETURN NEXT;
     END LOOP;
 END $$;

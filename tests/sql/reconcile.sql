@@ -62,6 +62,13 @@ SELECT test.fails('SELECT meridian.reconcile_apply(''eu:0/303'')', '55000', 'abs
 SELECT meridian.reconcile_apply('eu:0/303', true) \g /dev/null
 SELECT test.is(test.state(), '1=100 3=300 4=400 5=50 77=8', 'forced');
 
+-- a row that is already as the write would leave it: nothing to do, and so decided
+SELECT test.lost('0/310', 1, 'update', test.row(4, 4), test.row(4, 400));
+SELECT test.lost('0/310', 2, 'insert', NULL, test.row(77, 8));
+SELECT test.is((SELECT string_agg(outcome, ',') FROM meridian.reconcile_apply('eu:0/310')), 'already there,already there', 'already there');
+SELECT test.is((SELECT string_agg(status, ',') FROM meridian.reconcile WHERE commit_lsn = '0/310'), 'applied,applied', 'closed');
+SELECT test.is(test.state(), '1=100 3=300 4=400 5=50 77=8', 'as it was');
+
 -- a key that changes
 SELECT test.lost('0/400', 1, 'update', test.row(5, 50), test.row(6, 60));
 SELECT meridian.reconcile_apply('eu:0/400') \g /dev/null
