@@ -69,11 +69,24 @@ static const char *role(const json_t *r)
     return cli_true(r, "witness") ? "witness" : cli_true(r, "primary") ? "primary" : "data";
 }
 
+/* Why a region is not as it should be, below the table: sentences do not fit a column. */
+static void print_whys(const json_t *answer)
+{
+    size_t i;
+    const json_t *r;
+
+    json_array_foreach(cli_list(answer, "regions"), i, r)
+    {
+        if (cli_text(r, "why")[0] != '\0') {
+            printf("%s: %s\n", cli_text(r, "name"), cli_text(r, "why"));
+        }
+    }
+}
+
 static void print_regions(const json_t *answer)
 {
-    static const char *const titles[] = {"REGION",  "HEALTH", ">TRAFFIC", "ROLE",
-                                         "LEASE",   ">HOMES", ">RTT",     "SERVES",
-                                         "REACHED", "WHY",    NULL};
+    static const char *const titles[] = {"REGION", "HEALTH", ">TRAFFIC", "ROLE",    "LEASE",
+                                         ">HOMES", ">RTT",   "SERVES",   "REACHED", NULL};
     struct cli_table *t = cli_table_new(titles);
     char text[64], time[32];
     size_t i;
@@ -98,9 +111,9 @@ static void print_regions(const json_t *answer)
         cli_cell(t, "%s", joined(cli_list(r, "ready"), text, sizeof(text)));
         joined(cli_list(r, "reachable"), text, sizeof(text));
         cli_cell(t, "%s", all && text[0] != '\0' ? "all of it" : text);
-        cli_cell(t, "%s", cli_text(r, "why"));
     }
     cli_table_print(t, "no regions\n");
+    print_whys(answer);
     printf("seen from %s\n", cli_text(answer, "region"));
 }
 
