@@ -769,6 +769,8 @@ meridian_apply_frame(const char *data, size_t len)
 void
 meridian_apply_reset(void)
 {
+	uint64		number = meridian_apply.xact.number;
+
 	meridian_rows_forget();
 	meridian_cover_reset();
 	if (decompressor != NULL)
@@ -778,5 +780,6 @@ meridian_apply_reset(void)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	memset(&reader, 0, sizeof(reader));
 	memset(&meridian_apply.xact, 0, sizeof(meridian_apply.xact));
+	meridian_apply.xact.number = number;	/* what was noted of one is of no later one */
 	meridian_apply.full_images = meridian_apply.stream->full_images;
 }

@@ -124,6 +124,7 @@ typedef struct MeridianCopied
 	Oid			relid;
 	char		missing[4 * NAMEDATALEN + 8];	/* its quoted name, if it does not exist here */
 	bool		lent;			/* we are the home, and get it from whoever holds it */
+	bool		along;			/* likewise, but from where the schema is defined, if we have none */
 	char		class_name[MRD_NAME_MAX];
 	char		partition[MRD_NAME_MAX];
 	uint64		epoch;
@@ -157,12 +158,14 @@ extern void meridian_compare_definition(PGconn *source, const char *schema_name,
 extern bool meridian_has_past(const struct mrd_snapshot *s, const struct mrd_authority *a,
 							  mrd_region origin);
 extern bool meridian_takeable(const struct mrd_snapshot *s, int i, const char *origin);
+extern bool meridian_is_defining(void);
 extern List *meridian_find_gaps(const char *from);
 
 /* gaps.c: marks */
 extern MeridianCopied *meridian_copied_new(Oid relid, const char *class_name,
 										   const char *partition, uint64 epoch, bool lent);
 extern List *meridian_copied_keep(List *copied);
+extern void meridian_mark_now(List *copied);
 extern void meridian_mark_copied(List *copied); /* taken */
 extern void meridian_forget_copied(const char *origin);
 extern bool meridian_copy_lock(void);

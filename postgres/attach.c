@@ -37,6 +37,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_func.h"
+#include "replication/origin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -396,24 +397,76 @@ is_empty(const char *name)
 }
 
 static void
-mark(Oid relid, const char *partition, uint64 epoch)
+mark(Oid relid, const char *partition, int64 epoch)
 {
 	run(psprintf("INSERT INTO meridian.copied (relid, partition, epoch) VALUES (%u, %s, "
-				 UINT64_FORMAT ") ON CONFLICT (relid, partition) DO UPDATE SET "
+				 INT64_FORMAT ") ON CONFLICT (relid, partition) DO UPDATE SET "
 				 "epoch = excluded.epoch, copied_at = excluded.copied_at",
 				 relid, quote_literal_cstr(partition), epoch));
+}
+
+/* Does this region say what is in the partition?  Not before it opened it, if another had it before. */
+static bool
+is_home(const struct mrd_snapshot *s, const char *class_name, const struct mrd_snap_partition *p)
+{
+	const struct mrd_authority *a = &p->authority;
+
+	if (a->region != s->self || a->state == MRD_AUTH_VACANT)
+		return false;
+	if (a->history_count == 0)
+		return true;
+	run(psprintf("SELECT FROM meridian.promotion WHERE class = %s AND partition = %s "
+				 "AND opened_epoch >= " UINT64_FORMAT, quote_literal_cstr(class_name),
+				 quote_literal_cstr(p->name), a->epoch));
+	return SPI_processed > 0;
+}
+
+/* Is it elsewhere that a table of this class is created first, and may be filled? */
+static bool
+is_defined_elsewhere(const struct mrd_snapshot *s, int class)
+{
+	int			n = mrd_snapshot_find(s, MRD_CLASS_SCHEMA, NULL);
+	mrd_region	home = n < 0 ? s->self : s->partitions[n].authority.region;
+
+	return home != s->self && home < s->region_count &&
+		(s->classes[class].replicas & (1u << home)) != 0;
+}
+
+static bool
+has_rows(const char *name, const char *partition_by, const struct mrd_snap_partition *p)
+{
+	run(psprintf("SELECT FROM ONLY %s WHERE %s LIMIT 1", name, partition_by == NULL ? "true" :
+				 psprintf("%s = %s", quote_identifier(partition_by), quote_literal_cstr(p->name))));
+	return SPI_processed > 0;
+}
+
+/* A table that was there before: whoever takes our stream is to copy it, wherever it got to. */
+static void
+announce(Oid relid, const char *class_name, const struct mrd_snap_partition *p)
+{
+	const char *c = quote_literal_cstr(class_name);
+	const char *partition = quote_literal_cstr(p->name);
+
+	run(psprintf("SELECT meridian.emit_stamp(%s, %s, " UINT64_FORMAT "), "
+				 "meridian.emit_left_out(%s, %u, %s)", c, partition, p->authority.epoch,
+				 c, relid, partition));
 }
 
 /*
  * The newly attached table's rows that need not be copied from elsewhere: all,
  * if it was created in this very transaction, because then it has none
- * anywhere; else those that this region is home of.
+ * anywhere; else those that this region is home of.  But a table that is only being
+ * copied has none yet, and who copies it says what it got (copy.c).  And one that is
+ * there and empty may have been filled where the schema is defined, which creates it
+ * everywhere: then those rows are to come from there before it counts.
  */
 static void
-mark_present(Oid relid, const char *name, const char *class_name, bool created)
+mark_present(Oid relid, const char *name, const char *class_name, const char *partition_by,
+			 bool created, bool left_out)
 {
 	const struct mrd_snapshot *s = meridian_snapshot();
 	int			class = s == NULL ? -1 : mrd_snapshot_class(s, class_name);
+	bool		copied = created && meridian_restoring;
 	bool		fresh = created && !meridian_restoring && is_empty(name);
 
 	/* what an earlier attachment left says nothing about now */
@@ -423,11 +476,18 @@ mark_present(Oid relid, const char *name, const char *class_name, bool created)
 	for (int i = s->classes[class].first; i < s->classes[class].first + s->classes[class].count; i++)
 	{
 		const struct mrd_snap_partition *p = &s->partitions[i];
+		bool		home = !copied && is_home(s, class_name, p);
 
-		if (fresh)
-			mark(relid, p->name, 0);
-		else if (p->authority.region == s->self && p->authority.state == MRD_AUTH_OPEN)
-			mark(relid, p->name, p->authority.epoch);
+		if (home && !fresh && (left_out ||
+							   (is_defined_elsewhere(s, class) && !has_rows(name, partition_by, p))))
+		{
+			mark(relid, p->name, -1);
+			continue;
+		}
+		if (home || fresh)
+			mark(relid, p->name, home ? (int64) p->authority.epoch : 0);
+		if (home && !created && replorigin_session_origin == InvalidRepOriginId)
+			announce(relid, class_name, p);
 	}
 }
 
@@ -476,12 +536,12 @@ attach_table(const char *schema, const char *table, const char *class_name,
 	}
 	if (record_attachment(relid, class_name, partition_by))
 	{
-		mark_present(relid, name, class_name, created);
 		run(psprintf("DELETE FROM meridian.dropped WHERE schema_name = %s AND table_name = %s",
 					 quote_literal_cstr(schema), quote_literal_cstr(table)));
 		/* from now on its marks say what is here of it */
 		run(psprintf("DELETE FROM meridian.missing WHERE schema_name = %s AND table_name = %s",
 					 quote_literal_cstr(schema), quote_literal_cstr(table)));
+		mark_present(relid, name, class_name, partition_by, created, SPI_processed > 0);
 	}
 	return true;
 }

@@ -12,7 +12,13 @@
  * all that the homes before it wrote: it has opened the partition under the
  * present epoch, in the very snapshot that is read.  (Or they are lent to a home
  * that has not opened; lend.c has asked whether they are whole.)  Rows of an
- * earlier copy are removed first.
+ * earlier copy are removed first, so only in favour of a region that has a mark
+ * for that very table and partition: a home may have opened the partition and got
+ * the table later.
+ *
+ * A table that is made here by copying its definition, in a partition that this
+ * region is home of, brings its rows from there, too: nobody but this region may
+ * write them, and without the table it has not.
  *
  * The transaction that writes a copy must carry DoNotReplicateId: these rows
  * are other regions' to get from their home, and a region that hands over a
@@ -42,17 +48,19 @@
 #include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "apply.h"
 
 #define LOCK_WAIT_MS "10000"		/* of pg_dump, for a table at the other region */
 
 static PGconn *source;
-static PGresult *tables;		/* attached there: schema, name, class, partition column */
+static PGresult *tables;		/* attached there: schema, name, class, partition column, marks */
 static PGresult *opened;
 static char *row;				/* of a COPY, not yet handed on */
 static int	row_len;
@@ -130,12 +138,15 @@ need_configured(void)
 				 errmsg("region \"%s\" is not configured yet", meridian_apply.origin)));
 }
 
-/* The tables that the origin attached and their classes, in its snapshot. */
+/* The tables that the origin attached, and the partitions of each that it has marked, in its snapshot. */
 static void
 learn_attached(void)
 {
 	tables = meridian_link_exec(source,
-								"SELECT n.nspname, c.relname, a.class, a.partition_by "
+								"SELECT n.nspname, c.relname, a.class, a.partition_by, "
+								"(SELECT pg_catalog.string_agg(pg_catalog.format(E'%s%s\\n', "
+								"CASE WHEN m.epoch < 0 THEN '-' ELSE '+' END, m.partition), '') "
+								"FROM meridian.copied m WHERE m.relid = a.relid) "
 								"FROM meridian.attachment a "
 								"JOIN pg_catalog.pg_class c ON c.oid = a.relid "
 								"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
@@ -174,6 +185,30 @@ is_configured(const char *schema_name, const char *table_name)
 									 quote_literal_cstr(schema_name), quote_literal_cstr(table_name)));
 }
 
+static bool
+is_missing(const char *schema_name, const char *table_name)
+{
+	return meridian_sql_any(psprintf("SELECT FROM meridian.missing WHERE schema_name = %s AND table_name = %s",
+									 quote_literal_cstr(schema_name), quote_literal_cstr(table_name)));
+}
+
+/*
+ * Not before the snapshot knows its class: nobody could say whose rows it has to get.
+ * And when this region is the schema's home, only what a transaction that counts told
+ * of: another table there may be of a statement that was lost.
+ */
+static bool
+is_acceptable(int i)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	const char *schema_name = PQgetvalue(tables, i, 0);
+	const char *table_name = PQgetvalue(tables, i, 1);
+
+	return s != NULL && mrd_snapshot_class(s, PQgetvalue(tables, i, 2)) >= 0 &&
+		is_configured(schema_name, table_name) &&
+		(!meridian_is_schema_home(meridian_region) || is_missing(schema_name, table_name));
+}
+
 /* A name as pg_dump's patterns take it: literally */
 static char *
 pattern(const char *option, const char *schema_name, const char *table_name)
@@ -196,8 +231,7 @@ wanted(void)
 		bool		named = false;
 		ListCell   *lc;
 
-		if (table_exists(schema_name, PQgetvalue(tables, i, 1)) ||
-			!is_configured(schema_name, PQgetvalue(tables, i, 1)))
+		if (table_exists(schema_name, PQgetvalue(tables, i, 1)) || !is_acceptable(i))
 			continue;
 		if (OidIsValid(get_namespace_oid(schema_name, true)))
 		{
@@ -422,8 +456,7 @@ meridian_copy_lacks_tables(void)
 {
 	for (int i = 0; i < PQntuples(tables); i++)
 	{
-		if (!table_exists(PQgetvalue(tables, i, 0), PQgetvalue(tables, i, 1)) &&
-			is_configured(PQgetvalue(tables, i, 0), PQgetvalue(tables, i, 1)))
+		if (!table_exists(PQgetvalue(tables, i, 0), PQgetvalue(tables, i, 1)) && is_acceptable(i))
 			return true;
 	}
 	return false;
@@ -431,22 +464,38 @@ meridian_copy_lacks_tables(void)
 
 /*
  * Is anything remembered as missing that the origin, the schema's home, has not
- * attached any more?  With forget: in its snapshot, which is where our stream is.
+ * attached any more, nor lacks itself?  With forget: in its snapshot, which is where
+ * our stream is.  When we are the schema's home, attach.c decides that.
  */
 bool
 meridian_copy_misses_in_vain(bool forget)
 {
+	static const char lacking[] =
+	"SELECT schema_name, table_name FROM meridian.missing UNION "
+	"SELECT schema_name, table_name FROM meridian.table_config t WHERE pg_catalog.to_regclass("
+	"pg_catalog.format('%I.%I', schema_name, table_name)) IS NULL AND NOT EXISTS ("
+	"SELECT FROM meridian.dropped d WHERE (d.schema_name, d.table_name) = (t.schema_name, t.table_name))";
+	PGresult   *lacks;
 	StringInfoData sql;
 	bool		ret;
 
+	if (!meridian_is_schema_home(meridian_apply.origin))
+		return false;
+	lacks = meridian_link_exec(source, lacking, PGRES_TUPLES_OK);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "%s FROM meridian.missing WHERE pg_catalog.format('%%I.%%I', "
 					 "schema_name, table_name) <> ALL (ARRAY[", forget ? "DELETE" : "SELECT");
-	for (int i = 0; i < PQntuples(tables); i++)
+	for (int i = 0; i < PQntuples(tables) + PQntuples(lacks); i++)
+	{
+		PGresult   *of = i < PQntuples(tables) ? tables : lacks;
+		int			n = of == tables ? i : i - PQntuples(tables);
+
 		appendStringInfo(&sql, "%s%s", i == 0 ? "" : ", ",
-						 quote_literal_cstr(quote_qualified_identifier(PQgetvalue(tables, i, 0),
-																	   PQgetvalue(tables, i, 1))));
+						 quote_literal_cstr(quote_qualified_identifier(PQgetvalue(of, n, 0),
+																	   PQgetvalue(of, n, 1))));
+	}
 	appendStringInfoString(&sql, "]::pg_catalog.text[])");
+	PQclear(lacks);
 	SPI_connect();
 	if (SPI_execute(sql.data, !forget, 0) < 0)
 		elog(ERROR, "could not look at meridian.missing");
@@ -490,13 +539,99 @@ wanted_of(List *only, Oid relid, const char *partition)
 	return NULL;
 }
 
+/* Has the origin marked the partition of its table n, as held (+) or as to come (-)? */
+static bool
+has_mark(int n, char sign, const char *partition)
+{
+	const char *list = psprintf("\n%s", PQgetvalue(tables, n, 4));
+
+	return strstr(list, psprintf("\n%c%s\n", sign, partition)) != NULL;
+}
+
 /*
- * The partitions of one table that are to be copied, as MeridianCopied; NIL:
- * none.  The snapshot is not looked at again before they are all listed.
+ * Does the origin hold it whole?  Before the first home nobody had any of it, so
+ * there it needs no mark.
+ */
+static bool
+is_marked(const struct mrd_snapshot *s, int n, const struct mrd_snap_partition *p)
+{
+	const struct mrd_authority *a = &p->authority;
+
+	return has_mark(n, '+', p->name) ||
+		(a->history_count == 0 && a->region == mrd_snapshot_region(s, meridian_apply.origin) &&
+		 !has_mark(n, '-', p->name));
+}
+
+/* Has this region, which is home, no row of it?  Then it has none until we are done. */
+static bool
+is_bare(int n, Oid relid, const char *partition)
+{
+	const char *name = quote_qualified_identifier(PQgetvalue(tables, n, 0), PQgetvalue(tables, n, 1));
+	const char *where = PQgetisnull(tables, n, 3) ? "true" :
+		psprintf("%s = %s", quote_identifier(PQgetvalue(tables, n, 3)), quote_literal_cstr(partition));
+
+	bool		ret;
+
+	if (!ConditionalLockRelationOid(relid, ShareRowExclusiveLock))
+		return false;
+	PushActiveSnapshot(GetLatestSnapshot());
+	ret = !meridian_sql_any(psprintf("SELECT FROM ONLY %s WHERE %s LIMIT 1", name, where));
+	PopActiveSnapshot();
+	return ret;
+}
+
+static bool
+is_made_here(Oid relid)
+{
+	Relation	rel = OidIsValid(relid) ? table_open(relid, AccessShareLock) : NULL;
+	bool		ret = rel != NULL && rel->rd_createSubid != InvalidSubTransactionId;
+
+	if (rel != NULL)
+		table_close(rel, AccessShareLock);
+	return ret;
+}
+
+/* Is it open here, and nothing that the origin wrote of it lost tail that is still there? */
+static bool
+is_open_here(const char *class_name, const struct mrd_snap_partition *p)
+{
+	const char *class = quote_literal_cstr(class_name);
+	const char *partition = quote_literal_cstr(p->name);
+
+	return meridian_sql_any(psprintf("SELECT FROM meridian.promotion WHERE class = %s AND partition = %s "
+									 "AND opened_epoch >= " UINT64_FORMAT " AND NOT EXISTS ("
+									 "SELECT FROM meridian.reconcile_entry WHERE origin = %s AND class = %s "
+									 "AND partition = %s AND repaired_epoch IS NULL)",
+									 class, partition, p->authority.epoch,
+									 quote_literal_cstr(meridian_apply.origin), class, partition));
+}
+
+/*
+ * Do the rows of a table that was just made here come with its definition, because
+ * this region is their home?  What of them is lost tail is known only where the
+ * stream has come to, that is not in a join.
+ */
+static bool
+comes_along(const struct mrd_snapshot *s, const char *class_name,
+			const struct mrd_snap_partition *p, bool joining)
+{
+	const struct mrd_authority *a = &p->authority;
+
+	return a->region == s->self && a->state != MRD_AUTH_VACANT &&
+		(a->history_count == 0 || (!joining && is_open_here(class_name, p)));
+}
+
+/*
+ * The partitions of the origin's table n that are to be copied, as MeridianCopied;
+ * NIL: none.  all: in a join.  The snapshot is not looked at again before they are
+ * all listed.
  */
 static List *
-choose_partitions(Oid relid, const char *class_name, bool all, List *only)
+choose_partitions(int n, Oid relid, bool all, List *only)
 {
+	const char *class_name = PQgetvalue(tables, n, 2);
+	bool		defines = meridian_is_schema_home(meridian_apply.origin);
+	bool		made = is_made_here(relid);
 	const struct mrd_snapshot *s = meridian_snapshot();
 	int			class = s == NULL ? -1 : mrd_snapshot_class(s, class_name);
 	List	   *ret = NIL;
@@ -507,14 +642,20 @@ choose_partitions(Oid relid, const char *class_name, bool all, List *only)
 	{
 		const struct mrd_snap_partition *p = &s->partitions[i];
 		const MeridianCopied *want = wanted_of(only, relid, p->name);
+		bool		marked = is_marked(s, n, p);
 		bool		lent = want != NULL && want->lent;
+		bool		along = made && (defines || marked) && comes_along(s, class_name, p, all);
 
-		if (!lent && ((!all && want == NULL) ||
-					  !meridian_takeable(s, i, meridian_apply.origin) ||
-					  !has_opened(class_name, p->name, &p->authority)))
+		if (want != NULL && want->along)
+			along = defines && is_bare(n, relid, p->name);
+		else
+			lent = lent && marked;
+		if (!along && !(lent && !want->along) &&
+			!(marked && (all || (want != NULL && !want->lent)) && meridian_takeable(s, i, meridian_apply.origin) &&
+			  has_opened(class_name, p->name, &p->authority)))
 			continue;
 		ret = lappend(ret, meridian_copied_new(relid, class_name, p->name,
-											   lent ? want->epoch : p->authority.epoch, lent));
+											   lent ? want->epoch : p->authority.epoch, lent || along));
 	}
 	return ret;
 }
@@ -644,6 +785,24 @@ remove_rows(const char *name, const char *condition)
 	CommandCounterIncrement();
 }
 
+/* What this region is home of may be written as soon as it is here. */
+static List *
+mark_own(List *copied)
+{
+	List	   *own = NIL;
+	ListCell   *lc;
+
+	foreach(lc, copied)
+	{
+		if (!((MeridianCopied *) lfirst(lc))->lent)
+			continue;
+		own = lappend(own, lfirst(lc));
+		copied = foreach_delete_current(copied, lc);
+	}
+	meridian_mark_now(own);
+	return copied;
+}
+
 static uint64
 copy_rows(const char *schema_name, const char *table_name, const char *condition)
 {
@@ -672,7 +831,8 @@ copy_rows(const char *schema_name, const char *table_name, const char *condition
 
 /*
  * Replace the rows of the partitions that the origin is home of, or of those
- * among only, by the origin's.  Returns what was copied.
+ * among only, by the origin's.  Those that this region is home of are marked in the
+ * same transaction.  Returns the others.
  */
 List *
 meridian_copy_rows(bool all, List *only)
@@ -686,7 +846,7 @@ meridian_copy_rows(bool all, List *only)
 		const char *table_name = PQgetvalue(tables, i, 1);
 		const char *by = PQgetisnull(tables, i, 3) ? NULL : PQgetvalue(tables, i, 3);
 		Oid			relid = meridian_table(schema_name, table_name);
-		List	   *partitions = choose_partitions(relid, PQgetvalue(tables, i, 2), all, only);
+		List	   *partitions = choose_partitions(i, relid, all, only);
 
 		if (partitions == NIL)
 			continue;
@@ -701,5 +861,5 @@ meridian_copy_rows(bool all, List *only)
 		ereport(LOG,
 				(errmsg("copied " UINT64_FORMAT " rows of %d partitions of tables from region \"%s\"",
 						rows, list_length(ret), meridian_apply.origin)));
-	return ret;
+	return mark_own(ret);
 }

@@ -82,6 +82,7 @@ static uint64 settled_xid;		/* older ones have to end first */
 static bool defining;			/* it is about definitions, not rows */
 static List *watched;			/* tables with gaps, as of 1 */
 static List *lent;				/* what this region lacks as home */
+static bool borrowed;			/* that was tried last: other gaps have their turn */
 static bool touched;			/* by the transaction at hand */
 static uint32 *applied_xids;
 static int	napplied;
@@ -164,10 +165,15 @@ number(PGresult *res, int column)
 	return n;
 }
 
-/* A table that is configured, or missing, but only the schema's home can say what it is */
+/*
+ * A table that is configured, or missing, but only the schema's home can say what it
+ * is.  When that is this region, whoever has what was missing before (copy.c)
+ */
 static bool
 tables_missing(void)
 {
+	if (meridian_is_defining())
+		return meridian_sql_any("SELECT FROM meridian.missing LIMIT 1");
 	return meridian_is_schema_home(meridian_apply.origin) &&
 		meridian_sql_any("SELECT FROM meridian.table_config t WHERE pg_catalog.to_regclass("
 						 "pg_catalog.format('%I.%I', t.schema_name, t.table_name)) IS NULL "
@@ -361,19 +367,40 @@ hold_until_ended(void)
 	return false;
 }
 
-/* What is to be copied.  Of tables not watched, changes may have been applied unseen. */
+static bool
+is_lent(const MeridianCopied *gap)
+{
+	ListCell   *lc;
+
+	foreach(lc, lent)
+	{
+		const MeridianCopied *c = lfirst(lc);
+
+		if (c->relid == gap->relid && c->epoch == gap->epoch &&
+			strcmp(c->partition, gap->partition) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What is to be copied: what still is a gap, because another copy may have been made
+ * meanwhile, and the partition opened with it.  Of tables not watched, changes may
+ * have been applied unseen.
+ */
 static List *
 wanted_now(void)
 {
 	List	   *ret = NIL;
 	ListCell   *lc;
 
-	if (phase == COVER_LENT)
-		return lent;
 	foreach(lc, meridian_find_gaps(meridian_apply.origin))
 	{
-		if (list_member_oid(watched, ((MeridianCopied *) lfirst(lc))->relid))
-			ret = lappend(ret, lfirst(lc));
+		MeridianCopied *gap = lfirst(lc);
+
+		if (phase == COVER_LENT ? gap->lent && is_lent(gap) :
+			!gap->lent && list_member_oid(watched, gap->relid))
+			ret = lappend(ret, gap);
 	}
 	return ret;
 }
@@ -399,6 +426,7 @@ copy_image(const char *conninfo)
 		{
 			(void) meridian_copy_misses_in_vain(true);
 			meridian_copy_definitions(conninfo, image_name);
+			(void) meridian_copy_rows(false, NIL);	/* those that come along */
 		}
 		else
 			held = meridian_copied_keep(meridian_copy_rows(false, wanted_now()));
@@ -449,8 +477,6 @@ borrow(const char *conninfo)
 		meridian_copy_begin(NULL);
 		(void) copy_image(conninfo);
 		meridian_copy_end();
-		meridian_mark_copied(held);
-		held = NIL;
 	}
 	MemoryContextSwitchTo(old);
 	give_up();
@@ -614,12 +640,13 @@ meridian_cover_tend(const char *conninfo, XLogRecPtr applied, bool forwarding)
 	{
 		look(&gaps, &missing);
 		defining = !gaps;
-		if (lent != NIL && !(gaps && meridian_apply.stream->lends_not))
+		if (lent != NIL && !(gaps && borrowed && !forwarding))
 			phase = COVER_LENT;
 		else if ((gaps || missing) && !forwarding)
 			start(conninfo, gaps);
 		else
 			say(NULL);
+		borrowed = phase == COVER_LENT;
 		if (lent == NIL)
 			set_lends_not(false);
 	}

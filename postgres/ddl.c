@@ -466,18 +466,20 @@ capture(void)
  * Repeating
  */
 
-/* Is a table of a class not here yet, in this schema (NULL: in whichever)? */
+/* Is a table of a class not here yet, in this schema (NULL: in whichever), or this very one? */
 static bool
-lacks_tables(const char *schema)
+lacks_tables(const char *schema, const char *table)
 {
 	Question	q = {NULL, false};
 
 	q.sql = psprintf("SELECT EXISTS (SELECT FROM (SELECT schema_name, table_name FROM meridian.table_config "
 					 "UNION ALL SELECT schema_name, table_name FROM meridian.missing) t "
-					 "WHERE (schema_name = %s OR %s) "
+					 "WHERE (schema_name = %s OR %s) AND (table_name = %s OR %s) "
 					 "AND to_regclass(format('%%I.%%I', schema_name, table_name)) IS NULL)",
 					 quote_literal_cstr(schema == NULL ? "" : schema),
-					 schema == NULL ? "true" : "false");
+					 schema == NULL ? "true" : "false",
+					 quote_literal_cstr(table == NULL ? "" : table),
+					 table == NULL ? "true" : "false");
 	meridian_as_superuser(ask_question, &q);
 	return q.answer;
 }
@@ -545,9 +547,35 @@ comes_later(Node *parsetree)
 	RangeVar   *rv = subject_of(parsetree);
 
 	if (schema != NULL)
-		return !OidIsValid(get_namespace_oid(schema, true)) && lacks_tables(schema);
-	return rv != NULL && !OidIsValid(RangeVarGetRelid(rv, NoLock, true)) &&
-		lacks_tables(rv->schemaname);
+		return !OidIsValid(get_namespace_oid(schema, true)) && lacks_tables(schema, NULL);
+	if (rv == NULL || OidIsValid(RangeVarGetRelid(rv, NoLock, true)))
+		return false;
+	/* an index or a sequence does not say whose it is, nor is anything here of a whole schema */
+	if ((rv->schemaname != NULL && !OidIsValid(get_namespace_oid(rv->schemaname, true))) ||
+		(IsA(parsetree, AlterTableStmt) && ((AlterTableStmt *) parsetree)->objtype != OBJECT_TABLE))
+		return lacks_tables(rv->schemaname, NULL);
+	return lacks_tables(rv->schemaname, rv->relname);
+}
+
+/* Does it drop something that may have been left out? */
+static bool
+drops_later(DropStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->objects)
+	{
+		List	   *name = IsA(lfirst(lc), List) ? lfirst_node(List, lc) : NIL;
+		const char *schema = list_length(name) > 1 ? strVal(list_nth(name, list_length(name) - 2)) : NULL;
+		bool		whole = stmt->removeType != OBJECT_TABLE ||
+			(schema != NULL && !OidIsValid(get_namespace_oid(schema, true)));
+
+		if (stmt->removeType == OBJECT_TRIGGER || stmt->removeType == OBJECT_POLICY || stmt->removeType == OBJECT_RULE)
+			schema = NULL;		/* the table's name comes before its own */
+		if (lacks_tables(schema, whole || name == NIL ? NULL : strVal(llast(name))))
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -580,7 +608,7 @@ meridian_ddl_repeat(const char *text)
 				 errdetail("%s", text)));
 		return;
 	}
-	if (stmt != NULL && IsA(stmt, DropStmt) && lacks_tables(NULL))
+	if (stmt != NULL && IsA(stmt, DropStmt) && drops_later((DropStmt *) stmt))
 	{
 		((DropStmt *) stmt)->missing_ok = true;
 		run_parsed(stmt, text);

@@ -43,6 +43,7 @@
 #include "apply.h"
 
 PG_FUNCTION_INFO_V1(meridian_gaps_sql);
+PG_FUNCTION_INFO_V1(meridian_copy_lock_sql);
 
 /* ----------------------------------------------------------------
  * gaps
@@ -55,14 +56,21 @@ is_joined(const char *region)
 	return meridian_stream_origin(region) != InvalidRepOriginId;
 }
 
+static const struct mrd_authority *
+schema_authority(const struct mrd_snapshot *s)
+{
+	int			n = mrd_snapshot_find(s, MRD_CLASS_SCHEMA, NULL);
+
+	return n < 0 ? NULL : &s->partitions[n].authority;
+}
+
 bool
 meridian_is_schema_home(const char *region)
 {
 	const struct mrd_snapshot *s = meridian_snapshot();
-	int			home = s == NULL ? -1 : mrd_snapshot_region(s, region);
-	int			n = mrd_snapshot_find(s, MRD_CLASS_SCHEMA, NULL);
+	const struct mrd_authority *a = schema_authority(s);
 
-	return n >= 0 && s->partitions[n].authority.region == home;
+	return a != NULL && a->region == mrd_snapshot_region(s, region);
 }
 
 /*
@@ -77,6 +85,19 @@ meridian_has_past(const struct mrd_snapshot *s, const struct mrd_authority *a, m
 	for (int r = 0; r < s->region_count; r++)
 		applied[r] = meridian_stream_applied(s->regions[r].name);
 	return mrd_authority_complete(a, s->self, origin, a->epoch, applied);
+}
+
+/*
+ * Is this region the schema's home, with every statement of the homes before?  Then
+ * none is to come, and a table that is not here only others have.
+ */
+bool
+meridian_is_defining(void)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	const struct mrd_authority *a = schema_authority(s);
+
+	return a != NULL && a->region == s->self && meridian_has_past(s, a, s->self);
 }
 
 /* Is origin the home of partition i, and all here that the homes before it wrote? */
@@ -132,6 +153,7 @@ typedef struct Search
 	const struct mrd_snapshot *s;
 	const char *from;			/* only what this region could give now; NULL: all */
 	uint64		opened[MRD_PARTITIONS_MAX]; /* epochs under which this region opened */
+	uint64		let[MRD_PARTITIONS_MAX];	/* and may open, with what is here */
 } Search;
 
 typedef struct Marks
@@ -153,8 +175,11 @@ read_marks(HeapTuple row, TupleDesc desc, Marks *ret)
 					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &ret->epochs, NULL, &n);
 }
 
-static bool
-is_covered(const struct mrd_snapshot *s, const struct mrd_snap_partition *p, const Marks *marks)
+#define NO_MARK (-2)
+#define ROWS_TO_COME (-1)		/* attach.c: a table of ours whose rows may be elsewhere */
+
+static int64
+mark_of(const struct mrd_snap_partition *p, const Marks *marks)
 {
 	for (int i = 0; i < marks->count; i++)
 	{
@@ -162,27 +187,43 @@ is_covered(const struct mrd_snapshot *s, const struct mrd_snap_partition *p, con
 
 		if (strlen(p->name) == VARSIZE_ANY_EXHDR(name) &&
 			memcmp(p->name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0)
-			return mark_holds(s, &p->authority, (uint64) DatumGetInt64(marks->epochs[i]));
+			return DatumGetInt64(marks->epochs[i]);
 	}
-	return false;
+	return NO_MARK;
 }
 
-/* What this region has opened itself is whole here; and nobody had anything before the first home. */
+/*
+ * Is it this region's to say what is in the partition?  Nobody had anything before
+ * the first home, and a person may have said that what is here counts.  Opening it
+ * is not enough: a table that came later may be whole elsewhere.  One that does not
+ * exist here brings its rows when it comes (copy.c).
+ */
 static bool
-is_ours(const Search *search, int i)
+is_ours(const Search *search, int i, int64 epoch, bool exists)
 {
 	const struct mrd_authority *a = &search->s->partitions[i].authority;
 
 	return a->region == search->s->self &&
-		(a->history_count == 0 || search->opened[i] >= a->epoch);
+		((a->history_count == 0 && epoch != ROWS_TO_COME) || search->let[i] == a->epoch ||
+		 (!exists && search->opened[i] >= a->epoch));
 }
 
-/* Could it be copied from there now?  *lent: because nobody else is home. */
+/*
+ * Could it be copied from there now?  While this region is home, it is lent what it
+ * lacks; once it is open here, nobody else has what counts, and it gets rows only
+ * where it has none.
+ */
 static bool
-is_to_be_had(const Search *search, int i, bool *lent)
+is_to_be_had(const Search *search, int i, MeridianCopied *c)
 {
-	*lent = is_borrower(search->s, i);
-	return search->from == NULL || *lent || meridian_takeable(search->s, i, search->from);
+	const struct mrd_authority *a = &search->s->partitions[i].authority;
+
+	c->lent = is_borrower(search->s, i);
+	c->along = c->lent && (search->opened[i] >= a->epoch || a->history_count == 0);
+	if (search->from == NULL)
+		return true;
+	return c->lent ? !c->along || meridian_is_schema_home(search->from) :
+		meridian_takeable(search->s, i, search->from);
 }
 
 /* The gaps of one table; missing is its name if it does not exist here. */
@@ -199,12 +240,15 @@ gaps_of(const Search *search, Oid relid, const char *class_name, const Marks *ma
 	for (int i = s->classes[class].first; i < s->classes[class].first + s->classes[class].count; i++)
 	{
 		const struct mrd_snap_partition *p = &s->partitions[i];
+		int64		epoch = mark_of(p, marks);
 		MeridianCopied *c;
-		bool		lent;
 
-		if (is_ours(search, i) || is_covered(s, p, marks) || !is_to_be_had(search, i, &lent))
+		if (is_ours(search, i, epoch, missing == NULL) ||
+			(epoch >= 0 && mark_holds(s, &p->authority, (uint64) epoch)))
 			continue;
-		c = meridian_copied_new(relid, class_name, p->name, p->authority.epoch, lent);
+		c = meridian_copied_new(relid, class_name, p->name, p->authority.epoch, false);
+		if (!is_to_be_had(search, i, c))
+			continue;
 		strlcpy(c->missing, missing == NULL ? "" : missing, sizeof(c->missing));
 		ret = lappend(ret, c);
 	}
@@ -222,7 +266,10 @@ query(const char *sql)
 static void
 read_opened(Search *search)
 {
-	query("SELECT class, partition, opened_epoch FROM meridian.promotion");
+	query("SELECT class, partition, pg_catalog.max(opened), pg_catalog.max(let) FROM ("
+		  "SELECT class, partition, opened_epoch, 0::pg_catalog.int8 FROM meridian.promotion UNION ALL "
+		  "SELECT class, partition, 0, epoch FROM meridian.opened_with_gaps) "
+		  "AS x(class, partition, opened, let) GROUP BY 1, 2");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
@@ -231,8 +278,10 @@ read_opened(Search *search)
 										  SPI_getvalue(row, desc, 2));
 		bool		isnull;
 
-		if (n >= 0)
-			search->opened[n] = (uint64) DatumGetInt64(SPI_getbinval(row, desc, 3, &isnull));
+		if (n < 0)
+			continue;
+		search->opened[n] = (uint64) DatumGetInt64(SPI_getbinval(row, desc, 3, &isnull));
+		search->let[n] = (uint64) DatumGetInt64(SPI_getbinval(row, desc, 4, &isnull));
 	}
 }
 
@@ -325,7 +374,10 @@ why_gap(const struct mrd_snapshot *s, const MeridianCopied *c)
 		return psprintf("region \"%s\" is not joined yet", home);
 	if (!meridian_has_past(s, a, a->region))
 		return "what earlier homes wrote is not all here yet";
-	return a->region == s->self ? why_closed(s) : stream_says(home);
+	if (a->region != s->self)
+		return stream_says(home);
+	return !c->along ? why_closed(s) :
+		"its rows are to come from the schema's home, while there are none here; or see meridian.open_with_gaps";
 }
 
 static char *
@@ -434,39 +486,50 @@ mark_one(const MeridianCopied *c)
 		elog(ERROR, "could not write meridian.copied");
 }
 
-/* In a transaction of its own; copied and its members are freed. */
+/* In the transaction at hand */
 void
-meridian_mark_copied(List *copied)
+meridian_mark_now(List *copied)
 {
-	const struct mrd_snapshot *s;
+	const struct mrd_snapshot *s = meridian_snapshot();
 	ListCell   *lc;
 
-	if (copied == NIL)
-		return;
-	meridian_sql_begin();
-	s = meridian_snapshot();
+	SPI_connect();
 	foreach(lc, copied)
 	{
 		if (is_still_home(s, lfirst(lc)))
 			mark_one(lfirst(lc));
 	}
+	SPI_finish();
+}
+
+/* In a transaction of its own; copied and its members are freed. */
+void
+meridian_mark_copied(List *copied)
+{
+	if (copied == NIL)
+		return;
+	meridian_sql_begin();
+	meridian_mark_now(copied);
 	meridian_sql_end();
 	list_free_deep(copied);
 }
 
+/* Unless this region opened it under the epoch that it is home of now (0: none) */
 static void
-forget_partition(const char *class_name, const char *partition, uint64 epoch)
+forget_partition(const char *class_name, const char *partition, uint64 epoch, uint64 open)
 {
 	static const char forget[] =
 	"DELETE FROM meridian.copied c USING meridian.attachment a WHERE a.relid = c.relid "
-	"AND a.class = $1 AND c.partition = $2 AND c.epoch <= $3";
-	Oid			types[3] = {TEXTOID, TEXTOID, INT8OID};
-	Datum		values[3];
+	"AND a.class = $1 AND c.partition = $2 AND c.epoch <= $3 AND NOT EXISTS ("
+	"SELECT FROM meridian.promotion p WHERE p.class = $1 AND p.partition = $2 AND p.opened_epoch = $4)";
+	Oid			types[4] = {TEXTOID, TEXTOID, INT8OID, INT8OID};
+	Datum		values[4];
 
 	values[0] = CStringGetTextDatum(class_name);
 	values[1] = CStringGetTextDatum(partition);
 	values[2] = Int64GetDatum((int64) epoch);
-	if (SPI_execute_with_args(forget, 3, types, values, NULL, false, 0) != SPI_OK_DELETE)
+	values[3] = Int64GetDatum((int64) open);
+	if (SPI_execute_with_args(forget, 4, types, values, NULL, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not update meridian.copied");
 }
 
@@ -488,28 +551,43 @@ meridian_forget_copied(const char *origin)
 	{
 		const struct mrd_snap_partition *p = &s->partitions[i];
 		const char *class_name = s->classes[p->class_index].name;
+		uint64		open = p->authority.region == s->self ? p->authority.epoch : 0;
 
 		if (p->authority.region == region)
-			forget_partition(class_name, p->name, p->authority.epoch);
+			forget_partition(class_name, p->name, p->authority.epoch, open);
 		for (int k = 0; k < p->authority.history_count; k++)
 		{
 			const struct mrd_closed_epoch *c = &p->authority.history[k];
 
 			if (c->region == region && c->cut > applied)
-				forget_partition(class_name, p->name, c->epoch);
+				forget_partition(class_name, p->name, c->epoch, open);
 		}
 	}
 	meridian_sql_end();
 }
 
-/* One copy at a time in this region; until the end of the transaction. */
-bool
-meridian_copy_lock(void)
+static LockAcquireResult
+copy_lock(bool wait)
 {
 	LOCKTAG		tag;
 	Oid			nsp = get_namespace_oid("meridian", false);
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
 					   get_relname_relid("copied", nsp), 1);
-	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+	return LockAcquire(&tag, ExclusiveLock, false, !wait);
+}
+
+/* One copy at a time in this region; until the end of the transaction. */
+bool
+meridian_copy_lock(void)
+{
+	return copy_lock(false) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* For who decides what a copy would decide otherwise: waits for the one that is being made. */
+Datum
+meridian_copy_lock_sql(PG_FUNCTION_ARGS)
+{
+	(void) copy_lock(true);
+	PG_RETURN_VOID();
 }

@@ -30,6 +30,7 @@
 #include "apply.h"
 
 PG_FUNCTION_INFO_V1(meridian_holds);
+PG_FUNCTION_INFO_V1(meridian_defines);
 
 /* Where the WAL of a region that was home itself ended when it was first asked */
 typedef struct Lender
@@ -75,6 +76,25 @@ was_home(const struct mrd_authority *a, mrd_region region)
 }
 
 /*
+ * Has this region all that the homes before that epoch wrote, and nothing to write
+ * any more?  *ret is where its WAL ends if it was one of them.
+ */
+static bool
+has_ended(const char *class_name, const char *partition, uint64 epoch, XLogRecPtr *ret)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	int			n = mrd_snapshot_find(s, class_name, partition);
+	const struct mrd_authority *a = n < 0 ? NULL : &s->partitions[n].authority;
+
+	if (a == NULL || a->epoch != epoch || a->region == s->self ||
+		(s->classes[s->partitions[n].class_index].replicas & (1u << s->self)) == 0 ||
+		!meridian_has_past(s, a, s->self) || meridian_guard_committing(class_name, partition))
+		return false;
+	*ret = was_home(a, s->self) ? GetXLogInsertRecPtr() : InvalidXLogRecPtr;
+	return true;
+}
+
+/*
  * For a region that was made home under this epoch: does this one hold just what
  * it begins from?  NULL: no.  A position: yes, if nothing that it wrote itself up
  * to there is lost tail, and there will be nothing after it.
@@ -84,19 +104,28 @@ meridian_holds(PG_FUNCTION_ARGS)
 {
 	const char *class_name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	const char *partition = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	const struct mrd_snapshot *s = meridian_snapshot();
-	int			n = mrd_snapshot_find(s, class_name, partition);
-	const struct mrd_authority *a = n < 0 ? NULL : &s->partitions[n].authority;
-	bool		wrote;
+	XLogRecPtr	end;
 
-	if (a == NULL || a->epoch != (uint64) PG_GETARG_INT64(2) || a->region == s->self ||
-		(s->classes[s->partitions[n].class_index].replicas & (1u << s->self)) == 0 ||
-		!meridian_has_past(s, a, s->self) || meridian_guard_committing(class_name, partition))
+	if (!has_ended(class_name, partition, (uint64) PG_GETARG_INT64(2), &end) ||
+		has_gap(meridian_find_gaps(NULL), class_name, partition))
 		PG_RETURN_NULL();
-	wrote = was_home(a, s->self);
-	if (has_gap(meridian_find_gaps(NULL), class_name, partition))
+	PG_RETURN_LSN(end);
+}
+
+/*
+ * For a home that has nothing in a table, which was attached with rows where the
+ * schema is defined: may it have those that are here?  Likewise.
+ */
+Datum
+meridian_defines(PG_FUNCTION_ARGS)
+{
+	XLogRecPtr	end;
+
+	if (!meridian_is_defining() ||
+		!has_ended(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+				   (uint64) PG_GETARG_INT64(2), &end))
 		PG_RETURN_NULL();
-	PG_RETURN_LSN(wrote ? GetXLogInsertRecPtr() : InvalidXLogRecPtr);
+	PG_RETURN_LSN(end);
 }
 
 /* ----------------------------------------------------------------
@@ -165,7 +194,8 @@ lost_nothing(const MeridianCopied *c, XLogRecPtr end)
 bool
 meridian_lends(PGconn *source, const MeridianCopied *c)
 {
-	char	   *sql = psprintf("SELECT meridian.holds(%s, %s, " UINT64_FORMAT ")",
+	char	   *sql = psprintf("SELECT meridian.%s(%s, %s, " UINT64_FORMAT ")",
+							   c->along ? "defines" : "holds",
 							   meridian_link_literal(source, c->class_name),
 							   meridian_link_literal(source, c->partition), c->epoch);
 	PGresult   *res = meridian_link_row(source, sql);

@@ -52,7 +52,7 @@ CREATE TABLE meridian.attachment (
 CREATE TABLE meridian.copied (
     relid oid NOT NULL,
     partition text NOT NULL,
-    epoch bigint NOT NULL,          -- 0: since the table was created
+    epoch bigint NOT NULL,          -- 0: since the table was created; -1: not, though this is the home
     copied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (relid, partition)
 );
@@ -170,6 +170,10 @@ CREATE VIEW meridian.gaps AS
 -- Another region was made home of the partition under this epoch, and lacks rows: may it have ours?
 CREATE FUNCTION meridian.holds(class text, partition text, epoch bigint) RETURNS pg_lsn
     AS 'MODULE_PATHNAME', 'meridian_holds' LANGUAGE C STRICT;
+
+-- It is open there, and has no rows of a table that was attached where the schema is defined: the same.
+CREATE FUNCTION meridian.defines(class text, partition text, epoch bigint) RETURNS pg_lsn
+    AS 'MODULE_PATHNAME', 'meridian_defines' LANGUAGE C STRICT;
 
 -- Forget a region's position here, so that what it is home of is copied again.
 CREATE FUNCTION meridian.copy_again(origin text) RETURNS void
@@ -390,11 +394,35 @@ CREATE VIEW meridian.class_sequence AS
 CREATE FUNCTION meridian.forget_lost_repairs() RETURNS void
     AS 'MODULE_PATHNAME', 'meridian_forget_lost_repairs' LANGUAGE C STRICT;
 
+CREATE FUNCTION meridian.emit_stamp(class text, partition text, epoch bigint) RETURNS void
+    AS 'MODULE_PATHNAME', 'meridian_emit_stamp' LANGUAGE C STRICT;
 CREATE FUNCTION meridian.emit_left_out(class text, relation oid, partition text) RETURNS void
     AS 'MODULE_PATHNAME', 'meridian_emit_left_out' LANGUAGE C STRICT;
 
+-- The home has everything, under this epoch; with anew, others that may have more are to copy it.
+CREATE FUNCTION meridian.hold_all(class text, partition text, epoch bigint, anew bool) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO meridian.copied AS c (relid, partition, epoch)
+        SELECT a.relid, hold_all.partition, hold_all.epoch FROM meridian.attachment a
+        WHERE a.class = hold_all.class
+        ON CONFLICT (relid, partition)
+        DO UPDATE SET epoch = excluded.epoch, copied_at = excluded.copied_at;
+    IF anew THEN
+        -- not through the guard, which refuses until the partition is open
+        PERFORM meridian.emit_stamp(hold_all.class, hold_all.partition, hold_all.epoch);
+        PERFORM meridian.emit_left_out(hold_all.class, a.relid, hold_all.partition)
+            FROM meridian.attachment a WHERE a.class = hold_all.class;
+    END IF;
+END $$;
+
+-- Waits for the copy that is being made (cover.c); until the end of the transaction there is no other.
+CREATE FUNCTION meridian.copy_lock() RETURNS void
+    AS 'MODULE_PATHNAME', 'meridian_copy_lock_sql' LANGUAGE C STRICT;
+
 -- A person's decision: no other region will lend what this one, made home, lacks. What it has counts,
--- and when it opens, the others copy that.
+-- and when it opens (at once, if it is open without a table that came later), the others copy that.
 CREATE FUNCTION meridian.open_with_gaps(class text, partition text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -402,6 +430,7 @@ DECLARE
     at record;
     lacks text;
 BEGIN
+    PERFORM meridian.copy_lock();
     SELECT p.home, p.epoch INTO at FROM meridian.partitions p
         WHERE p.class = open_with_gaps.class AND p.partition = open_with_gaps.partition;
     IF at.home IS DISTINCT FROM current_setting('meridian.region') THEN
@@ -419,12 +448,18 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Create it with meridian.restoring on and call meridian.attach_all(), or take it out of the class.';
     END IF;
-    INSERT INTO meridian.copied AS c (relid, partition, epoch)
-        SELECT a.relid, open_with_gaps.partition, at.epoch FROM meridian.attachment a
-        WHERE a.class = open_with_gaps.class
-        ON CONFLICT (relid, partition)
-        DO UPDATE SET epoch = excluded.epoch, copied_at = excluded.copied_at;
-    INSERT INTO meridian.opened_with_gaps VALUES (class, partition, at.epoch) ON CONFLICT DO NOTHING;
+    IF EXISTS (SELECT FROM meridian.gaps g WHERE g.class = open_with_gaps.class
+               AND g.partition = open_with_gaps.partition AND g.why LIKE 'what earlier homes wrote%') THEN
+        RAISE EXCEPTION 'what earlier homes of %/% wrote is not all here yet', class, partition
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'See meridian.links for the streams that are behind.';
+    END IF;
+    IF EXISTS (SELECT FROM meridian.promotion p WHERE p.class = open_with_gaps.class
+               AND p.partition = open_with_gaps.partition AND p.opened_epoch >= at.epoch) THEN
+        PERFORM meridian.hold_all(class, partition, at.epoch, true);
+    ELSE
+        INSERT INTO meridian.opened_with_gaps VALUES (class, partition, at.epoch) ON CONFLICT DO NOTHING;
+    END IF;
     RAISE WARNING 'rows of % that are only in other regions will be replaced there by what is here', lacks;
 END $$;
 
@@ -468,19 +503,9 @@ BEGIN
     INSERT INTO meridian.promotion AS p VALUES (promote.class, promote.partition, promote.epoch)
         ON CONFLICT (class, partition)
         DO UPDATE SET opened_epoch = excluded.opened_epoch, opened_at = excluded.opened_at;
-    -- a home has everything
-    INSERT INTO meridian.copied AS c (relid, partition, epoch)
-        SELECT a.relid, promote.partition, promote.epoch FROM meridian.attachment a
-        WHERE a.class = promote.class
-        ON CONFLICT (relid, partition)
-        DO UPDATE SET epoch = excluded.epoch, copied_at = excluded.copied_at;
     DELETE FROM meridian.opened_with_gaps o
         WHERE o.class = promote.class AND o.partition = promote.partition AND o.epoch = promote.epoch;
-    IF FOUND THEN
-        PERFORM meridian.touch(promote.class, promote.partition);
-        PERFORM meridian.emit_left_out(promote.class, a.relid, promote.partition)
-            FROM meridian.attachment a WHERE a.class = promote.class;
-    END IF;
+    PERFORM meridian.hold_all(promote.class, promote.partition, promote.epoch, FOUND);
 END $$;
 
 CREATE FUNCTION meridian.agent_partitions() RETURNS jsonb
@@ -748,5 +773,5 @@ CREATE VIEW meridian.receipts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA meridian FROM PUBLIC;
 GRANT USAGE ON SCHEMA meridian TO PUBLIC;
 GRANT EXECUTE ON FUNCTION meridian.snapshot(), meridian.home_of(text, text),
-    meridian.holds(text, text, bigint) TO PUBLIC;
+    meridian.holds(text, text, bigint), meridian.defines(text, text, bigint) TO PUBLIC;
 GRANT SELECT ON meridian.regions, meridian.classes, meridian.partitions TO PUBLIC;

@@ -37,6 +37,7 @@
 
 #include "rows.h"
 
+PG_FUNCTION_INFO_V1(meridian_emit_stamp);
 PG_FUNCTION_INFO_V1(meridian_emit_left_out);
 
 static void
@@ -51,15 +52,36 @@ execute(const char *sql, int expected, const char *const *texts, int n)
 	meridian_sql_write(sql, n, types, values, NULL, expected);
 }
 
-/* The table is named only while it does not exist: after that its marks speak. */
+/* The table is named only while it is not attached here: after that its marks speak. */
 static void
 note_missing(const char *schema_name, const char *table_name, const char *class_name)
 {
 	const char *texts[3] = {schema_name, table_name, class_name};
 
 	execute("INSERT INTO meridian.missing (schema_name, table_name, class) SELECT $1, $2, $3 "
-			"WHERE pg_catalog.to_regclass(pg_catalog.format('%I.%I', $1, $2)) IS NULL "
+			"WHERE NOT EXISTS (SELECT FROM meridian.attachment WHERE relid = "
+			"pg_catalog.to_regclass(pg_catalog.format('%I.%I', $1, $2))) "
 			"ON CONFLICT (schema_name, table_name) DO NOTHING", SPI_OK_INSERT, texts, 3);
+}
+
+/*
+ * The transaction speaks for that partition, under that epoch.  The guard is not
+ * asked: whether it counts is for those to say who take it.
+ */
+static void
+speak_for(const char *class_name, const char *partition, uint64 epoch)
+{
+	MeridianWireStamp *stamp = palloc(sizeof(*stamp));
+	MeridianWireOut out;
+
+	stamp->count = 1;
+	strlcpy(stamp->entries[0].class_name, class_name, MRD_NAME_MAX);
+	strlcpy(stamp->entries[0].partition, partition, MRD_NAME_MAX);
+	stamp->entries[0].epoch = epoch;
+	meridian_wire_out_init(&out);
+	meridian_wire_put_stamp(&out, stamp);
+	(void) LogLogicalMessage(MERIDIAN_STAMP_PREFIX, (const char *) out.data, out.len, true);
+	pfree(stamp);
 }
 
 static void
@@ -185,7 +207,18 @@ meridian_rows_copied(const MeridianApplyRel *r, const MeridianWireTuple *tuple)
  * ----------------------------------------------------------------
  */
 
-/* For a home that begins from less than others may hold: they are to copy it anew. */
+Datum
+meridian_emit_stamp(PG_FUNCTION_ARGS)
+{
+	speak_for(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+			  (uint64) PG_GETARG_INT64(2));
+	PG_RETURN_VOID();
+}
+
+/*
+ * For a home: the others are to copy the table anew, because it begins from less
+ * than they may hold, or has rows that no stream brought.  After a stamp.
+ */
 Datum
 meridian_emit_left_out(PG_FUNCTION_ARGS)
 {
@@ -204,38 +237,45 @@ meridian_emit_left_out(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/*
+ * Forget that the partitions which the transaction speaks for are whole here; of
+ * others it changed nothing.  false: it speaks for none.
+ */
 static bool
-is_stamped(const MeridianWireLeftOut *what)
+forget_stamped(const MeridianWireLeftOut *what)
 {
+	static const char forget[] =
+	"DELETE FROM meridian.copied c USING meridian.attachment a "
+	"WHERE a.relid = c.relid AND a.class = $1 AND c.partition = $4 "
+	"AND a.relid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', $2, $3))";
 	const MeridianWireStamp *stamps = &meridian_apply.xact.stamps;
+	bool		ret = false;
 
 	for (int i = 0; i < stamps->count; i++)
 	{
-		if (strcmp(stamps->entries[i].class_name, what->class_name) == 0 &&
-			(what->partition[0] == '\0' ||
-			 strcmp(stamps->entries[i].partition, what->partition) == 0))
-			return true;
+		const char *partition = stamps->entries[i].partition;
+		const char *texts[4] = {what->class_name, what->schema_name, what->table_name, partition};
+
+		if (strcmp(stamps->entries[i].class_name, what->class_name) != 0 ||
+			(what->partition[0] != '\0' && strcmp(partition, what->partition) != 0))
+			continue;
+		execute(forget, SPI_OK_DELETE, texts, 4);
+		ret = true;
 	}
-	return false;
+	return ret;
 }
 
 /* Who hands the transaction over has left that out of it, so it is not here either. */
 void
 meridian_left_out(const void *payload, size_t len)
 {
-	static const char forget[] =
-	"DELETE FROM meridian.copied c USING meridian.attachment a "
-	"WHERE a.relid = c.relid AND a.class = $1 AND ($4 = '' OR c.partition = $4) "
-	"AND a.relid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', $2, $3))";
 	MeridianWireLeftOut what;
-	const char *texts[4] = {what.class_name, what.schema_name, what.table_name, what.partition};
 	int			rc = meridian_wire_read_left_out(payload, len, &what);
 
-	if (rc != MRD_OK || !is_stamped(&what))
+	if (rc != MRD_OK || !forget_stamped(&what))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("region \"%s\" sent a malformed note of what it left out: %s",
 						meridian_apply.origin, mrd_strerror(rc != MRD_OK ? rc : MRD_EFORMAT))));
-	execute(forget, SPI_OK_DELETE, texts, 4);
 	note_missing(what.schema_name, what.table_name, what.class_name);
 }

@@ -74,6 +74,7 @@ expect "nothing is missing at eu" "$(q eu "SELECT count(*) FROM meridian.missing
 
 # --- eu is home next, and nobody claims to hold all: it opens when a person says so, and the others copy it
 synced us ap eu; synced ap us eu; fence ap; replace accounts ap eu
+open_at=${PART[accounts/all]} PART[accounts/all]="${PART[accounts/all]} state=fencing" # as the agent says until it is opened
 snap_all
 for r in us ap eu; do q $r "DELETE FROM meridian.copied"; done
 unfence ap
@@ -81,7 +82,9 @@ wait_for "eu says that nobody has it" eu "SELECT bool_and(why LIKE '%no region t
 refused eu
 case $(q us "SELECT meridian.open_with_gaps('accounts', 'all')" 2>&1) in *'is not the home of accounts/all'*) ;; *) die "us opens what is eu's" ;; esac
 q eu "SELECT meridian.open_with_gaps('accounts', 'all')" 2>/dev/null
+expect "no marks before it opens" "$(q eu "SELECT count(*) FROM meridian.copied c WHERE relid = 'late.notes'::regclass")" 0
 promote accounts eu
+PART[accounts/all]=$open_at; snap_all
 q eu "INSERT INTO late.notes VALUES (3000, 'by eu')"
 for r in us ap; do TRIES=600 wait_for "$r holds all of it" $r "SELECT count(*) = 2 FROM meridian.copied WHERE epoch = 3 AND relid IN ('late.notes'::regclass, 'shop.accounts'::regclass)"; done
 synced eu us ap; same late.notes; same shop.accounts

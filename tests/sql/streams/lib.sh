@@ -81,7 +81,7 @@ configure() { # REGION
         \"classes\": [
         {\"name\": \"accounts\", \"posture\": \"active-passive\", \"durability\": \"quorum\", \"partitions\": [\"all\"], \"replicas\": [\"us\",\"eu\",\"ap\"], \"tables\": [\"shop.accounts\"${MORE_ACCOUNTS:-}]},
         {\"name\": \"events\", \"posture\": \"active-passive\", \"durability\": \"async\", \"partitions\": [\"all\"], \"replicas\": [\"us\",\"eu\",\"ap\"], \"tables\": [\"shop.events\", \"shop.types\", \"shop.big\", \"shop.pair\"${MORE_TABLES:-}]},
-        {\"name\": \"orders\", \"posture\": \"partitioned\", \"durability\": \"async\", \"partition_by\": \"home\", \"partitions\": [\"us\",\"eu\",\"ap\"], \"replicas\": [\"us\",\"eu\",\"ap\"], \"tables\": [\"shop.orders\"]}]}')" >/dev/null
+        {\"name\": \"orders\", \"posture\": \"partitioned\", \"durability\": \"async\", \"partition_by\": \"home\", \"partitions\": [\"us\",\"eu\",\"ap\"], \"replicas\": [\"us\",\"eu\",\"ap\"], \"tables\": [\"shop.orders\"${MORE_ORDERS:-}]}]}')" >/dev/null
 }
 region_up() { # REGION: running, with the extension, not configured
     pg_start "$ROOT/$1" || exit 1
