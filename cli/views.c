@@ -175,7 +175,7 @@ static void print_link(struct cli_table *t, const json_t *l)
     cli_cell(t, "%s", joined(cli_list(l, "reachable"), text, sizeof(text)));
     cli_cell(t, "%s", rtt(l, span));
     if (!cli_known(l, "lag_ms") && cli_int(l, "standing_ms") >= STANDS_MS) {
-        cli_cell(t, "stands for %s", cli_span(cli_int(l, "standing_ms"), span));
+        cli_cell(t, "stands, %s", cli_span(cli_int(l, "standing_ms"), span));
     } else {
         cli_cell(t, "%s%s", cli_known(l, "lag_ms") ? cli_span(cli_int(l, "lag_ms"), span) : "",
                  cli_true(l, "behind") ? ", behind" : "");

@@ -63,6 +63,14 @@ TRIES=600 synced us eu
 same shop.orders
 expect "events copied anew" "$(q eu "SELECT count(*) FROM shop.events")" "$(q us "SELECT count(*) FROM shop.events")"
 
+# --- a join says what it waits for: a slot begins only behind the transactions that run
+q us "SELECT pg_current_xact_id(), pg_sleep(6)" >/dev/null &
+sleep 0.5; q eu "SELECT meridian.copy_again('us')" >/dev/null
+wait_for "what it waits for" eu "SELECT x->>'state' = 'joining' AND x->>'error' LIKE 'waits for the transactions that run at \"us\" to end%' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
+wait $!
+TRIES=600 synced us eu
+expect "nothing to complain about" "$(q eu "SELECT coalesce(x->>'error', '') FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'")" ""
+
 # --- a join that is killed starts over
 q us "CREATE TABLE shop.big (id int PRIMARY KEY, body text)" "INSERT INTO shop.big SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, 60000) i"
 synced us eu
