@@ -298,8 +298,7 @@ int cli_verify(int argc, char **argv)
         {NULL, NULL, NULL, NULL},
     };
     const struct cli_usage usage = {
-        "verify CLASS [--repair [--force]] [--timeout SECONDS] [--dsn REGION=CONNINFO ...] "
-        "[--json]",
+        "verify CLASS [--repair [--force]] [--timeout SECONDS] [--dsn R=CONNINFO...] [--json]",
         "Compare the rows of every replica with those of their home, while they are written.\n"
         "Exit status 1 when a region differs or could not be compared; the keys are named.\n"
         "With --repair each partition of a table that differs is copied again from its home, "
