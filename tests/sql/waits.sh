@@ -207,7 +207,7 @@ expect "first write stays" "$(q -c "SELECT x->>'first_write_ms' FROM jsonb_array
 
 # --- a backend stopped between check and commit finishes under its old epoch, with its old stamp
 snap
-q -c "SET meridian.fault = 'before-commit:500'" -c "INSERT INTO shop.events VALUES (70, 'slipped through')" >"$out" 2>&1 & w=$!
+q -c "SET meridian.fault = 'before-commit:2500'" -c "INSERT INTO shop.events VALUES (70, 'slipped through')" >"$out" 2>&1 & w=$!
 wait_for "in flight" "SELECT x->>'in_flight' = '1' FROM jsonb_array_elements(meridian.agent_partitions()) x WHERE x->>'class' = 'events'"
 sleep 0.1
 pid=$(q -c "SELECT pid FROM pg_stat_activity WHERE query LIKE '%slipped through%' AND pid <> pg_backend_pid()")
