@@ -134,28 +134,31 @@ static void list_partitions(const struct mrd_conf_class *class, char *out, size_
     }
 }
 
+/** @kind: "region"; @all: where its names are listed */
+static void refuse_name(struct api_request *r, const char *kind, const char *name,
+                        const char *const *words, const char *all)
+{
+    char text[100], hint[160];
+
+    snprintf(text, sizeof(text), "there is no %s \"%.64s\"", kind, name);
+    api_refuse(r, MHD_HTTP_NOT_FOUND, text,
+               mrd_config_hint(name, words, all, hint, sizeof(hint)));
+}
+
 static void refuse_region(struct api_request *r, const char *name)
 {
     const char *words[MRD_REGIONS_MAX + 1];
-    char text[100], hint[160];
 
     mrd_config_region_words(r->agent->config, words);
-    snprintf(text, sizeof(text), "there is no region \"%.64s\"", name);
-    api_refuse(
-        r, MHD_HTTP_NOT_FOUND, text,
-        mrd_config_hint(name, words, "List them with: meridian regions.", hint, sizeof(hint)));
+    refuse_name(r, "region", name, words, "List them with: meridian regions.");
 }
 
 static void refuse_class(struct api_request *r, const char *name)
 {
     const char *words[MRD_CLASSES_MAX + 1];
-    char text[100], hint[160];
 
     mrd_config_class_words(r->agent->config, words);
-    snprintf(text, sizeof(text), "there is no class \"%.64s\"", name);
-    api_refuse(
-        r, MHD_HTTP_NOT_FOUND, text,
-        mrd_config_hint(name, words, "List them with: meridian classes.", hint, sizeof(hint)));
+    refuse_name(r, "class", name, words, "List them with: meridian classes.");
 }
 
 /* A name that is none is refused with those that there are. @to NULL: the configured home. */
