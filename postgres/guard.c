@@ -275,6 +275,15 @@ holds_frozen(const struct mrd_snapshot *s, const Touch *except)
 	return false;
 }
 
+static void
+nap(void)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 FREEZE_POLL_MS, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
 static struct mrd_verdict
 ask(Touch *t, TimestampTz wait_until)
 {
@@ -297,10 +306,7 @@ ask(Touch *t, TimestampTz wait_until)
 		if (v.why != MRD_WHY_FROZEN || meridian_instant() >= wait_until ||
 			holds_frozen(s, t))
 			refuse(s, t->slot->class_name, t->slot->partition, v);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 FREEZE_POLL_MS, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		nap();
 	}
 }
 
@@ -353,10 +359,7 @@ await_replicas(const Touch *t)
 					 errmsg("cannot write \"%s\" now: it needs %u other regions to acknowledge and %d are connected",
 							t->slot->class_name, t->remote_acks, have),
 					 errhint("See the streams with: meridian links.")));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 FREEZE_POLL_MS, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		nap();
 	}
 }
 
