@@ -4,7 +4,7 @@
  * of stamped commits per region, streams that obey the snapshot, a guard that asks mrd_guard.
  *
  * Everything that decides is the shipped code. What is modelled (links, probes, WAL, streams)
- * is in world.c, which also checks the laws after every tick:
+ * is in world*.c, and world_laws.c checks the laws after every tick:
  *
  *   one writer    at no instant would two regions' guards let a partition of an async class be
  *                 written, unless a machine was suspended together with its clock; a quorum
@@ -93,6 +93,8 @@ void world_configure(struct world *w);
 
 unsigned world_region(const struct world *w, const char *name);
 void world_run(struct world *w, uint64_t ms);
+/** A world that has settled, its store led from @leader, clients at work; the story begins. */
+struct world *world_begin(struct world *w, const char *leader);
 /** Run until every partition is open somewhere and all regions are live; fails after 20 s. */
 void world_settle(struct world *w);
 
