@@ -188,7 +188,7 @@ unpack_zstd(ZSTD_DCtx *ctx, const uint8_t *data, size_t len, MeridianWireOut *co
 			return MRD_EFORMAT; /* the stream's one zstd frame never ends */
 		content->len += out.pos;
 		if (in.pos == in.size && out.pos < out.size)
-			return MRD_OK;
+			return content->len > 0 ? MRD_OK : MRD_ESHORT;	/* it waits for bytes that were to be here */
 	}
 }
 

@@ -18,7 +18,7 @@ load() { local w; rm -f "$ROOT/stop"; load=(); for w in 1 2 3 4 5 6; do writer "
 stop_load() { touch "$ROOT/stop"; wait "${load[@]}"; }
 
 region_new us "synchronous_standby_names = 'ANY 1 (meridian_eu, meridian_ap)'"; region_new eu; region_new ap
-VIA[us]=$((54550 + PORT_BASE % 50))
+VIA[us]=$((PORT_BASE + 100))
 "$(dirname "$0")/streams/proxy" ${VIA[us]} "$(port us)" delay 50 >"$ROOT/proxy" & pids+=($!)
 for _ in $(seq 100); do ! grep -q ready "$ROOT/proxy" || break; sleep 0.05; done
 snap_all

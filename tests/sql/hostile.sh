@@ -39,7 +39,7 @@ damage() { # MODE...: until the stream complains, then let it recover
     since=$(wc -c <"$ROOT/eu/log")
     echo "$*" >"$ROOT/mode.new"; mv "$ROOT/mode.new" "$ROOT/mode"
     traffic
-    for _ in $(seq 100); do why=$(error "$since"); [ -z "$why" ] || break; sleep 0.05; done
+    for _ in $(seq 300); do why=$(error "$since"); [ -z "$why" ] || break; sleep 0.05; done
     [ -n "$why" ] || die "nothing was said of $*"
     case $why in
     *'region "us"'*) ;;

@@ -5,18 +5,19 @@ set -u
 ROOT=$(mktemp -d /tmp/pgstream-XXXXXX)
 chmod 755 "$ROOT"
 PG_TEMPLATE=${PG_TEMPLATE:-$ROOT/template}
-# Runs beside each other take other ports: a directory is the claim to three of them.
+# Runs beside each other take other ports, three each. The lock is held for as long as a process
+# of the test lives, its servers too; below 32768 no connection's own end takes one of them.
 PORT_BASE=
-for base in $(seq 54450 3 54495); do
-    claim=/tmp/meridian-streams-ports-$base
-    if [ -e "$claim/pid" ] && ! kill -0 "$(cat "$claim/pid")" 2>/dev/null; then rm -rf "$claim"; fi
-    if mkdir "$claim" 2>/dev/null; then echo $$ >"$claim/pid"; PORT_BASE=$base; break; fi
+for base in $(seq 25450 3 25495); do
+    exec {claim}>"/tmp/meridian-streams-ports-$base"
+    if flock -n "$claim"; then PORT_BASE=$base; break; fi
+    exec {claim}>&-
 done
 [ -n "$PORT_BASE" ] || { echo "no free ports" >&2; exit 1; }
 PORT_us=$PORT_BASE PORT_eu=$((PORT_BASE + 1)) PORT_ap=$((PORT_BASE + 2))
 REGIONS=()
 declare -A LEASE ORDER PART VIA    # VIA[r]: the port where the others reach r
-cleanup() { for r in "${REGIONS[@]}"; do pg_stop "$ROOT/$r" immediate || true; done; rm -rf "$ROOT" "$claim"; }
+cleanup() { for r in "${REGIONS[@]}"; do pg_stop "$ROOT/$r" immediate || true; done; rm -rf "$ROOT"; }
 trap cleanup EXIT
 trap 'exit 1' INT TERM
 
@@ -24,7 +25,7 @@ die() {
     echo "failed: $*" >&2
     for r in "${REGIONS[@]}"; do
         echo "-- $r: $(q "$r" "SELECT meridian.stream_states()" 2>&1 | head -c 2000)" >&2
-        grep -E 'ERROR|FATAL|PANIC|terminated by' "$ROOT/$r/log" | grep -v 'database system' | tail -8 >&2
+        grep -E 'ERROR|FATAL|PANIC|terminated by' "$ROOT/$r/log" | grep -v 'database system' | tail -20 >&2
     done
     exit 1
 }
