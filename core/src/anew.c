@@ -50,7 +50,7 @@ static int scan_session(void *ctx, const struct mrd_entry *e)
     if (mrd_session_record_decode(&b, &r) != 0) {
         return 0;
     }
-    if (strcmp(e->key + strlen("session/"), f->region) == 0) {
+    if (mrdi_same(e->key + strlen("session/"), f->region)) {
         reach(f, r.wal_lsn);
         reach(f, r.opened_lsn);
     }
@@ -72,7 +72,7 @@ static int scan_authority(void *ctx, const struct mrd_entry *e)
         return 0;
     }
     for (unsigned i = 0; i < r.history_count; i++) {
-        if (strcmp(r.history[i].region, f->region) == 0) {
+        if (mrdi_same(r.history[i].region, f->region)) {
             reach(f, r.history[i].cut);
         }
     }
@@ -97,7 +97,7 @@ static int scan_move(void *ctx, const struct mrd_entry *e)
     struct mrd_move_record r;
     struct mrd_buf b = mrd_buf_reader(e->value, e->len);
 
-    if (mrd_move_record_decode(&b, &r) == 0 && strcmp(r.from, f->region) == 0) {
+    if (mrd_move_record_decode(&b, &r) == 0 && mrdi_same(r.from, f->region)) {
         reach(f, r.final_lsn);
     }
     return 0;
@@ -217,7 +217,7 @@ static bool nobody_has(const struct mrdi_view *v, const struct mrdi_partition *p
 static bool was_home(const struct mrd_authority_record *a, const char *region)
 {
     for (unsigned i = 0; i < a->history_count; i++) {
-        if (strcmp(a->history[i].region, region) == 0) {
+        if (mrdi_same(a->history[i].region, region)) {
             return true;
         }
     }
@@ -241,7 +241,7 @@ static const char *held_up_by(const struct mrdi_view *v, const struct mrdi_parti
     if (!ok || nobody_has(v, p, region)) {
         return NULL;
     }
-    if (strcmp(a.state == MRD_AUTH_VACANT ? a.last_region : a.region, name) == 0) {
+    if (mrdi_same(a.state == MRD_AUTH_VACANT ? a.last_region : a.region, name)) {
         return "it is still named as home, and has nothing of what it was home of";
     }
     if (!was_home(&a, name)) {

@@ -38,44 +38,58 @@ static uint8_t *claim(struct mrd_buf *b, size_t len)
     return at;
 }
 
-static void put_le(struct mrd_buf *b, uint64_t v, size_t len)
+/* Written out, so that compilers see the one load or store that they are where the host's byte
+ * order is this one. */
+static void store32(uint8_t at[4], uint32_t v)
 {
-    uint8_t *at = claim(b, len);
-
-    for (size_t i = 0; at != NULL && i < len; i++) {
-        at[i] = (uint8_t)(v >> (8 * i));
-    }
+    at[0] = (uint8_t)v;
+    at[1] = (uint8_t)(v >> 8);
+    at[2] = (uint8_t)(v >> 16);
+    at[3] = (uint8_t)(v >> 24);
 }
 
-static uint64_t get_le(struct mrd_buf *b, size_t len)
+static uint32_t load32(const uint8_t at[4])
 {
-    const uint8_t *at = claim(b, len);
-    uint64_t v = 0;
-
-    for (size_t i = 0; at != NULL && i < len; i++) {
-        v |= (uint64_t)at[i] << (8 * i);
-    }
-    return v;
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 |
+           (uint32_t)at[3] << 24;
 }
 
 void mrd_buf_put_u8(struct mrd_buf *b, uint8_t v)
 {
-    put_le(b, v, 1);
+    uint8_t *at = claim(b, 1);
+
+    if (at != NULL) {
+        at[0] = v;
+    }
 }
 
 void mrd_buf_put_u16(struct mrd_buf *b, uint16_t v)
 {
-    put_le(b, v, 2);
+    uint8_t *at = claim(b, 2);
+
+    if (at != NULL) {
+        at[0] = (uint8_t)v;
+        at[1] = (uint8_t)(v >> 8);
+    }
 }
 
 void mrd_buf_put_u32(struct mrd_buf *b, uint32_t v)
 {
-    put_le(b, v, 4);
+    uint8_t *at = claim(b, 4);
+
+    if (at != NULL) {
+        store32(at, v);
+    }
 }
 
 void mrd_buf_put_u64(struct mrd_buf *b, uint64_t v)
 {
-    put_le(b, v, 8);
+    uint8_t *at = claim(b, 8);
+
+    if (at != NULL) {
+        store32(at, (uint32_t)v);
+        store32(at + 4, (uint32_t)(v >> 32));
+    }
 }
 
 void mrd_buf_put_bytes(struct mrd_buf *b, const void *data, size_t len)
@@ -102,22 +116,30 @@ void mrd_buf_put_str(struct mrd_buf *b, const char *s)
 
 uint8_t mrd_buf_get_u8(struct mrd_buf *b)
 {
-    return (uint8_t)get_le(b, 1);
+    const uint8_t *at = claim(b, 1);
+
+    return at != NULL ? at[0] : 0;
 }
 
 uint16_t mrd_buf_get_u16(struct mrd_buf *b)
 {
-    return (uint16_t)get_le(b, 2);
+    const uint8_t *at = claim(b, 2);
+
+    return (uint16_t)(at != NULL ? at[0] | at[1] << 8 : 0);
 }
 
 uint32_t mrd_buf_get_u32(struct mrd_buf *b)
 {
-    return (uint32_t)get_le(b, 4);
+    const uint8_t *at = claim(b, 4);
+
+    return at != NULL ? load32(at) : 0;
 }
 
 uint64_t mrd_buf_get_u64(struct mrd_buf *b)
 {
-    return get_le(b, 8);
+    const uint8_t *at = claim(b, 8);
+
+    return at != NULL ? load32(at) | (uint64_t)load32(at + 4) << 32 : 0;
 }
 
 const uint8_t *mrd_buf_get_bytes(struct mrd_buf *b, size_t len)

@@ -3,7 +3,7 @@
  */
 #include <mrd/config.h>
 
-#include <string.h>
+#include "same.h"
 
 const char *mrd_failover_mode_name(enum mrd_failover_mode m)
 {
@@ -21,7 +21,7 @@ const char *mrd_failover_mode_name(enum mrd_failover_mode m)
 int mrd_config_region(const struct mrd_config *c, const char *name)
 {
     for (int i = 0; i < c->region_count; i++) {
-        if (strcmp(c->regions[i].name, name) == 0) {
+        if (mrdi_same(c->regions[i].name, name)) {
             return i;
         }
     }
@@ -31,7 +31,7 @@ int mrd_config_region(const struct mrd_config *c, const char *name)
 int mrd_config_class(const struct mrd_config *c, const char *name)
 {
     for (int i = 0; i < c->class_count; i++) {
-        if (strcmp(c->classes[i].name, name) == 0) {
+        if (mrdi_same(c->classes[i].name, name)) {
             return i;
         }
     }

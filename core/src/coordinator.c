@@ -178,7 +178,7 @@ static bool expire(struct mrdi_step *s)
 
 struct oldest {
     size_t count, kept;
-    char keys[PRUNE][MRD_KEY_MAX];
+    const char *keys[PRUNE]; /* the store's */
 };
 
 static int note_oldest(void *ctx, const struct mrd_entry *e)
@@ -186,7 +186,7 @@ static int note_oldest(void *ctx, const struct mrd_entry *e)
     struct oldest *o = ctx;
 
     if (o->kept < PRUNE) {
-        snprintf(o->keys[o->kept++], MRD_KEY_MAX, "%s", e->key);
+        o->keys[o->kept++] = e->key;
     }
     o->count++;
     return 0;

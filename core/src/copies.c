@@ -80,9 +80,9 @@ bool mrdi_epoch_here(const struct mrdi_view *v, unsigned self,
                      const struct mrd_authority_record *a, unsigned i, mrd_lsn applied)
 {
     const char *home = a->region[0] != '\0' ? a->region : a->last_region;
-    bool later = i + 1 < a->history_count || strcmp(home, mrdi_name(v, self)) != 0;
+    bool later = i + 1 < a->history_count || !mrdi_same(home, mrdi_name(v, self));
 
-    return strcmp(a->history[i].region, mrdi_name(v, self)) == 0 ||
+    return mrdi_same(a->history[i].region, mrdi_name(v, self)) ||
            mrd_epoch_here(applied, a->history[i].cut, later);
 }
 
@@ -128,7 +128,7 @@ bool mrdi_epoch_taken(const struct mrdi_view *v, const struct mrd_authority_reco
 {
     const struct mrd_receipt_record *r;
 
-    if (strcmp(c->reason, "failover") != 0 || mrdi_life_ended(v, c->region, c->cut)) {
+    if (!mrdi_same(c->reason, "failover") || mrdi_life_ended(v, c->region, c->cut)) {
         return true;
     }
     r = mrdi_receipt_at(v->store, c->receipt);
@@ -140,7 +140,7 @@ bool mrdi_tail_taken(const struct mrdi_view *v, unsigned region,
                      const struct mrd_authority_record *a, mrd_lsn cut)
 {
     for (unsigned i = 0; i < a->history_count; i++) {
-        if (strcmp(a->history[i].region, mrdi_name(v, region)) == 0 &&
+        if (mrdi_same(a->history[i].region, mrdi_name(v, region)) &&
             !mrdi_epoch_taken(v, a, &a->history[i], cut) && !MRDI_MUTANT(OWN_TAIL)) {
             return false;
         }

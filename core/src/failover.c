@@ -55,8 +55,8 @@ static void receipt_get(const struct mrdi_view *v, const struct mrd_failover_rec
     bool ok;
 
     (void)mrdi_receipt(v->store, f->id + p->index, ret, &ok);
-    if (!ok || strcmp(ret->class_name, p->class->name) != 0 ||
-        strcmp(ret->partition, p->name) != 0) {
+    if (!ok || !mrdi_same(ret->class_name, p->class->name) ||
+        !mrdi_same(ret->partition, p->name)) {
         receipt_new(v, f, p, ret);
     }
 }
@@ -70,8 +70,8 @@ static bool concerns(const struct mrdi_view *v, const struct mrdi_partition *p, 
     const struct mrd_authority_record *r = v->authorities[p->index].record;
     bool ok;
 
-    if (r == NULL || strcmp(r->state == MRD_AUTH_VACANT ? r->last_region : r->region,
-                            mrdi_name(v, t)) != 0) {
+    if (r == NULL || !mrdi_same(r->state == MRD_AUTH_VACANT ? r->last_region : r->region,
+                            mrdi_name(v, t))) {
         return false;
     }
     *revision = mrdi_authority(v, p, a, &ok);
@@ -220,7 +220,7 @@ static void cancel_receipts(struct mrdi_step *s, const struct mrd_failover_recor
         uint64_t revision;
         bool ok;
         revision = mrdi_receipt(s->store, f->id + i, &r, &ok);
-        if (ok && r.note[0] == '\0' && strcmp(r.class_name, p.class->name) == 0) {
+        if (ok && r.note[0] == '\0' && mrdi_same(r.class_name, p.class->name)) {
             snprintf(r.note, sizeof(r.note), "cancelled: \"%s\" lives", f->region);
             mrdi_compare(s->p, revision, "receipt/%016llx", (unsigned long long)r.id);
             mrdi_put_receipt(s->p, &r);
@@ -376,7 +376,7 @@ static bool holds(const struct mrdi_view *v, const struct mrdi_partition *p, uns
     const struct mrd_authority_record *r = v->authorities[p->index].record;
 
     return r != NULL && r->held &&
-           strcmp(r->history[r->history_count - 1].region, mrdi_name(v, t)) == 0;
+           mrdi_same(r->history[r->history_count - 1].region, mrdi_name(v, t));
 }
 
 static void release(struct mrdi_step *s, const struct mrdi_partition *p, unsigned t,

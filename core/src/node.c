@@ -177,7 +177,7 @@ static struct mrd_peer_report *report_about(struct mrd_node *n, unsigned region)
     struct mrd_session_record *r = &n->local.report;
 
     for (unsigned i = 0; i < r->peer_count && i < MRD_REGIONS_MAX; i++) {
-        if (strcmp(r->peers[i].region, n->config->regions[region].name) == 0) {
+        if (mrdi_same(r->peers[i].region, n->config->regions[region].name)) {
             return &r->peers[i];
         }
     }
@@ -410,14 +410,14 @@ static bool same_map(const struct mrd_node *n)
         return false;
     }
     for (unsigned i = 0; i < c->region_count; i++) {
-        if (strcmp(s->regions[i].name, c->regions[i].name) != 0) {
+        if (!mrdi_same(s->regions[i].name, c->regions[i].name)) {
             return false;
         }
     }
     for (unsigned i = 0; i < s->partition_count; i++) {
         struct mrdi_partition p = mrdi_partition(c, i);
-        if (strcmp(s->partitions[i].name, p.name) != 0 ||
-            strcmp(s->classes[s->partitions[i].class_index].name, p.class->name) != 0) {
+        if (!mrdi_same(s->partitions[i].name, p.name) ||
+            !mrdi_same(s->classes[s->partitions[i].class_index].name, p.class->name)) {
             return false;
         }
     }

@@ -154,7 +154,7 @@ static mrd_lsn furthest_cut(const struct mrdi_view *v, unsigned self, unsigned o
         }
         for (unsigned k = 0; a != NULL && k < a->history_count; k++) {
             if (a->history[k].cut > cut &&
-                strcmp(a->history[k].region, mrdi_name(v, origin)) == 0) {
+                mrdi_same(a->history[k].region, mrdi_name(v, origin))) {
                 cut = a->history[k].cut;
                 *ret_home = mrd_config_region(v->config, a->region);
             }

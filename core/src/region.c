@@ -51,10 +51,10 @@ static void extend(struct mrd_region_state *r, const struct mrd_config *config)
 static bool is_own_session(const struct mrd_region_state *r, const struct mrd_config *config,
                            const struct mrd_entry *e)
 {
-    char key[MRD_KEY_MAX];
+    static const char prefix[] = "session/";
 
-    snprintf(key, sizeof(key), "session/%s", config->regions[r->self].name);
-    return strcmp(key, e->key) == 0;
+    return strncmp(e->key, prefix, sizeof(prefix) - 1) == 0 &&
+           mrdi_same(e->key + sizeof(prefix) - 1, config->regions[r->self].name);
 }
 
 void mrd_region_observe(struct mrd_region_state *r, const struct mrd_config *config,
@@ -116,7 +116,7 @@ static bool canary_fresh(const struct step *s)
 static struct mrd_peer_report *peer_in(struct mrd_session_record *rec, const char *name)
 {
     for (unsigned i = 0; i < rec->peer_count && i < MRD_REGIONS_MAX; i++) {
-        if (strcmp(rec->peers[i].region, name) == 0) {
+        if (mrdi_same(rec->peers[i].region, name)) {
             return &rec->peers[i];
         }
     }
@@ -328,7 +328,7 @@ static bool tail_open(const struct mrdi_view *v, const struct mrd_authority_reco
     int t = mrd_config_region(v->config, h->region);
     const struct mrd_receipt_record *r;
 
-    if (t < 0 || strcmp(h->reason, "failover") != 0 || !mrdi_returned(v, (unsigned)t) ||
+    if (t < 0 || !mrdi_same(h->reason, "failover") || !mrdi_returned(v, (unsigned)t) ||
         mrdi_fencing(v, (unsigned)t)) {
         return false;
     }
@@ -336,7 +336,7 @@ static bool tail_open(const struct mrdi_view *v, const struct mrd_authority_reco
     if (r == NULL || !counted) {
         return r != NULL && r->returned_ms == 0;
     }
-    return strcmp(a->region, h->region) != 0 && !mrdi_epoch_taken(v, a, h, UINT64_MAX);
+    return !mrdi_same(a->region, h->region) && !mrdi_epoch_taken(v, a, h, UINT64_MAX);
 }
 
 /*
@@ -373,7 +373,7 @@ static void duty_of(const struct mrdi_view *v, const struct mrd_local *local, un
         ret->tail_origin = (mrd_region)mrd_config_region(v->config, a->history[tail].region);
         ret->tail_epoch = a->history[tail].epoch;
     }
-    if (strcmp(a->region, mrdi_name(v, self)) != 0 || mrdi_fencing(v, self)) {
+    if (!mrdi_same(a->region, mrdi_name(v, self)) || mrdi_fencing(v, self)) {
         return;
     }
     mrdi_move(v->store, p, &m, &moving);
@@ -495,13 +495,13 @@ static bool advance_move(struct step *s, const struct mrdi_partition *p)
     if (!ok || a.state != MRD_AUTH_FROZEN || a.epoch != m.epoch) {
         return false;
     }
-    if (m.state == MRD_MOVE_FREEZE && strcmp(m.from, s->name) == 0 && s->r->session != 0 &&
+    if (m.state == MRD_MOVE_FREEZE && mrdi_same(m.from, s->name) && s->r->session != 0 &&
         ((s->local->drained_move[p->index] == m.id && s->local->drained_lsn[p->index] > 0) ||
          MRDI_MUTANT(UNDRAINED))) {
         report_frozen(s, p, &m, revision);
         return true;
     }
-    if (m.state == MRD_MOVE_FROZEN && strcmp(m.to, s->name) == 0 &&
+    if (m.state == MRD_MOVE_FROZEN && mrdi_same(m.to, s->name) &&
         target_ready(s, p->index, &m, &a)) {
         take_over(s, p, &m, revision, &a, authority_revision);
         return true;
@@ -513,7 +513,7 @@ static bool advance_move(struct step *s, const struct mrdi_partition *p)
 
 static bool failover_receipt(const struct mrd_receipt_record *r)
 {
-    return strcmp(r->kind, "failover") == 0;
+    return mrdi_same(r->kind, "failover");
 }
 
 /*
@@ -612,12 +612,12 @@ static bool note_opened(const struct step *s, const struct mrdi_partition *p,
 static bool counts_tail(const struct step *s, const struct mrdi_partition *p,
                         const struct mrd_authority_record *a, const char *from)
 {
-    if (strcmp(a->region, from) != 0) {
-        return strcmp(a->region, s->name) == 0;
+    if (!mrdi_same(a->region, from)) {
+        return mrdi_same(a->region, s->name);
     }
     for (unsigned i = 0; i < s->v.config->region_count; i++) {
         if ((p->class->replicas >> i & 1u) != 0 && mrdi_live(&s->v, i) &&
-            strcmp(mrdi_name(&s->v, i), from) != 0) {
+            !mrdi_same(mrdi_name(&s->v, i), from)) {
             return i == s->r->self;
         }
     }
@@ -659,7 +659,7 @@ static bool note_taken(const struct step *s, const struct mrdi_partition *p,
                        const struct mrd_authority_record *a, unsigned i,
                        struct mrd_receipt_record *r)
 {
-    if (strcmp(a->region, s->name) != 0 || strcmp(r->from, s->name) == 0 ||
+    if (!mrdi_same(a->region, s->name) || mrdi_same(r->from, s->name) ||
         s->local->opened_epoch[p->index] < a->epoch || s->local->through_lsn == 0 ||
         s->local->tail[p->index].unrepaired > 0 ||
         mrdi_epoch_taken(&s->v, a, &a->history[i], UINT64_MAX)) {
@@ -683,7 +683,7 @@ static bool update_receipt(struct step *s, const struct mrdi_partition *p,
     if (!ok) {
         return false;
     }
-    if (i + 1 == a->history_count && strcmp(a->region, s->name) == 0) {
+    if (i + 1 == a->history_count && mrdi_same(a->region, s->name)) {
         changed = note_opened(s, p, a, &r);
     }
     if (due && tail_here(s, p, a, i, &r)) {
@@ -714,7 +714,7 @@ static bool write_receipts(struct step *s, const struct mrdi_partition *p)
     if (a == NULL || a->history_count == 0) {
         return false;
     }
-    if (strcmp(a->region, s->name) == 0 && s->r->granted[p->index].epoch != a->epoch) {
+    if (mrdi_same(a->region, s->name) && s->r->granted[p->index].epoch != a->epoch) {
         s->r->granted[p->index].epoch = a->epoch;
         s->r->granted[p->index].wall_ms = s->wall_ms;
         s->r->granted[p->index].opened_lsn = 0;

@@ -27,7 +27,7 @@
 struct item {
     struct item *next; /* in its chain */
     uint64_t hash;
-    char *key;
+    char *key; /* key and value lie behind the item, in one block with it */
     uint8_t *value;
     size_t len;
     uint64_t revision;
@@ -71,8 +71,6 @@ struct mrd_store *mrd_store_new(void)
 static void item_free(struct item *it)
 {
     if (it != NULL) {
-        free(it->key);
-        free(it->value);
         free(it->decoded);
         free(it);
     }
@@ -330,20 +328,16 @@ static int check_room(const struct mrd_store *s, const struct mrd_txn *txn)
 static struct item *item_make(const char *key, const uint8_t *value, size_t len,
                               uint64_t revision)
 {
-    struct item *it = calloc(1, sizeof(*it));
+    size_t key_size = strlen(key) + 1;
+    struct item *it = malloc(sizeof(*it) + key_size + len + 1);
 
     if (it == NULL) {
         return NULL;
     }
-    it->hash = hash_of(key);
-    it->key = strdup(key);
-    it->value = malloc(len + 1);
-    it->len = len;
-    it->revision = revision;
-    if (it->key == NULL || it->value == NULL) {
-        item_free(it);
-        return NULL;
-    }
+    *it = (struct item){.hash = hash_of(key), .len = len, .revision = revision};
+    it->key = (char *)(it + 1);
+    it->value = (uint8_t *)it->key + key_size;
+    memcpy(it->key, key, key_size);
     if (len > 0) {
         memcpy(it->value, value, len);
     }

@@ -165,7 +165,7 @@ uint64_t mrdi_failover_in_force(const struct mrdi_view *v, unsigned region)
     if (!r->has_failover) {
         return 0;
     }
-    return strcmp(r->failover->reason, "cancelled") == 0 ? r->failover->before
+    return mrdi_same(r->failover->reason, "cancelled") ? r->failover->before
                                                          : r->failover->id;
 }
 
@@ -185,7 +185,7 @@ bool mrdi_shut_out(const struct mrdi_view *v, unsigned region)
 const struct mrd_peer_report *mrdi_peer(const struct mrd_session_record *s, const char *region)
 {
     for (unsigned i = 0; i < s->peer_count && i < MRD_REGIONS_MAX; i++) {
-        if (strcmp(s->peers[i].region, region) == 0) {
+        if (mrdi_same(s->peers[i].region, region)) {
             return &s->peers[i];
         }
     }
@@ -203,7 +203,7 @@ const struct mrd_peer_report *mrdi_report(const struct mrdi_view *v, unsigned by
     const struct mrd_session_record *s = v->regions[by].session;
     unsigned likely = about - (about > by); /* all but itself, in the configuration's order */
 
-    if (likely < s->peer_count && strcmp(s->peers[likely].region, mrdi_name(v, about)) == 0) {
+    if (likely < s->peer_count && mrdi_same(s->peers[likely].region, mrdi_name(v, about))) {
         return &s->peers[likely];
     }
     return mrdi_peer(s, mrdi_name(v, about));
@@ -259,7 +259,7 @@ int mrd_partition_index(const struct mrd_config *config, const char *class_name,
     for (unsigned i = 0; i < count; i++) {
         const char *name;
         const struct mrd_conf_class *c = mrd_partition_at(config, i, &name);
-        if (strcmp(c->name, class_name) == 0 && strcmp(name, partition) == 0) {
+        if (mrdi_same(c->name, class_name) && mrdi_same(name, partition)) {
             return (int)i;
         }
     }

@@ -13,6 +13,8 @@
 
 #include <mrd/control.h>
 
+#include "same.h"
+
 #define MRDI_MS 1000000ull /* nanoseconds */
 
 struct mrdi_region_view {
