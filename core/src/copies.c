@@ -23,7 +23,7 @@ static mrd_lsn read_applied(const struct mrdi_view *v, unsigned by, unsigned ori
     struct mrd_fence_record f;
     bool ok;
 
-    (void)mrdi_fence(v->store, mrdi_name(v, origin), mrdi_name(v, by), &f, &ok);
+    (void)mrdi_fence(v, origin, by, &f, &ok);
     return ok && f.applied_lsn > reported ? f.applied_lsn : reported;
 }
 
@@ -131,7 +131,7 @@ bool mrdi_epoch_taken(const struct mrdi_view *v, const struct mrd_authority_reco
     if (!mrdi_same(c->reason, "failover") || mrdi_life_ended(v, c->region, c->cut)) {
         return true;
     }
-    r = mrdi_receipt_at(v->store, c->receipt);
+    r = mrdi_receipt_at(v, c->receipt);
     /* Of what is too old to have a receipt nobody could ever say more. */
     return r == NULL || (r->taken_epoch != 0 && counts(a, r->taken_epoch, r->taken_lsn, cut));
 }

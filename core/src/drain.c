@@ -57,7 +57,7 @@ static bool rests(struct mrdi_step *s, const struct mrdi_partition *p)
 {
     struct mrd_move_record m;
     bool ok;
-    uint64_t revision = mrdi_move(s->store, p, &m, &ok);
+    uint64_t revision = mrdi_move(&s->v, p, &m, &ok);
 
     return ok && (mrdi_move_active(&m) ||
                   (m.state == MRD_MOVE_ABORTED &&

@@ -70,8 +70,8 @@ static bool concerns(const struct mrdi_view *v, const struct mrdi_partition *p, 
     const struct mrd_authority_record *r = v->authorities[p->index].record;
     bool ok;
 
-    if (r == NULL || !mrdi_same(r->state == MRD_AUTH_VACANT ? r->last_region : r->region,
-                            mrdi_name(v, t))) {
+    if (r == NULL ||
+        !mrdi_same(r->state == MRD_AUTH_VACANT ? r->last_region : r->region, mrdi_name(v, t))) {
         return false;
     }
     *revision = mrdi_authority(v, p, a, &ok);
@@ -289,7 +289,7 @@ static void end_move(struct mrdi_step *s, const struct mrdi_partition *p)
 {
     struct mrd_move_record m;
     bool ok;
-    uint64_t revision = mrdi_move(s->store, p, &m, &ok);
+    uint64_t revision = mrdi_move(&s->v, p, &m, &ok);
 
     if (ok && mrdi_move_active(&m)) {
         mrdi_move_abort(s->p, s->store, p, &m, revision, "the home failed", s->wall_ms);

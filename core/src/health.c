@@ -317,7 +317,7 @@ static bool moves_now(const struct mrdi_view *v)
         struct mrdi_partition p = mrdi_partition(v->config, i);
         struct mrd_move_record m;
         bool ok;
-        mrdi_move(v->store, &p, &m, &ok);
+        mrdi_move(v, &p, &m, &ok);
         if (ok && mrdi_move_active(&m)) {
             return true;
         }

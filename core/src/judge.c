@@ -20,7 +20,7 @@ bool mrdi_fence_of(const struct mrdi_view *v, unsigned t, unsigned by,
 {
     bool ok;
 
-    *ret_revision = mrdi_fence(v->store, mrdi_name(v, t), mrdi_name(v, by), ret, &ok);
+    *ret_revision = mrdi_fence(v, t, by, ret, &ok);
     return ok && v->regions[t].has_failover && ret->failover_id == v->regions[t].failover->id;
 }
 

@@ -133,7 +133,7 @@ static bool advance(struct mrdi_step *s, const struct mrdi_partition *p)
 {
     struct mrd_move_record m;
     bool ok;
-    uint64_t revision = mrdi_move(s->store, p, &m, &ok);
+    uint64_t revision = mrdi_move(&s->v, p, &m, &ok);
     const char *why;
 
     if (!ok || !mrdi_move_active(&m) || failover_has_it(&s->v, &m)) {
@@ -298,7 +298,7 @@ static int check_request(struct request *q, const char *class_name, const char *
     if (rc != 0) {
         return rc;
     }
-    q->move_revision = mrdi_move(q->v.store, &q->p, &m, &ok);
+    q->move_revision = mrdi_move(&q->v, &q->p, &m, &ok);
     if ((ok && mrdi_move_active(&m)) || q->authority.state != MRD_AUTH_OPEN) {
         mrd_err_set(err, MRD_ECONFLICT, "another move of %s/%s is under way", q->p.class->name,
                     q->p.name);

@@ -198,7 +198,7 @@ static bool refusal_recorded(const struct mrdi_view *v, unsigned self, unsigned 
     struct mrd_fence_record f;
     bool ok;
 
-    (void)mrdi_fence(v->store, mrdi_name(v, origin), mrdi_name(v, self), &f, &ok);
+    (void)mrdi_fence(v, origin, self, &f, &ok);
     return ok && f.failover_id == v->regions[origin].failover->id;
 }
 

@@ -287,7 +287,7 @@ static bool confirm_fence(struct step *s)
             (!mine->refused && !MRDI_MUTANT(UNREFUSED))) {
             continue;
         }
-        revision = mrdi_fence(s->v.store, mrdi_name(&s->v, t), s->name, &f, &ok);
+        revision = mrdi_fence(&s->v, t, s->r->self, &f, &ok);
         if (ok && f.failover_id == home->failover->id) {
             continue;
         }
@@ -332,7 +332,7 @@ static bool tail_open(const struct mrdi_view *v, const struct mrd_authority_reco
         mrdi_fencing(v, (unsigned)t)) {
         return false;
     }
-    r = mrdi_receipt_at(v->store, h->receipt);
+    r = mrdi_receipt_at(v, h->receipt);
     if (r == NULL || !counted) {
         return r != NULL && r->returned_ms == 0;
     }
@@ -376,7 +376,7 @@ static void duty_of(const struct mrdi_view *v, const struct mrd_local *local, un
     if (!mrdi_same(a->region, mrdi_name(v, self)) || mrdi_fencing(v, self)) {
         return;
     }
-    mrdi_move(v->store, p, &m, &moving);
+    mrdi_move(v, p, &m, &moving);
     if (a->state == MRD_AUTH_FROZEN && moving && m.state == MRD_MOVE_FREEZE &&
         local->drained_move[p->index] != m.id) {
         ret->kind = MRD_DUTY_DRAIN;
@@ -486,7 +486,7 @@ static bool advance_move(struct step *s, const struct mrdi_partition *p)
     struct mrd_move_record m;
     struct mrd_authority_record a;
     bool moving, ok;
-    uint64_t revision = mrdi_move(s->v.store, p, &m, &moving), authority_revision;
+    uint64_t revision = mrdi_move(&s->v, p, &m, &moving), authority_revision;
 
     if (!moving || !mrdi_move_active(&m)) {
         return false;

@@ -48,8 +48,8 @@ struct mrd_store {
     uint64_t revision;
     mrd_watch_fn watch;
     void *watch_ctx;
-    struct memo *memo;
-    bool watching; /* inside the watcher: it must not change the store */
+    struct memo *memos; /* by enum mrd_memo */
+    bool watching;      /* inside the watcher: it must not change the store */
 };
 
 static const uint8_t empty_value[1];
@@ -59,8 +59,8 @@ struct mrd_store *mrd_store_new(void)
     struct mrd_store *s = calloc(1, sizeof(*s));
 
     if (s != NULL) {
-        s->memo = calloc(1, sizeof(*s->memo));
-        if (s->memo == NULL) {
+        s->memos = calloc(MRD_MEMO_SELDOM + 1, sizeof(*s->memos));
+        if (s->memos == NULL) {
             free(s);
             s = NULL;
         }
@@ -89,7 +89,7 @@ void mrd_store_free(struct mrd_store *s)
     if (s != NULL) {
         items_free(s->items, s->count);
         free(s->chains);
-        free(s->memo);
+        free(s->memos);
         free(s);
     }
 }
@@ -207,9 +207,9 @@ const void *mrd_store_decoded(const struct mrd_store *s, const char *key, mrd_de
     return it != NULL ? it->decoded : NULL;
 }
 
-void *mrd_store_memo(const struct mrd_store *s, size_t size)
+void *mrd_store_memo(const struct mrd_store *s, enum mrd_memo which, size_t size)
 {
-    struct memo *m = s->memo;
+    struct memo *m = &s->memos[which];
 
     mrd_assert(size <= sizeof(m->bytes));
     if (m->stale) {
@@ -416,6 +416,12 @@ static void tell(struct mrd_store *s, const struct mrd_entry *e)
     }
 }
 
+/* Keys that change with every renewal and everything that happens. */
+static bool changes_often(const char *key)
+{
+    return strncmp(key, "session/", 8) == 0 || strncmp(key, "event/", 6) == 0;
+}
+
 /* Allocations are done and every check passed: from here nothing can fail. */
 static void commit(struct mrd_store *s, const struct mrd_txn *txn, struct item **fresh)
 {
@@ -423,8 +429,11 @@ static void commit(struct mrd_store *s, const struct mrd_txn *txn, struct item *
     size_t count = txn->put_count;
 
     s->revision++;
-    s->memo->stale = true;
+    s->memos[MRD_MEMO_ALL].stale = true;
     for (size_t i = 0; i < count; i++) {
+        if (!changes_often(txn->puts[i].key)) {
+            s->memos[MRD_MEMO_SELDOM].stale = true;
+        }
         changed[i] = fresh[i] != NULL || look_up(s, txn->puts[i].key) != NULL;
         if (fresh[i] != NULL) {
             insert(s, fresh[i]);
@@ -692,7 +701,7 @@ int mrd_store_restore(struct mrd_store *s, struct mrd_buf *in)
     s->room = fresh.room;
     s->bytes = fresh.bytes;
     s->revision = fresh.revision;
-    s->memo->stale = true;
+    s->memos[MRD_MEMO_ALL].stale = s->memos[MRD_MEMO_SELDOM].stale = true;
     tell_restored(s, old, old_count);
     items_free(old, old_count);
     return 0;

@@ -50,8 +50,8 @@ static const char *key_of(char out[MRD_KEY_MAX], const char *kind, const char *a
 LOOK(session)
 LOOK(failover)
 LOOK(authority)
-READ(move)
-READ(fence)
+LOOK(move)
+LOOK(fence)
 READ(receipt)
 READ(approval)
 READ(anew)
@@ -62,16 +62,24 @@ READ(dial)
 static const struct mrd_session_record no_session;
 static const struct mrd_failover_record no_failover;
 
-static void load_region(struct mrdi_view *v, unsigned i)
+static struct mrdi_under under(const struct mrd_config *config)
 {
-    struct mrdi_region_view *r = &v->known->regions[i];
+    return (struct mrdi_under){config, config->version, config->region_count,
+                               config->class_count};
+}
+
+static bool is_under(const struct mrdi_under *u, const struct mrd_config *config)
+{
+    return u->config == config && u->version == config->version &&
+           u->region_count == config->region_count && u->class_count == config->class_count;
+}
+
+static void settle_region(const struct mrdi_view *v, unsigned i)
+{
+    struct mrdi_region_view *r = &v->settled->regions[i];
     char key[MRD_KEY_MAX];
     bool has_dial;
 
-    r->session = look_session(v->store, key_of(key, "session", mrdi_name(v, i), ""),
-                              &r->session_revision);
-    r->has_session = r->session != NULL;
-    r->session = r->has_session ? r->session : &no_session;
     r->failover = look_failover(v->store, key_of(key, "failover", mrdi_name(v, i), ""),
                                 &r->failover_revision);
     r->has_failover = r->failover != NULL;
@@ -81,36 +89,56 @@ static void load_region(struct mrdi_view *v, unsigned i)
         read_dial(v->store, key_of(key, "dial", mrdi_name(v, i), ""), &r->dial, &has_dial);
 }
 
-static void load_authority(struct mrdi_view *v, unsigned i)
+static void settle_authority(const struct mrdi_view *v, unsigned i)
 {
     struct mrdi_partition p = mrdi_partition(v->config, i);
+    struct mrdi_authority_view *a = &v->settled->authorities[i];
     char key[MRD_KEY_MAX];
 
     key_of(key, "authority", p.class->name, p.name);
-    v->known->authorities[i].record =
-        look_authority(v->store, key, &v->known->authorities[i].revision);
+    a->record = look_authority(v->store, key, &a->revision);
+}
+
+static void settle(const struct mrdi_view *v)
+{
+    unsigned count = mrd_partition_count(v->config);
+
+    *v->settled = (struct mrdi_settled){.under = under(v->config)};
+    for (unsigned i = 0; i < v->config->region_count; i++) {
+        settle_region(v, i);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        settle_authority(v, i);
+    }
+}
+
+static void know_region(const struct mrdi_view *v, unsigned i)
+{
+    struct mrdi_region_view *r = &v->known->regions[i];
+    char key[MRD_KEY_MAX];
+
+    *r = v->settled->regions[i];
+    r->session = look_session(v->store, key_of(key, "session", mrdi_name(v, i), ""),
+                              &r->session_revision);
+    r->has_session = r->session != NULL;
+    r->session = r->has_session ? r->session : &no_session;
 }
 
 void mrdi_view_load(struct mrdi_view *v, const struct mrd_config *config,
                     const struct mrd_store *store)
 {
-    struct mrdi_known *k = mrd_store_memo(store, sizeof(*k));
-    unsigned count = mrd_partition_count(config);
+    struct mrdi_settled *settled = mrd_store_memo(store, MRD_MEMO_SELDOM, sizeof(*settled));
+    struct mrdi_known *k = mrd_store_memo(store, MRD_MEMO_ALL, sizeof(*k));
 
-    *v = (struct mrdi_view){config, store, k->regions, k->authorities, k};
-    if (k->config == config && k->version == config->version &&
-        k->region_count == config->region_count && k->class_count == config->class_count) {
-        return;
+    *v = (struct mrdi_view){config, store, k->regions, settled->authorities, settled, k};
+    if (!is_under(&settled->under, config)) {
+        settle(v);
     }
-    *k = (struct mrdi_known){.config = config,
-                             .version = config->version,
-                             .region_count = config->region_count,
-                             .class_count = config->class_count};
-    for (unsigned i = 0; i < config->region_count; i++) {
-        load_region(v, i);
-    }
-    for (unsigned i = 0; i < count; i++) {
-        load_authority(v, i);
+    if (!is_under(&k->under, config)) {
+        *k = (struct mrdi_known){.under = under(config)};
+        for (unsigned i = 0; i < config->region_count; i++) {
+            know_region(v, i);
+        }
     }
 }
 
@@ -165,8 +193,7 @@ uint64_t mrdi_failover_in_force(const struct mrdi_view *v, unsigned region)
     if (!r->has_failover) {
         return 0;
     }
-    return mrdi_same(r->failover->reason, "cancelled") ? r->failover->before
-                                                         : r->failover->id;
+    return mrdi_same(r->failover->reason, "cancelled") ? r->failover->before : r->failover->id;
 }
 
 bool mrdi_returned(const struct mrdi_view *v, unsigned region)
@@ -299,20 +326,40 @@ uint64_t mrdi_authority(const struct mrdi_view *v, const struct mrdi_partition *
     return v->authorities[p->index].revision;
 }
 
-uint64_t mrdi_move(const struct mrd_store *s, const struct mrdi_partition *p,
+uint64_t mrdi_move(const struct mrdi_view *v, const struct mrdi_partition *p,
                    struct mrd_move_record *ret, bool *ok)
 {
+    struct mrdi_found *f = &v->settled->moves[p->index];
     char key[MRD_KEY_MAX];
 
-    return read_move(s, key_of(key, "move", p->class->name, p->name), ret, ok);
+    if (!f->looked) {
+        f->record =
+            look_move(v->store, key_of(key, "move", p->class->name, p->name), &f->revision);
+        f->looked = true;
+    }
+    *ok = f->record != NULL;
+    if (*ok) {
+        *ret = *(const struct mrd_move_record *)f->record;
+    }
+    return f->revision;
 }
 
-uint64_t mrdi_fence(const struct mrd_store *s, const char *region, const char *by,
+uint64_t mrdi_fence(const struct mrdi_view *v, unsigned lost, unsigned by,
                     struct mrd_fence_record *ret, bool *ok)
 {
+    struct mrdi_found *f = &v->settled->fences[lost][by];
     char key[MRD_KEY_MAX];
 
-    return read_fence(s, key_of(key, "fence", region, by), ret, ok);
+    if (!f->looked) {
+        f->record = look_fence(
+            v->store, key_of(key, "fence", mrdi_name(v, lost), mrdi_name(v, by)), &f->revision);
+        f->looked = true;
+    }
+    *ok = f->record != NULL;
+    if (*ok) {
+        *ret = *(const struct mrd_fence_record *)f->record;
+    }
+    return f->revision;
 }
 
 uint64_t mrdi_approval(const struct mrd_store *s, const char *region,
@@ -352,12 +399,18 @@ uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt
     return read_receipt(s, key_of_receipt(key, id), ret, ok);
 }
 
-const struct mrd_receipt_record *mrdi_receipt_at(const struct mrd_store *s, uint64_t id)
+const struct mrd_receipt_record *mrdi_receipt_at(const struct mrdi_view *v, uint64_t id)
 {
+    /* An id is a revision and, in its low bits, a partition. */
+    struct mrdi_found *f = &v->settled->receipts[(id ^ id >> 8) % MRDI_RECEIPTS];
     char key[MRD_KEY_MAX];
-    uint64_t revision;
 
-    return look_receipt(s, key_of_receipt(key, id), &revision);
+    if (!f->looked || f->id != id) {
+        f->record = look_receipt(v->store, key_of_receipt(key, id), &f->revision);
+        f->id = id;
+        f->looked = true;
+    }
+    return f->record;
 }
 
 bool mrdi_unopened(const struct mrdi_view *v, const struct mrd_authority_record *a)
@@ -367,7 +420,7 @@ bool mrdi_unopened(const struct mrdi_view *v, const struct mrd_authority_record 
     if (a->history_count == 0) {
         return false;
     }
-    r = mrdi_receipt_at(v->store, a->history[a->history_count - 1].receipt);
+    r = mrdi_receipt_at(v, a->history[a->history_count - 1].receipt);
     return r != NULL && r->epoch == a->epoch && r->opened_ms == 0;
 }
 

@@ -3,7 +3,8 @@
  * records. Private to core's control half.
  *
  * A view is loaded once per step, and is the same until the store changes: what was read and
- * worked out is kept with the store. It borrows the configuration and the store and holds what
+ * worked out is kept with the store, and what has nothing to do with sessions for longer than
+ * until the next renewal. It borrows the configuration and the store and holds what
  * every decision asks for: each region's session and failover, where the store keeps them
  * decoded. Everything else is read when it is needed. A record that does not decode counts as
  * absent for reading, but its revision is kept, so that nobody overwrites by accident what he
@@ -31,16 +32,40 @@ struct mrdi_authority_view {
     uint64_t revision;
 };
 
-/*
- * All that was read and worked out from the present state of the store, under one
- * configuration. A configuration that changes has another version.
- */
-struct mrdi_known {
-    const struct mrd_config *config; /* NULL: nothing yet */
+/* A record that was looked for. */
+struct mrdi_found {
+    bool looked;
+    uint64_t id;        /* of a receipt */
+    const void *record; /* as in struct mrdi_authority_view */
+    uint64_t revision;
+};
+
+#define MRDI_RECEIPTS 64 /* are remembered */
+
+/* The configuration under which something was read. One that changes has another version. */
+struct mrdi_under {
+    const struct mrd_config *config; /* NULL: nothing was read yet */
     uint64_t version;
     uint8_t region_count, class_count;
-    struct mrdi_region_view regions[MRD_REGIONS_MAX];
+};
+
+/*
+ * What was read of records that seldom change: all but sessions. The records of moves, refusals
+ * and receipts are looked for when they are asked for.
+ */
+struct mrdi_settled {
+    struct mrdi_under under;
+    struct mrdi_region_view regions[MRD_REGIONS_MAX]; /* without their sessions */
     struct mrdi_authority_view authorities[MRD_PARTITIONS_MAX];
+    struct mrdi_found moves[MRD_PARTITIONS_MAX];
+    struct mrdi_found fences[MRD_REGIONS_MAX][MRD_REGIONS_MAX]; /* of whom, by whom */
+    struct mrdi_found receipts[MRDI_RECEIPTS]; /* by their id, of several the last */
+};
+
+/* All else that was read and worked out from the present state of the store. */
+struct mrdi_known {
+    struct mrdi_under under;
+    struct mrdi_region_view regions[MRD_REGIONS_MAX];
     mrd_regions has_applied[MRD_REGIONS_MAX]; /* by whom, of whom */
     mrd_lsn applied[MRD_REGIONS_MAX][MRD_REGIONS_MAX];
     bool has_health, edge_lost[MRD_REGIONS_MAX];
@@ -52,7 +77,8 @@ struct mrdi_view {
     const struct mrd_store *store;
     const struct mrdi_region_view *regions;        /* order as in the configuration */
     const struct mrdi_authority_view *authorities; /* by mrd_partition_index */
-    struct mrdi_known *known;                      /* what is kept of it */
+    struct mrdi_settled *settled;                  /* what is kept of it, for long */
+    struct mrdi_known *known;                      /* and until the store changes */
 };
 
 void mrdi_view_load(struct mrdi_view *v, const struct mrd_config *config,
@@ -107,9 +133,10 @@ mrd_region mrdi_configured_home(const struct mrdi_partition *p);
 
 uint64_t mrdi_authority(const struct mrdi_view *v, const struct mrdi_partition *p,
                         struct mrd_authority_record *ret, bool *ok);
-uint64_t mrdi_move(const struct mrd_store *s, const struct mrdi_partition *p,
+uint64_t mrdi_move(const struct mrdi_view *v, const struct mrdi_partition *p,
                    struct mrd_move_record *ret, bool *ok);
-uint64_t mrdi_fence(const struct mrd_store *s, const char *region, const char *by,
+/** How far @by had applied what @lost wrote, when it refused its stream. */
+uint64_t mrdi_fence(const struct mrdi_view *v, unsigned lost, unsigned by,
                     struct mrd_fence_record *ret, bool *ok);
 uint64_t mrdi_approval(const struct mrd_store *s, const char *region,
                        struct mrd_approval_record *ret, bool *ok);
@@ -118,7 +145,7 @@ uint64_t mrdi_anew(const struct mrd_store *s, const char *region, struct mrd_ane
 uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt_record *ret,
                       bool *ok);
 /** To look at: borrowed until the next apply; NULL when absent or unreadable. */
-const struct mrd_receipt_record *mrdi_receipt_at(const struct mrd_store *s, uint64_t id);
+const struct mrd_receipt_record *mrdi_receipt_at(const struct mrdi_view *v, uint64_t id);
 
 /** Its present home, or last home while it is vacant, has not been reported as open yet. */
 bool mrdi_unopened(const struct mrdi_view *v, const struct mrd_authority_record *a);

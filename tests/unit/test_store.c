@@ -333,12 +333,59 @@ static void backend_needs_a_majority(void **state)
     mrd_memory_free(m);
 }
 
+/* What was worked out stays until something changes that it may depend on. */
+static void memos_last(void **state)
+{
+    static const struct {
+        const char *name;
+        struct op op;
+        bool all, seldom; /* kept */
+    } rows[] = {
+        {"a renewal", {"session/eu", "1", KEEP}, false, true},
+        {"an event", {"event/1", "x", KEEP}, false, true},
+        {"an event is dropped", {"event/1", NULL, KEEP}, false, true},
+        {"an authority", {"authority/orders/all", "1", KEEP}, false, false},
+        {"a key that only begins alike", {"sessions", "1", KEEP}, false, false},
+        {"refused", {"session/eu", "2", 77}, true, true},
+    };
+    struct mrd_store *s = mrd_store_new(), *other = mrd_store_new();
+    uint8_t bytes[256];
+    struct mrd_buf out, in;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint8_t *all = mrd_store_memo(s, MRD_MEMO_ALL, 8);
+        uint8_t *seldom = mrd_store_memo(s, MRD_MEMO_SELDOM, 8);
+        all[7] = seldom[7] = 1;
+        (void)apply(s, &rows[i].op, 1, NULL);
+        (void)mrd_store_memo(s, MRD_MEMO_ALL, 8);
+        if ((all[7] != 0) != rows[i].all) {
+            fail_msg("%s: what depends on everything is %skept", rows[i].name,
+                     rows[i].all ? "not " : "");
+        }
+        (void)mrd_store_memo(s, MRD_MEMO_SELDOM, 8);
+        if ((seldom[7] != 0) != rows[i].seldom) {
+            fail_msg("%s: what changes seldom is %skept", rows[i].name,
+                     rows[i].seldom ? "not " : "");
+        }
+        all[7] = seldom[7] = 1;
+    }
+    dump_of(other, bytes, sizeof(bytes), &out);
+    in = mrd_buf_reader(bytes, out.pos);
+    assert_int_equal(mrd_store_restore(s, &in), 0);
+    assert_int_equal(((uint8_t *)mrd_store_memo(s, MRD_MEMO_ALL, 8))[7], 0);
+    assert_int_equal(((uint8_t *)mrd_store_memo(s, MRD_MEMO_SELDOM, 8))[7], 0);
+    mrd_store_free(s);
+    mrd_store_free(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(transactions),
         cmocka_unit_test(limits),
         cmocka_unit_test(scans),
+        cmocka_unit_test(memos_last),
         cmocka_unit_test(watching_and_restoring),
         cmocka_unit_test(hostile_dumps),
         cmocka_unit_test(transactions_as_bytes),

@@ -21,7 +21,7 @@
 #define MRD_TXN_MAX ((size_t)320 * 1024)   /* encoded size */
 #define MRD_TXN_OPS_MAX 64
 #define MRD_STORE_KEYS_MAX 8192
-#define MRD_STORE_MEMO ((size_t)16 * 1024)
+#define MRD_STORE_MEMO ((size_t)32 * 1024)
 #define MRD_STORE_BYTES_MAX                                                                    \
     ((size_t)32 * 1024 * 1024) /* of keys and values; a Raft snapshot fits */
 
@@ -81,11 +81,16 @@ const void *mrd_store_decoded(const struct mrd_store *s, const char *key, mrd_de
                               size_t size, uint64_t *ret_revision);
 
 /**
- * Room for what is worked out from the whole state: @size bytes, the same for every caller and
- * at most MRD_STORE_MEMO; zeroed at first and whenever the store has changed, and otherwise as
- * they were left.
+ * Room for what is worked out from the state: @size bytes, the same for every caller and at
+ * most MRD_STORE_MEMO; zeroed at first and whenever the store has changed, and otherwise as
+ * they were left. Renewals and events make nearly all changes, so there is another room for
+ * what depends on neither.
  */
-void *mrd_store_memo(const struct mrd_store *s, size_t size);
+enum mrd_memo {
+    MRD_MEMO_ALL,
+    MRD_MEMO_SELDOM, /* not zeroed by changes of keys under "session/" and "event/" */
+};
+void *mrd_store_memo(const struct mrd_store *s, enum mrd_memo which, size_t size);
 
 /** Call @fn for each key with @prefix, in key order, until it returns non-zero; returns that.
  */
