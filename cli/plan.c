@@ -21,187 +21,12 @@
 #define YEARS "10000"
 #define YEARS_MAX 1000000
 
-static const struct {
-    unsigned miss;
-    const char *word;
-} misses[] = {
-    {PLAN_MISS_RESIDENCY, "residency"},
-    {PLAN_MISS_AVAILABILITY, "availability"},
-    {PLAN_MISS_READ, "read_p95"},
-    {PLAN_MISS_WRITE, "write_p95"},
-    {PLAN_MISS_RTO, "rto"},
-    {PLAN_MISS_RPO, "rpo"},
-};
-
-char *planned_missed(unsigned missed, char out[120])
-{
-    size_t used = 0;
-    out[0] = '\0';
-    for (size_t i = 0; i < sizeof(misses) / sizeof(misses[0]); i++) {
-        if ((missed & misses[i].miss) != 0) {
-            used += (size_t)snprintf(out + used, 120 - used, "%s%s", used > 0 ? ", " : "",
-                                     misses[i].word);
-        }
-    }
-    return out;
-}
-
-char *planned_regions(const struct planned *q, const struct plan_result *r, char out[220])
-{
-    size_t used = 0;
-    out[0] = '\0';
-    for (unsigned k = 0; k < r->n; k++) {
-        used += (size_t)snprintf(out + used, 220 - used, "%s%s", k > 0 ? " " : "",
-                                 q->data->regions[r->region[k]].id);
-    }
-    return out;
-}
-
-/* ---- where common wisdom differs ---- */
-
-/** Share of the users in countries whose median round trip to @r is below 50 ms; or -1. */
-static double share_near(const struct planned *q, const struct plan_answer *a,
-                         const struct plan_result *r)
-{
-    struct plan_country_latency l[PLAN_USERS_MAX];
-    double share = 0;
-
-    if (plan_countries(q->data, &q->load, a->class, r, l, NULL) != 0) {
-        return -1;
-    }
-    for (unsigned u = 0; u < q->load.user_count; u++) {
-        share += l[u].read_p50 - q->load.processing_ms < 50 ? q->load.users[u].share : 0;
-    }
-    return share;
-}
-
-unsigned planned_wisdom(const struct planned *q, const struct plan_answer *a,
-                        char out[PLANNED_LINES][PLANNED_LINE])
-{
-    unsigned n = 0;
-    double u = 1 - q->load.region_pct / 100;
-    const struct plan_result *r = a->best >= 0 ? &a->results[a->best] : NULL;
-    const struct plan_result *single = &a->results[0];
-
-    for (unsigned i = 1; r != NULL && i < a->count; i++) { /* like with like */
-        bool like = a->results[i].posture == PLAN_SINGLE && a->results[i].cdn == r->cdn;
-        single = like ? &a->results[i] : single;
-    }
-
-    if (u > 1.0001e-4) {
-        snprintf(
-            out[n++], PLANNED_LINE,
-            "\"One region with several zones gives 99.99%%\": the outages assumed here give "
-            "%.4f%%, %.2f h a year",
-            100 * (1 - u), u * MRD_YEAR_H);
-    }
-    if (r != NULL && r->n > 1 && q->load.beta > 0) {
-        double naive = 1;
-        for (unsigned k = 0; k < r->n; k++) {
-            naive *= u;
-        }
-        snprintf(
-            out[n++], PLANNED_LINE,
-            "\"%u regions are down together %.2g of the time\": that is independence; with "
-            "%.0f%% of outages in common and failovers that take time and may fail it is %.2g",
-            r->n, naive, 100 * q->load.beta, r->u);
-    }
-    bool passive = r != NULL && r->posture == PLAN_ACTIVE_PASSIVE;
-    bool active = r != NULL && r->posture >= PLAN_PARTITIONED;
-    double low = passive ? 1.3 : 2.0, high = passive ? 1.5 : 2.5;
-    if ((passive || active) && single->refused == NULL &&
-        (r->total < low * single->total || r->total > high * single->total)) {
-        snprintf(out[n++], PLANNED_LINE,
-                 "\"%s costs %.1f to %.1f times one region\": here %.2f times, by the parts "
-                 "under cost; traffic to users is paid once wherever it leaves",
-                 passive ? "Active-passive" : "Active-active", low, high,
-                 r->total / single->total);
-    }
-    double claim = r == NULL || r->posture < PLAN_READ_LOCAL ? 0
-                   : r->n == 2                               ? 0.80
-                   : r->n == 3                               ? 0.95
-                                                             : 0;
-    double near = claim > 0 ? share_near(q, a, r) : -1;
-    if (near >= 0 && fabs(near - claim) > 0.1) {
-        snprintf(
-            out[n++], PLANNED_LINE,
-            "\"%u regions bring %.0f%% of users below 50 ms\": here %.0f%%; it hangs on where "
-            "the users are, and this placement is the one that keeps the targets asked for",
-            r->n, 100 * claim, 100 * near);
-    }
-    return n;
-}
-
-unsigned planned_assumptions(const struct planned *q, char out[PLANNED_LINES][PLANNED_LINE])
-{
-    const struct plan_workload *w = &q->load;
-    unsigned n = 0;
-
-    snprintf(
-        out[n++], PLANNED_LINE,
-        "a region is up %.4f%% of the time, an outage lasts %.2f h, %.0f%% of them take every "
-        "region (failures:)",
-        w->region_pct, w->outage_h, 100 * w->beta);
-    if (w->compute_usd_month < 0 || w->database_usd_month < 0) {
-        snprintf(
-            out[n++], PLANNED_LINE,
-            "compute and database cost 0.35 and 0.15 USD a month per request/s where prices: "
-            "does not say");
-    }
-    snprintf(out[n++], PLANNED_LINE,
-             "a request is one round trip on a warm connection and %.0f ms of work; users are "
-             "their countries' cities (F22)",
-             w->processing_ms);
-    snprintf(out[n++], PLANNED_LINE,
-             "a posture's placement is the nearest to its users that keeps what the cheapest "
-             "keeps and costs at most %.0f%% more than it",
-             100 * (PLAN_NEARER_MAY_COST - 1));
-    snprintf(out[n++], PLANNED_LINE,
-             "of the postures that keep every target the simplest is taken that costs at most "
-             "%.0f%% more than the cheapest; a failover fails %.0f%% of the time, of a pilot "
-             "light %.0f%%, between active regions %.0f%%",
-             100 * (PLAN_SIMPLER_MAY_COST - 1), 100 * plan_failover_fails(PLAN_ACTIVE_PASSIVE),
-             100 * plan_failover_fails(PLAN_PILOT_LIGHT),
-             100 * plan_failover_fails(PLAN_ACTIVE_ACTIVE));
-    return n;
-}
-
 /* ---- tables ---- */
-
-char *planned_seconds(double s, char out[32])
-{
-    if (isinf(s)) {
-        snprintf(out, 32, "grows");
-        return out;
-    }
-    return cli_span((long long)(s * 1000 + 0.5), out);
-}
-
-const struct plan_result *planned_shown(const struct plan_answer *a)
-{
-    for (unsigned i = 0; a->best < 0 && i < a->count; i++) {
-        if (a->results[i].refused == NULL) {
-            return &a->results[i];
-        }
-    }
-    return a->best >= 0 ? &a->results[a->best] : NULL;
-}
-
-char *planned_value(const struct plan_figure *f, char out[32])
-{
-    if (isinf(f->value)) {
-        snprintf(out, 32, "grows");
-    } else {
-        snprintf(out, 32, "%.6g%s%s", f->value, strcmp(f->unit, "1") == 0 ? "" : " ",
-                 strcmp(f->unit, "1") == 0 ? "" : f->unit);
-    }
-    return out;
-}
 
 static void print_postures(const struct plan_answer *a)
 {
-    static const char *const titles[] = {"posture",  "USD/month", "down/yr", "rto", "rpo",
-                                         "read p95", "write p95", "misses",  NULL};
+    static const char *const titles[] = {"posture",   ">USD/month", ">down/yr", ">rto", ">rpo",
+                                         ">read p95", ">write p95", "misses",   NULL};
     struct cli_table *t = cli_table_new(titles);
     for (unsigned i = 0; i < a->count; i++) {
         const struct plan_result *r = &a->results[i];
@@ -216,7 +41,7 @@ static void print_postures(const struct plan_answer *a)
         cli_cell(t, "%s", planned_seconds(r->rpo_s, span));
         cli_cell(t, "%.0f ms", r->read_p95);
         cli_cell(t, "%.0f ms", r->write_p95);
-        cli_cell(t, "%s", r->missed != 0 ? planned_missed(r->missed, text) : "nothing");
+        cli_cell(t, "%s", r->missed != 0 ? plan_missed(r->missed, text) : "nothing");
     }
     cli_table_print(t, NULL);
     for (unsigned i = 0; i < a->count; i++) {
@@ -234,8 +59,8 @@ static void print_postures(const struct plan_answer *a)
 static void print_bad_days(const struct plan_answer *a)
 {
     static const char *const titles[] = {
-        "posture",        "95% of years",    "worst year", "worst outage",
-        "read, one lost", "write, one lost", NULL};
+        "posture",     ">95% of years", ">worst year", ">worst outage",
+        ">lost: read", ">write",        "stale reads", NULL};
     struct cli_table *t = cli_table_new(titles);
     for (unsigned i = 0; i < a->count; i++) {
         const struct plan_result *r = &a->results[i];
@@ -248,121 +73,64 @@ static void print_bad_days(const struct plan_answer *a)
                  r->simulated ? planned_seconds(r->years.p95_h * 3600, span) : "");
         cli_cell(t, r->simulated ? "%.1f h" : "-", r->years.worst_year_h);
         cli_cell(t, r->simulated ? "%.1f h" : "-", r->years.worst_outage_h);
-        cli_cell(t, r->n > 1 ? "%.0f ms" : "down", r->lost_read_p95);
-        cli_cell(t, r->n > 1 ? "%.0f ms" : "down", r->lost_write_p95);
+        cli_cell(t, "%s", planned_ms(r->lost_read_p95, span));
+        cli_cell(t, "%s", planned_ms(r->lost_write_p95, span));
+        cli_cell(t, "%s", planned_ms(r->stale_p95_ms, span));
     }
     cli_table_print(t, NULL);
 }
 
 static void print_costs(const struct plan_result *r, const struct plan_result *single)
 {
-    static const char *const titles[] = {"USD/month", "recommended", "single-region", NULL};
+    static const char *const titles[] = {">recommended", ">single-region", "USD/month", NULL};
     struct cli_table *t = cli_table_new(titles);
     for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
         if (r->cost[i] > 0 || single->cost[i] > 0) {
-            cli_cell(t, "%s", plan_cost_name((enum plan_cost_part)i));
             cli_cell(t, "%.2f", r->cost[i]);
             cli_cell(t, "%.2f", single->cost[i]);
+            cli_cell(t, "%s", plan_cost_name((enum plan_cost_part)i));
         }
     }
-    cli_cell(t, "total");
     cli_cell(t, "%.2f", r->total);
     cli_cell(t, "%.2f", single->total);
+    cli_cell(t, "in all");
     cli_table_print(t, NULL);
 }
 
-static int print_countries(struct planned *q, const struct plan_answer *a)
+static void print_countries(const struct planned *q, const struct plan_country_latency *l)
 {
-    static const char *const titles[] = {"country",        "share",           "read p50",
-                                         "read p95",       "write p50",       "write p95",
-                                         "read, one lost", "write, one lost", NULL};
-    struct plan_country_latency l[PLAN_USERS_MAX];
-    struct mrd_err err = {0};
-    const struct plan_result *r = &a->results[a->best];
-
-    if (plan_countries(q->data, &q->load, a->class, r, l, &err) != 0) {
-        return cli_fail(err.hint, "%s", err.text);
-    }
+    static const char *const titles[] = {"country",    ">share",     ">read p50",   ">read p95",
+                                         ">write p50", ">write p95", ">lost: read", ">write",
+                                         ">stale",     "served by",  NULL};
     struct cli_table *t = cli_table_new(titles);
+    char text[32];
+
     for (unsigned u = 0; u < q->load.user_count; u++) {
+        const double ms[] = {l[u].read_p50,    l[u].read_p95,      l[u].write_p50,
+                             l[u].write_p95,   l[u].lost_read_p95, l[u].lost_write_p95,
+                             l[u].stale_p95_ms};
         cli_cell(t, "%s", q->data->countries[l[u].country].iso2);
         cli_cell(t, "%.1f%%", 100 * q->load.users[u].share);
-        cli_cell(t, "%.0f ms", l[u].read_p50);
-        cli_cell(t, "%.0f ms", l[u].read_p95);
-        cli_cell(t, "%.0f ms", l[u].write_p50);
-        cli_cell(t, "%.0f ms", l[u].write_p95);
-        cli_cell(t, r->n > 1 ? "%.0f ms" : "down", l[u].lost_read_p95);
-        cli_cell(t, r->n > 1 ? "%.0f ms" : "down", l[u].lost_write_p95);
+        for (size_t k = 0; k < sizeof(ms) / sizeof(ms[0]); k++) {
+            cli_cell(t, "%s", planned_ms(ms[k], text));
+        }
+        cli_cell(t, "%s", l[u].region < 0 ? "nobody" : q->data->regions[l[u].region].id);
     }
     cli_table_print(t, NULL);
-    return 0;
 }
 
-/* ---- what is said of a class, in sentences ---- */
-
-void planned_verdict(const struct planned *q, const struct plan_answer *a,
-                     char out[PLANNED_LINE])
+/** --explain: who serves each country, and the other postures' latencies. */
+static void print_more_countries(const struct planned *q, unsigned c)
 {
-    char name[40], regions[220];
+    const struct plan_answer *a = &q->answers[c];
+    char name[40];
 
-    if (a->best < 0) {
-        snprintf(out, PLANNED_LINE, "No recommendation: %s.", a->rule);
-        return;
+    for (unsigned i = 0; i < a->count; i++) {
+        if (a->results[i].refused == NULL && (int)i != a->best) {
+            printf("\nby country: %s\n", plan_result_name(&a->results[i], name));
+            print_countries(q, q->countries[c][i]);
+        }
     }
-    const struct plan_result *r = &a->results[a->best];
-    snprintf(out, PLANNED_LINE, "%s in %s. %s.%s%s%s", plan_result_name(r, name),
-             planned_regions(q, r, regions), a->rule,
-             a->driver[0] != '\0' ? " The driver is " : "", a->driver,
-             a->driver[0] != '\0' ? "." : "");
-}
-
-static void say_break_even(const struct planned *q, const struct plan_answer *a,
-                           char out[PLANNED_LINE])
-{
-    const struct plan_result *r = &a->results[a->best], *single = &a->results[0];
-    double usd = q->load.downtime_usd_hour, hours = (single->u - r->u) * MRD_YEAR_H;
-    int n = snprintf(out, PLANNED_LINE, "pays from %.0f USD per hour of downtime (F20)",
-                     r->usd_hour_break_even);
-    if (usd >= 0) {
-        snprintf(out + n, PLANNED_LINE - (size_t)n, "; at %.0f USD it returns %.0f USD a year",
-                 usd, hours * usd - 12 * (r->total - single->total));
-    }
-}
-
-static void say_years(const struct planned *q, const struct plan_result *r,
-                      char out[PLANNED_LINE])
-{
-    const struct mrd_outage_years *y = &r->years;
-    snprintf(out, PLANNED_LINE,
-             "%llu simulated years, seed %llu: down %.1f min a year (95%%: %.1f to %.1f), "
-             "half of all years below %.1f min, worst outage %.1f h; closed form (F6) %.1f min",
-             q->years, q->seed, mrd_avail_min_per_year(y->u),
-             mrd_avail_min_per_year(fmax(0, y->u - 1.96 * y->u_se)),
-             mrd_avail_min_per_year(y->u + 1.96 * y->u_se), y->p50_h * 60, y->worst_outage_h,
-             mrd_avail_min_per_year(r->u));
-}
-
-unsigned planned_remarks(const struct planned *q, const struct plan_answer *a,
-                         char out[PLANNED_LINES][PLANNED_LINE])
-{
-    const struct plan_result *r = a->best >= 0 ? &a->results[a->best] : NULL;
-    unsigned n = 0;
-
-    if (r != NULL && r->usd_hour_break_even > 0) {
-        say_break_even(q, a, out[n++]);
-    }
-    if (r != NULL && r->n > 1) {
-        snprintf(out[n++], PLANNED_LINE,
-                 "replication %.2f Mbit/s, lag %.0f ms (F12); running capacity %.2f times the "
-                 "load (F19)",
-                 r->replication_mbit, r->lag_s * 1000,
-                 r->cost[PLAN_COMPUTE] > 0 ? 1 + r->cost[PLAN_HEADROOM] / r->cost[PLAN_COMPUTE]
-                                           : 1);
-    }
-    if (r != NULL && r->simulated) {
-        say_years(q, r, out[n++]);
-    }
-    return n;
 }
 
 void planned_figures(const struct plan_figure *figures, unsigned n)
@@ -397,8 +165,34 @@ static void print_figures(struct planned *q, const struct plan_answer *a)
     }
 }
 
-static int print_class(struct planned *q, const struct plan_answer *a)
+/** The tables that everybody quotes: those that differ whole, the others by name. */
+static void print_wisdom(struct planned *q, unsigned c)
 {
+    struct plan_wisdom rows[PLAN_WISDOM_MAX];
+    unsigned n = planned_wisdom(q, c, rows), agree = 0;
+    char line[PLANNED_LINE + 900], said[PLANNED_LINE + 10];
+    size_t used = 0;
+
+    puts("\nthe usual tables");
+    for (unsigned i = 0; i < n; i++) {
+        if (rows[i].agrees) {
+            used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%s, %s: \"%s\"",
+                                     agree++ > 0 ? "; " : "agrees with: ", rows[i].table,
+                                     rows[i].row, rows[i].says);
+            continue;
+        }
+        snprintf(said, sizeof(said), "differs: ");
+        planned_wisdom_said(&rows[i], said + strlen(said));
+        cli_paragraph(said, 2);
+    }
+    if (agree > 0) {
+        cli_paragraph(line, 2);
+    }
+}
+
+static void print_class(struct planned *q, unsigned c)
+{
+    const struct plan_answer *a = &q->answers[c];
     char lines[PLANNED_LINES][PLANNED_LINE];
 
     printf("\nclass %s\n", a->class->name);
@@ -418,17 +212,13 @@ static int print_class(struct planned *q, const struct plan_answer *a)
             cli_paragraph(lines[i], 0);
         }
         putchar('\n');
-        if (print_countries(q, a) != 0) {
-            return 1;
-        }
+        print_countries(q, q->countries[c][a->best]);
     }
-    for (unsigned i = 0, n = planned_wisdom(q, a, lines); i < n; i++) {
-        cli_paragraph(lines[i], 0);
-    }
+    print_wisdom(q, c);
     if (q->explain) {
         print_figures(q, a);
+        print_more_countries(q, c);
     }
-    return 0;
 }
 
 void planned_facts(const struct plan_data *data)
@@ -447,25 +237,18 @@ void planned_facts(const struct plan_data *data)
 
 static int print_plan(struct planned *q)
 {
-    int regions[PLAN_CANDIDATES_MAX];
-    double total = 0;
-    unsigned n = plan_union(&q->load, q->answers, regions, &total);
+    char lines[PLANNED_LINES][PLANNED_LINE];
 
     printf("%s\n", q->load.name);
     for (unsigned c = 0; c < q->load.class_count; c++) {
-        if (print_class(q, &q->answers[c]) != 0) {
-            return 1;
-        }
+        print_class(q, c);
     }
-    printf("\nall classes: %u region%s", n, n == 1 ? "" : "s");
-    for (unsigned i = 0; i < n; i++) {
-        printf("%s %s", i > 0 ? "," : ":", q->data->regions[regions[i]].id);
+    putchar('\n');
+    planned_whole(q, lines[0]);
+    cli_paragraph(lines[0], 0);
+    if (planned_budget(q, lines[0])) {
+        cli_paragraph(lines[0], 0);
     }
-    printf("; %.2f USD/month\n", total);
-    if (q->load.budget_usd_month >= 0 && total > q->load.budget_usd_month) {
-        printf("over the budget of %.2f USD/month\n", q->load.budget_usd_month);
-    }
-    char lines[PLANNED_LINES][PLANNED_LINE];
     puts("\nassumed");
     for (unsigned i = 0, count = planned_assumptions(q, lines); i < count; i++) {
         cli_paragraph(lines[i], 2);
@@ -496,6 +279,19 @@ static int load(struct planned *q, const char *path)
     return rc == 0 ? 0 : 1;
 }
 
+static int find_countries(struct planned *q, struct mrd_err *err)
+{
+    int rc = 0;
+
+    for (unsigned c = 0; c < q->load.class_count && rc == 0; c++) {
+        q->countries[c] = calloc(q->answers[c].count, sizeof(*q->countries[c]));
+        rc = q->countries[c] == NULL
+                 ? mrd_err_set(err, MRD_ENOMEM, "out of memory")
+                 : plan_countries(q->data, &q->load, &q->answers[c], q->countries[c], err);
+    }
+    return rc;
+}
+
 static int plan(struct planned *q, const struct asked *a)
 {
     struct mrd_err err = {0};
@@ -510,6 +306,7 @@ static int plan(struct planned *q, const struct asked *a)
         return planned_deployment(q, a->deployment, a->workload != NULL, a->json);
     }
     if (plan_answer(q->data, &q->load, (size_t)q->years, q->seed, q->answers, &err) != 0 ||
+        find_countries(q, &err) != 0 ||
         (a->html != NULL && planned_report(q, a->html, &err) != 0)) {
         return cli_fail(err.hint, "%s", err.text);
     }
@@ -562,6 +359,9 @@ int cli_plan(int argc, char **argv)
              ? cli_misuse(&usage, "--years takes a number up to %d", YEARS_MAX)
          : !cli_number(seed, INT64_MAX, &q->seed) ? cli_misuse(&usage, "--seed takes a number")
                                                   : plan(q, &asked);
+    for (unsigned c = 0; c < PLAN_CLASSES_MAX; c++) {
+        free(q->countries[c]);
+    }
     plan_data_free(q->data);
     free(q);
     return rc;

@@ -52,10 +52,61 @@ json_t *planned_figures_json(const struct plan_figure *figures, unsigned n)
     return all;
 }
 
-static json_t *result_json(struct planned *q, const struct plan_answer *a,
-                           const struct plan_result *r)
+static json_t *ms_json(double ms)
 {
-    char name[40], word[120];
+    return ms < PLAN_NOT_SERVED ? json_real(ms) : json_null(); /* infinite, too */
+}
+
+/** What both all users and those of one country have. */
+static json_t *latency_json(const struct plan_country_latency *l)
+{
+    return json_pack("{s:f, s:f, s:f, s:f, s:o, s:o, s:o}", "read_p50", l->read_p50, "read_p95",
+                     l->read_p95, "write_p50", l->write_p50, "write_p95", l->write_p95,
+                     "lost_read_p95", ms_json(l->lost_read_p95), "lost_write_p95",
+                     ms_json(l->lost_write_p95), "stale_p95_ms", ms_json(l->stale_p95_ms));
+}
+
+static json_t *countries_json(const struct planned *q, const struct plan_country_latency *l)
+{
+    json_t *list = json_array();
+
+    for (unsigned u = 0; u < q->load.user_count; u++) {
+        json_t *j = latency_json(&l[u]);
+        json_object_set_new(j, "country", json_string(q->data->countries[l[u].country].iso2));
+        json_object_set_new(j, "share", json_real(q->load.users[u].share));
+        json_object_set_new(j, "region",
+                            l[u].region < 0 ? json_null()
+                                            : json_string(q->data->regions[l[u].region].id));
+        json_array_append_new(list, j);
+    }
+    return list;
+}
+
+static json_t *wisdom_json(const struct plan_wisdom *rows, unsigned n)
+{
+    json_t *list = json_array();
+
+    for (unsigned i = 0; i < n; i++) {
+        const struct plan_wisdom *w = &rows[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "table",
+                                              w->table, "row", w->row, "says", w->says, "here",
+                                              w->here, "agrees", w->agrees, "why", w->why));
+    }
+    return list;
+}
+
+static json_t *years_json(const struct mrd_outage_years *y)
+{
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "U", y->u, "U_se", y->u_se,
+                     "p50_h", y->p50_h, "p95_h", y->p95_h, "p99_h", y->p99_h, "worst_year_h",
+                     y->worst_year_h, "worst_outage_h", y->worst_outage_h, "outages",
+                     (json_int_t)y->outages);
+}
+
+static json_t *result_json(struct planned *q, const struct plan_answer *a, unsigned at)
+{
+    const struct plan_result *r = &a->results[at];
+    char name[40], word[PLAN_MISSES_TEXT];
     json_t *regions = json_array(), *cost = json_object(), *missed = json_array(), *j;
 
     if (r->refused != NULL) {
@@ -71,7 +122,7 @@ static json_t *result_json(struct planned *q, const struct plan_answer *a,
     }
     for (unsigned miss = 1; miss != 0 && miss <= r->missed; miss <<= 1) {
         if ((r->missed & miss) != 0) {
-            json_array_append_new(missed, json_string(planned_missed(miss, word)));
+            json_array_append_new(missed, json_string(plan_missed(miss, word)));
         }
     }
     j = json_pack("{s:s, s:o, s:b, s:o, s:f, s:o, s:f, s:f, s:f, s:f, s:f}", "posture",
@@ -80,21 +131,25 @@ static json_t *result_json(struct planned *q, const struct plan_answer *a,
                   "min_per_year", mrd_avail_min_per_year(r->u), "rto_s", r->rto_s,
                   "rto_worst_s", r->rto_worst_s);
     json_object_set_new(j, "rpo_s", number(r->rpo_s));
-    json_object_set_new(j, "latency_ms",
-                        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "read_p50", r->read_p50,
-                                  "read_p95", r->read_p95, "write_p50", r->write_p50,
-                                  "write_p95", r->write_p95, "lost_read_p95", r->lost_read_p95,
-                                  "lost_write_p95", r->lost_write_p95));
+    json_object_set_new(j, "holding", json_integer(r->held));
+    struct plan_country_latency all = {.read_p50 = r->read_p50,
+                                       .read_p95 = r->read_p95,
+                                       .write_p50 = r->write_p50,
+                                       .write_p95 = r->write_p95,
+                                       .lost_read_p95 = r->lost_read_p95,
+                                       .lost_write_p95 = r->lost_write_p95,
+                                       .stale_p95_ms = r->stale_p95_ms};
+    json_object_set_new(j, "latency_ms", latency_json(&all));
+    json_object_set_new(j, "countries", countries_json(q, q->countries[a - q->answers][at]));
+    json_object_set_new(j, "headroom_running",
+                        json_real(r->cost[PLAN_COMPUTE] > 0
+                                      ? 1 + r->cost[PLAN_HEADROOM] / r->cost[PLAN_COMPUTE]
+                                      : 1));
+    json_object_set_new(j, "lag_s", number(r->lag_s));
     json_object_set_new(j, "replication_mbit_s", json_real(r->replication_mbit));
     json_object_set_new(j, "break_even_usd_hour", json_real(r->usd_hour_break_even));
     if (r->simulated) {
-        const struct mrd_outage_years *y = &r->years;
-        json_object_set_new(j, "simulated",
-                            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "U", y->u,
-                                      "U_se", y->u_se, "p50_h", y->p50_h, "p95_h", y->p95_h,
-                                      "p99_h", y->p99_h, "worst_year_h", y->worst_year_h,
-                                      "worst_outage_h", y->worst_outage_h, "outages",
-                                      (json_int_t)y->outages));
+        json_object_set_new(j, "simulated", years_json(&r->years));
     }
     struct plan_figure figures[PLAN_FIGURES_MAX];
     unsigned n = plan_figures(q->data, &q->load, a->class, &a->results[0], r, figures);
@@ -102,20 +157,25 @@ static json_t *result_json(struct planned *q, const struct plan_answer *a,
     return j;
 }
 
-static json_t *class_json(struct planned *q, const struct plan_answer *a)
+static json_t *class_json(struct planned *q, unsigned c)
 {
-    json_t *postures = json_array(), *flags = json_array(), *j;
-    char name[40], texts[PLANNED_LINES][PLANNED_LINE];
+    const struct plan_answer *a = &q->answers[c];
+    struct plan_wisdom rows[PLAN_WISDOM_MAX];
+    unsigned n = planned_wisdom(q, c, rows);
+    json_t *postures = json_array(), *differs = json_array(), *j;
+    char name[40], said[PLANNED_LINE];
 
     for (unsigned i = 0; i < a->count; i++) {
-        json_array_append_new(postures, result_json(q, a, &a->results[i]));
+        json_array_append_new(postures, result_json(q, a, i));
     }
-    for (unsigned i = 0, n = planned_wisdom(q, a, texts); i < n; i++) {
-        json_array_append_new(flags, json_string(texts[i]));
+    for (unsigned i = 0; i < n; i++) {
+        if (!rows[i].agrees) {
+            json_array_append_new(differs, json_string(planned_wisdom_said(&rows[i], said)));
+        }
     }
-    j = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "class", a->class->name, "rule", a->rule,
-                  "driver", a->driver, "tips", a->tips, "common_wisdom", flags, "postures",
-                  postures);
+    j = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "class", a->class->name, "rule",
+                  a->rule, "driver", a->driver, "tips", a->tips, "common_wisdom", differs,
+                  "tables", wisdom_json(rows, n), "postures", postures);
     json_object_set_new(j, "recommendation",
                         a->best >= 0 ? json_string(plan_result_name(&a->results[a->best], name))
                                      : json_null());
@@ -124,22 +184,7 @@ static json_t *class_json(struct planned *q, const struct plan_answer *a)
                             ? json_string(plan_result_name(&a->results[a->runner_up], name))
                             : json_null());
     if (a->best >= 0) {
-        struct plan_country_latency l[PLAN_USERS_MAX];
-        struct mrd_err err = {0};
-        json_t *countries = json_array();
-        if (plan_countries(q->data, &q->load, a->class, &a->results[a->best], l, &err) == 0) {
-            for (unsigned u = 0; u < q->load.user_count; u++) {
-                json_array_append_new(
-                    countries,
-                    json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "country",
-                              q->data->countries[l[u].country].iso2, "share",
-                              q->load.users[u].share, "read_p50", l[u].read_p50, "read_p95",
-                              l[u].read_p95, "write_p50", l[u].write_p50, "write_p95",
-                              l[u].write_p95, "lost_read_p95", l[u].lost_read_p95,
-                              "lost_write_p95", l[u].lost_write_p95));
-            }
-        }
-        json_object_set_new(j, "countries", countries);
+        json_object_set_new(j, "countries", countries_json(q, q->countries[c][a->best]));
     }
     return j;
 }
@@ -170,7 +215,7 @@ int planned_json(struct planned *q)
         json_array_append_new(names, json_string(q->data->regions[regions[i]].id));
     }
     for (unsigned c = 0; c < q->load.class_count; c++) {
-        json_array_append_new(classes, class_json(q, &q->answers[c]));
+        json_array_append_new(classes, class_json(q, c));
     }
     json_t *all = json_pack("{s:s, s:b, s:o, s:f, s:o, s:o, s:I, s:I}", "workload",
                             q->load.name, "multi_region", n > 1, "regions", names, "usd_month",
@@ -182,6 +227,10 @@ int planned_json(struct planned *q)
         json_array_append_new(assumed, json_string(lines[i]));
     }
     json_object_set_new(all, "assumed", assumed);
+    if (q->load.budget_usd_month >= 0) {
+        json_object_set_new(all, "budget_usd_month", json_real(q->load.budget_usd_month));
+        json_object_set_new(all, "over_budget", json_boolean(planned_budget(q, lines[0])));
+    }
     int rc = all == NULL ? -1 : json_dumpf(all, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     json_decref(all);
     putchar('\n');

@@ -7,24 +7,28 @@
 #include <figures.h>
 #include <jansson.h>
 #include <plan.h>
+#include <wisdom.h>
 
 #define PLANNED_LINES 6
-#define PLANNED_LINE 700
+#define PLANNED_LINE 800
 
 struct planned {
     struct plan_data *data;
     struct plan_workload load;
     struct plan_answer answers[PLAN_CLASSES_MAX];
+    /* Of each class, of each of its results, by the workload's countries. */
+    struct plan_country_latency (*countries[PLAN_CLASSES_MAX])[PLAN_USERS_MAX];
     unsigned long long years, seed;
     bool explain;
 };
 
-/** "residency, rto": the targets that a result misses. Returns @out. */
-char *planned_missed(unsigned missed, char out[120]);
 /** "eu-west-1 us-east-1". Returns @out. */
 char *planned_regions(const struct planned *q, const struct plan_result *r, char out[220]);
 /** "12 s"; "grows" for what has no bound. Returns @out. */
 char *planned_seconds(double s, char out[32]);
+
+/** "72 ms"; "down" where nothing serves, "grows". Returns @out. */
+char *planned_ms(double ms, char out[32]);
 
 /** The result whose figures are explained: the recommended one, else the first; or NULL. */
 const struct plan_result *planned_shown(const struct plan_answer *a);
@@ -36,9 +40,14 @@ void planned_verdict(const struct planned *q, const struct plan_answer *a,
 /** Break-even, replication and the simulation of the recommendation; their count. */
 unsigned planned_remarks(const struct planned *q, const struct plan_answer *a,
                          char out[PLANNED_LINES][PLANNED_LINE]);
-/** A sentence where the usual tables say something else than this plan; their count. */
-unsigned planned_wisdom(const struct planned *q, const struct plan_answer *a,
-                        char out[PLANNED_LINES][PLANNED_LINE]);
+/** The rows of the usual tables that speak of class @c; their number. */
+unsigned planned_wisdom(struct planned *q, unsigned c, struct plan_wisdom ret[PLAN_WISDOM_MAX]);
+/** A row as a sentence. Returns @out. */
+char *planned_wisdom_said(const struct plan_wisdom *row, char out[PLANNED_LINE]);
+/** The union of all recommendations, as a sentence. */
+void planned_whole(const struct planned *q, char out[PLANNED_LINE]);
+/** Is it over the budget? Then @out says by how much, and what would be within. */
+bool planned_budget(const struct planned *q, char out[PLANNED_LINE]);
 /** What was assumed rather than measured or given, as sentences; their count. */
 unsigned planned_assumptions(const struct planned *q, char out[PLANNED_LINES][PLANNED_LINE]);
 

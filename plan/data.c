@@ -494,7 +494,7 @@ static int read_prices(struct plan_data *data, struct plan_csv *csv, int which,
                                csv->line, PLAN_PRICES_MAX);
         }
         data->prices[data->price_count++] =
-            (struct plan_price){(int16_t)a, (int16_t)b, (float)usd};
+            (struct plan_price){(int16_t)a, (int16_t)b, usd};
     }
     return rc;
 }
@@ -592,7 +592,7 @@ double plan_usd_per_gb(struct plan_data *data, int a, int b, enum plan_source_id
         if (p->from == a && p->to == b) {
             *ret_source = PLAN_SOURCE_PRICES_AWS;
             data->sources[*ret_source].used = true;
-            return (double)p->usd_per_gb;
+            return p->usd_per_gb;
         }
     }
     const struct plan_region *ra = &data->regions[a], *rb = b >= 0 ? &data->regions[b] : NULL;

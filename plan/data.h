@@ -81,7 +81,7 @@ struct plan_bloc {
 
 struct plan_price {
     int16_t from, to; /* regions; to -1: the internet */
-    float usd_per_gb;
+    double usd_per_gb;
 };
 #define PLAN_PRICES_MAX 1024
 

@@ -22,8 +22,8 @@
 const char *plan_posture_name(enum plan_posture p)
 {
     static const char *const names[PLAN_POSTURES] = {
-        "single-region",  "pilot-light", "active-passive", "read-local",
-        "follow-the-sun", "partitioned", "cell-based",     "active-active",
+        "single-region",  "pilot-light", "active-passive", "edge-hierarchy", "read-local",
+        "follow-the-sun", "partitioned", "hub-and-spoke",  "cell-based",     "active-active",
     };
     return names[p];
 }
@@ -46,9 +46,11 @@ const char *plan_cost_name(enum plan_cost_part part)
 /** Why the data itself rules a posture out, or NULL. */
 static const char *refusal(const struct plan_class *c, enum plan_posture p)
 {
-    bool homed = p == PLAN_PARTITIONED || p == PLAN_CELLS;
-    if (homed && !(c->locality > 0)) {
+    if (place_homes_are_local(p) && !(c->locality > 0)) {
         return "its records have no home of their own (locality is 0)";
+    }
+    if (p == PLAN_EDGE_HIERARCHY && !(c->cacheable > 0 && c->reads_per_s > 0)) {
+        return "an edge without data could answer nothing (cacheable is 0)";
     }
     if (p == PLAN_FOLLOW_THE_SUN && !(c->daytime > 0)) {
         return "its writes do not follow the sun (daytime is 0)";
@@ -71,8 +73,8 @@ double plan_takeover_s(const struct plan_workload *w, enum plan_posture p)
 {
     return p == PLAN_ACTIVE_ACTIVE    ? 0
            : p == PLAN_PILOT_LIGHT    ? w->steps_s + w->pilot_warm_s
-           : p == PLAN_ACTIVE_PASSIVE ? w->steps_s + w->warm_s
-                                      : w->steps_s;
+           : p == PLAN_ACTIVE_PASSIVE || p == PLAN_EDGE_HIERARCHY ? w->steps_s + w->warm_s
+                                                                  : w->steps_s;
 }
 
 static void recovery(const struct plan_workload *w, const struct plan_class *c,
@@ -119,8 +121,8 @@ struct mrd_failover_model plan_failover_model(const struct plan_workload *w,
 
 bool plan_majority_u(const struct plan_workload *w, const struct plan_result *r, double *ret_u)
 {
-    return mrd_avail_common_cause(r->n / 2 + 1, r->n, (100 - w->region_pct) / 100, 0, ret_u) ==
-           0;
+    return mrd_avail_common_cause(r->held / 2 + 1, r->held, (100 - w->region_pct) / 100, 0,
+                                  ret_u) == 0;
 }
 
 static void availability(const struct plan_workload *w, struct plan_result *r)
@@ -148,14 +150,14 @@ static int simulate(const struct plan_workload *w, struct plan_result *r, size_t
                     uint64_t seed, double *annual_h)
 {
     struct mrd_outage_world world = {
-        .n = r->n,
+        .n = r->held,
         .beta = w->beta,
         .failover_h = r->rto_s / 3600,
         .p_ff = plan_failover_fails(r->posture),
     };
     bool spread = r->posture >= PLAN_FOLLOW_THE_SUN;
-    for (unsigned i = 0; i < r->n; i++) {
-        mrd_regions others = (mrd_regions)(((1u << r->n) - 1) & ~(1u << i));
+    for (unsigned i = 0; i < r->held; i++) {
+        mrd_regions others = (mrd_regions)(((1u << r->held) - 1) & ~(1u << i));
         world.regions[i] = (struct mrd_outage_region){
             .share = spread   ? r->share[i]
                      : i == 0 ? 1
@@ -212,6 +214,28 @@ static void judge(const struct plan_class *c, struct plan_result *r)
                      ? PLAN_MISS_RTO
                      : 0;
     r->missed |= c->rpo_ms != PLAN_NO_TARGET && rpo_ms > (double)c->rpo_ms ? PLAN_MISS_RPO : 0;
+}
+
+static const struct {
+    unsigned miss;
+    const char *word;
+} misses[] = {
+    {PLAN_MISS_RESIDENCY, "residency"}, {PLAN_MISS_AVAILABILITY, "availability"},
+    {PLAN_MISS_READ, "read_p95"},       {PLAN_MISS_WRITE, "write_p95"},
+    {PLAN_MISS_RTO, "rto"},             {PLAN_MISS_RPO, "rpo"},
+};
+
+char *plan_missed(unsigned missed, char out[PLAN_MISSES_TEXT])
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof(misses) / sizeof(misses[0]); i++) {
+        if ((missed & misses[i].miss) != 0) {
+            used += (size_t)snprintf(out + used, PLAN_MISSES_TEXT - used, "%s%s",
+                                     used > 0 ? ", " : "", misses[i].word);
+        }
+    }
+    return out;
 }
 
 /* ---- the decision ---- */
@@ -273,19 +297,72 @@ static void choose(struct plan_answer *a)
     }
 }
 
+/** Nothing is recommended: why, and what comes nearest. */
+static void explain_none(struct plan_answer *a)
+{
+    unsigned least = ~0u, fewest = ~0u, placed = 0;
+    const struct plan_result *nearest = NULL;
+    char name[40], text[PLAN_MISSES_TEXT];
+
+    for (unsigned i = 0; i < a->count; i++) {
+        const struct plan_result *r = &a->results[i];
+        unsigned missed = (unsigned)__builtin_popcount(r->missed);
+        if (r->refused != NULL) {
+            continue;
+        }
+        placed++;
+        least &= r->missed;
+        if (missed < fewest || (missed == fewest && r->total < nearest->total)) {
+            fewest = missed;
+            nearest = r;
+        }
+    }
+    if (placed == 0) {
+        snprintf(a->rule, sizeof(a->rule),
+                 "every posture is refused, for the reasons below: other regions, or other rules");
+        return;
+    }
+    snprintf(a->rule, sizeof(a->rule), "no posture keeps every target%s",
+             (least & PLAN_MISS_AVAILABILITY) == 0 ? ""
+             : placed == 1                         ? "; one region cannot be up more than it is"
+                           : "; availability is bounded by what takes all regions at once (beta)");
+    snprintf(a->tips, sizeof(a->tips), "%s at %.0f USD/month comes nearest: it misses %s",
+             plan_result_name(nearest, name), nearest->total,
+             plan_missed(nearest->missed, text));
+}
+
+/** What would make the runner-up the answer. */
+static void explain_tip(struct plan_answer *a, const struct plan_result *r,
+                        const struct plan_result *o)
+{
+    char other[40];
+    size_t cap = sizeof(a->tips);
+
+    plan_result_name(o, other);
+    int n = snprintf(a->tips, cap, "%s at %.0f USD/month ", other, o->total);
+    char *rest = a->tips + n;
+    cap -= (size_t)n;
+    if (o->total < r->total) {
+        snprintf(rest, cap, "saves %.0f, less than the %.0f%% for which the simpler one is taken",
+                 r->total - o->total, 100 * (PLAN_SIMPLER_MAY_COST - 1));
+    } else if (o->rto_s < r->rto_s) {
+        snprintf(rest, cap, "would be it if service had to be back within less than %.0f s",
+                 r->rto_s);
+    } else if (o->write_p95 < r->write_p95 - 1) {
+        snprintf(rest, cap, "would be it if writes had to be under %.0f ms", r->write_p95);
+    } else if (o->read_p95 < r->read_p95 - 1) {
+        snprintf(rest, cap, "would be it if reads had to be under %.0f ms", r->read_p95);
+    } else {
+        snprintf(rest, cap, "is better in nothing that was asked for");
+    }
+}
+
 static void explain(struct plan_answer *a)
 {
-    char name[40], other[40];
+    char name[40];
 
     if (a->best < 0) {
-        unsigned least = ~0u;
-        for (unsigned i = 0; i < a->count; i++) {
-            least = a->results[i].refused == NULL ? least & a->results[i].missed : least;
-        }
-        snprintf(a->rule, sizeof(a->rule), "no posture keeps every target%s",
-                 (least & PLAN_MISS_AVAILABILITY) != 0
-                     ? "; availability is bounded by what takes all regions at once (beta)"
-                     : "");
+        explain_none(a);
         return;
     }
     const struct plan_result *r = &a->results[a->best];
@@ -301,39 +378,13 @@ static void explain(struct plan_answer *a)
             name);
     }
     if (a->runner_up >= 0) {
-        const struct plan_result *o = &a->results[a->runner_up];
-        plan_result_name(o, other);
-        if (o->total < r->total) {
-            snprintf(a->tips, sizeof(a->tips),
-                     "%s at %.0f USD/month saves %.0f, less than the %.0f%% for which the "
-                     "simpler one is taken",
-                     other, o->total, r->total - o->total, 100 * (PLAN_SIMPLER_MAY_COST - 1));
-        } else if (o->rto_s < r->rto_s) {
-            snprintf(
-                a->tips, sizeof(a->tips),
-                "%s at %.0f USD/month would be it if service had to be back within less than "
-                "%.0f s",
-                other, o->total, r->rto_s);
-        } else if (o->write_p95 < r->write_p95 - 1) {
-            snprintf(a->tips, sizeof(a->tips),
-                     "%s at %.0f USD/month would be it if writes had to be under %.0f ms",
-                     other, o->total, r->write_p95);
-        } else if (o->read_p95 < r->read_p95 - 1) {
-            snprintf(a->tips, sizeof(a->tips),
-                     "%s at %.0f USD/month would be it if reads had to be under %.0f ms", other,
-                     o->total, r->read_p95);
-        } else {
-            snprintf(a->tips, sizeof(a->tips),
-                     "%s at %.0f USD/month is better in nothing that was asked for", other,
-                     o->total);
-        }
+        explain_tip(a, r, &a->results[a->runner_up]);
     }
 }
 
-static void break_even(const struct plan_workload *w, struct plan_answer *a)
+static void break_even(struct plan_answer *a)
 {
     const struct plan_result *single = &a->results[0];
-    (void)w;
     for (unsigned i = 1; i < a->count; i++) {
         struct plan_result *r = &a->results[i];
         if (r->refused == NULL && single->refused == NULL && r->total > single->total &&
@@ -352,7 +403,8 @@ static void place_postures(const struct place *p, struct plan_answer *a)
     bool caches = c->cacheable > 0 && c->reads_per_s > 0;
 
     for (unsigned i = 0; i < PLAN_POSTURES; i++) {
-        for (int cdn = 0; cdn <= caches; cdn++) {
+        /* The edges of a hierarchy are a CDN of one's own. */
+        for (int cdn = 0; cdn <= (caches && i != PLAN_EDGE_HIERARCHY); cdn++) {
             struct plan_result *r = results[a->count] = &a->results[a->count];
             r->posture = (enum plan_posture)i;
             r->cdn = cdn == 1;
@@ -394,7 +446,7 @@ int plan_class_answer(struct plan_data *data, const struct plan_workload *load,
     choose(ret);
     name_driver(ret);
     explain(ret);
-    break_even(load, ret);
+    break_even(ret);
     free(p);
     free(annual_h);
     return 0;
@@ -470,48 +522,25 @@ int plan_answer(struct plan_data *data, const struct plan_workload *load, size_t
 }
 
 int plan_countries(struct plan_data *data, const struct plan_workload *load,
-                   const struct plan_class *class, const struct plan_result *r,
-                   struct plan_country_latency ret[PLAN_USERS_MAX], struct mrd_err *err)
+                   const struct plan_answer *a, struct plan_country_latency (*ret)[PLAN_USERS_MAX],
+                   struct mrd_err *err)
 {
     struct place *p = NULL;
-    struct place_set s = {.n = r->n};
-    int rc = place_new(data, load, class, &p, err);
+    int rc = place_new(data, load, a->class, &p, err);
 
-    if (rc != 0) {
-        return rc;
-    }
-    for (unsigned k = 0; k < r->n; k++) {
-        for (unsigned c = 0; c < load->candidate_count; c++) {
-            s.at[k] = load->candidates[c] == r->region[k] ? (int)c : s.at[k];
+    for (unsigned i = 0; rc == 0 && i < a->count; i++) {
+        const struct plan_result *r = &a->results[i];
+        struct place_set s = {.n = r->n};
+        for (unsigned k = 0; k < r->n; k++) {
+            for (unsigned c = 0; c < load->candidate_count; c++) {
+                s.at[k] = load->candidates[c] == r->region[k] ? (int)c : s.at[k];
+            }
         }
-    }
-    for (unsigned u = 0; u < load->user_count; u++) {
-        struct plan_country_latency *l = &ret[u];
-        memset(l, 0, sizeof(*l));
-        l->country = load->users[u].country;
-        for (int lost = -1; lost < (int)r->n && (lost < 0 || r->n > 1); lost++) {
-            double read[PLAN_METROS_MAX], write[PLAN_METROS_MAX], weight[2][PLAN_METROS_MAX];
-            size_t n = 0;
-            for (unsigned i = 0; i < p->points; i++) {
-                if (p->country[i] == (short)u) {
-                    place_latency(p, &s, r, i, lost, &read[n], &write[n]);
-                    weight[0][n] = weight[1][n] = data->countries[l->country].metros[n].weight;
-                    n++;
-                }
-            }
-            double r95 = mrd_percentile(read, weight[0], n, 0.95);
-            double w95 = mrd_percentile(write, weight[1], n, 0.95);
-            if (lost < 0) {
-                l->read_p50 = mrd_percentile(read, weight[0], n, 0.5);
-                l->write_p50 = mrd_percentile(write, weight[1], n, 0.5);
-                l->read_p95 = r95;
-                l->write_p95 = w95;
-            } else {
-                l->lost_read_p95 = fmax(l->lost_read_p95, r95);
-                l->lost_write_p95 = fmax(l->lost_write_p95, w95);
-            }
+        for (unsigned u = 0; u < load->user_count && r->refused == NULL; u++) {
+            place_country(p, &s, r, (int)u, &ret[i][u]);
+            ret[i][u].country = load->users[u].country;
         }
     }
     free(p);
-    return 0;
+    return rc;
 }

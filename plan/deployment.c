@@ -163,7 +163,8 @@ static int evaluate(const struct plan_deployment *d, struct plan_promise *p,
         free(place);
         return rc;
     }
-    r->n = s.n;
+    r->n = r->held = s.n;
+    r->copies = s.n - 1;
     for (unsigned k = 0; k < s.n; k++) {
         r->region[k] = p->load.candidates[k];
         r->share[k] = r->posture == PLAN_PARTITIONED ? 1.0 / s.n : k == 0;

@@ -7,6 +7,7 @@
  * inputs of each figure back into its calculator and compares.
  */
 #include <figures.h>
+#include <place.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -16,7 +17,6 @@
 #include <mrd/cost.h>
 #include <mrd/latency.h>
 
-#define MONTH_S (30.0 * 86400)
 #define GIVEN "the workload, or its default (failures:)"
 #define PRICED "prices: of the workload, or its default"
 #define LIST_PRICES "prices: of the workload, else the list prices among the facts"
@@ -139,10 +139,10 @@ static void add_availability(struct book *b)
     input(f, "A_standby", 1 - m.u_standby, "1");
     if (r->quorum && plan_majority_u(b->w, r, &majority)) {
         f = begin_model(b, "U_majority", majority, "1", "common-cause", "U");
-        input(f, "n", r->n, "1");
+        input(f, "n", r->held, "1");
         input(f, "q", u, "1");
         input(f, "beta", 0, "1");
-        input(f, "k", r->n / 2 + 1, "1");
+        input(f, "k", r->held / 2 + 1, "1");
     }
     f = begin(b, "U", r->u, "1",
               "U = 1 - (1 - covered U_failover - (1 - covered) U_region)(1 - U_majority)",
@@ -177,25 +177,26 @@ static void add_years(struct book *b)
 /* ---- cost ---- */
 
 static void add_load_cost(struct book *b, const char *name, enum plan_cost_part part,
-                          double usd_month, double usd_per_request, const char *formula)
+                          double usd_month, const char *formula)
 {
     const struct plan_class *c = b->c;
-    double all = 0;
+    bool edges = b->r->posture == PLAN_EDGE_HIERARCHY;
+    struct place_requests q;
 
-    for (unsigned i = 0; i < b->w->class_count; i++) {
-        all += b->w->classes[i].reads_per_s + b->w->classes[i].writes_per_s;
-    }
+    place_requests(b->w, c, b->r, &q);
     struct plan_figure *f =
         begin(b, name, b->r->cost[part], "USD/month", formula,
               usd_month >= 0 ? "prices: of the workload, shared out by requests"
                              : "assumed: no price is given");
     input(f, "reads_per_s", c->reads_per_s, "1/s");
     input(f, "writes_per_s", c->writes_per_s, "1/s");
-    input(f, "cached", b->r->cdn ? c->cacheable : 0, "1");
-    input(f, "usd_per_request_s", usd_month >= 0 ? usd_month / all : usd_per_request,
+    input(f, "cached", b->r->cdn || edges ? c->cacheable : 0, "1");
+    input(f, "usd_per_request_s", part == PLAN_DATABASE ? q.database_usd : q.compute_usd,
           "USD s/month");
-    if (part == PLAN_DATABASE) {
-        input(f, "copies", plan_copies(b->r), "1");
+    if (part == PLAN_COMPUTE) {
+        input(f, "of_a_cached_one", edges ? PLAN_EDGE_REQUEST : 0, "1");
+    } else {
+        input(f, "copies", b->r->copies, "1");
         input(f, "size_of_copy",
               b->r->posture == PLAN_PILOT_LIGHT ? PLAN_PILOT_DATABASE : PLAN_REPLICA_DATABASE,
               "1");
@@ -222,9 +223,9 @@ static void add_headroom(struct book *b)
     } else if (r->posture != PLAN_SINGLE) {
         bool pilot = r->posture == PLAN_PILOT_LIGHT;
         f = begin(b, "running", running, "1 = the load",
-                  pilot ? "1 + pilot" : "1 + standby (n - 1)", GIVEN);
+                  pilot ? "1 + pilot" : "1 + standby (held - 1)", GIVEN);
         input(f, pilot ? "pilot" : "standby", pilot ? b->w->pilot_standby : b->w->standby, "1");
-        input(f, "n", r->n, "1");
+        input(f, "held", r->held, "1");
     }
     f = begin(b, "headroom", r->cost[PLAN_HEADROOM], "USD/month", "compute (running - 1)",
               "F19: any one region may be lost");
@@ -236,8 +237,8 @@ static void add_replication(struct book *b)
 {
     const struct plan_class *c = b->c;
     const struct plan_result *r = b->r;
-    double gb = c->writes_per_s * c->write_bytes * (1 + PLAN_OVERHEAD) * MONTH_S / 1e9;
-    double copies = plan_copies(r), sent = gb * copies;
+    double gb = place_written_gb(c);
+    double copies = r->copies, sent = gb * copies;
     static const char *const names[] = {"replication", "replication_mbit_s"};
 
     for (unsigned i = 0; i < 2; i++) {
@@ -252,7 +253,18 @@ static void add_replication(struct book *b)
         input(f, "days", 30, "day");
         input(f, "overhead", PLAN_OVERHEAD, "1");
     }
-    if (r->posture == PLAN_READ_LOCAL) {
+    if (r->posture == PLAN_EDGE_HIERARCHY) {
+        struct plan_figure *f =
+            begin(b, "forwarding", r->cost[PLAN_FORWARDING], "USD/month",
+                  "(written_gb + read_gb (1 - cached)) usd_per_gb, of users at an edge; read_gb = "
+                  "reads_per_s x bytes x 30 d / GB",
+                  LIST_PRICES "; usd_per_gb: the mean over all users");
+        double passed = gb + place_origin_gb(c, true);
+        input(f, "written_gb", gb, "GB/month");
+        input(f, "read_gb", place_origin_gb(c, false), "GB/month");
+        input(f, "cached", c->cacheable, "1");
+        input(f, "usd_per_gb", passed > 0 ? r->cost[PLAN_FORWARDING] / passed : 0, "USD/GB");
+    } else if (r->posture == PLAN_READ_LOCAL) {
         struct plan_figure *f =
             begin(b, "forwarding", r->cost[PLAN_FORWARDING], "USD/month",
                   "writes_per_s x bytes x (1 + overhead) x 30 d / GB x usd_per_gb, of users not "
@@ -267,7 +279,7 @@ static void add_traffic(struct book *b)
 {
     const struct plan_class *c = b->c;
     const struct plan_result *r = b->r;
-    double gb = c->reads_per_s * c->read_bytes * MONTH_S / 1e9;
+    double gb = place_origin_gb(c, false);
     double cached = r->cdn ? c->cacheable : 0, sent = gb * (1 - cached);
     struct plan_figure *f =
         begin(b, "egress", r->cost[PLAN_EGRESS], "USD/month",
@@ -285,7 +297,7 @@ static void add_traffic(struct book *b)
     f = begin(b, "storage", r->cost[PLAN_STORAGE], "USD/month",
               "storage_gb (1 + copies) usd_per_gb", PRICED);
     input(f, "storage_gb", c->storage_gb, "GB");
-    input(f, "copies", plan_copies(r), "1");
+    input(f, "copies", r->copies, "1");
     input(f, "usd_per_gb", b->w->storage_usd_gb, "USD/GB");
     f = begin(b, "edge", r->cost[PLAN_EDGE], "USD/month", "n region_usd_month", PRICED);
     input(f, "n", r->n, "1");
@@ -296,10 +308,11 @@ static void add_costs(struct book *b)
 {
     const struct plan_result *r = b->r;
 
-    add_load_cost(b, "compute", PLAN_COMPUTE, b->w->compute_usd_month, PLAN_COMPUTE_USD,
-                  "(reads_per_s (1 - cached) + writes_per_s) usd_per_request_s");
+    add_load_cost(b, "compute", PLAN_COMPUTE, b->w->compute_usd_month,
+                  "(reads_per_s (1 - cached + cached of_a_cached_one) + writes_per_s) "
+                  "usd_per_request_s");
     add_headroom(b);
-    add_load_cost(b, "database", PLAN_DATABASE, b->w->database_usd_month, PLAN_DATABASE_USD,
+    add_load_cost(b, "database", PLAN_DATABASE, b->w->database_usd_month,
                   "(reads_per_s (1 - cached) + writes_per_s) usd_per_request_s (1 + copies "
                   "size_of_copy)");
     add_traffic(b);
@@ -327,7 +340,10 @@ static void add_latency(struct book *b, const char *name, double value, const ch
     input(f, "processing_ms", b->w->processing_ms, "ms");
     input(f, "countries", b->w->user_count, "1");
     input(f, "regions", b->r->n, "1");
-    if (reads && b->r->cdn) {
+    if (reads && b->r->posture == PLAN_EDGE_HIERARCHY) {
+        input(f, "cached", b->c->cacheable, "1");
+        input(f, "edge_ms", PLAN_CDN_MS, "ms");
+    } else if (reads && b->r->cdn) {
         input(f, "cached", b->c->cacheable, "1");
         input(f, "cdn_ms", MRD_LAST_MILE_MS + PLAN_CDN_MS, "ms");
     }
@@ -337,17 +353,20 @@ static void add_commit(struct book *b)
 {
     const struct plan_result *r = b->r;
     double rtt[PLAN_REPLICAS_MAX], ms = 0;
-    size_t w = r->posture == PLAN_CELLS ? 2 : r->n / 2 + 1;
+    size_t w = r->posture == PLAN_CELLS ? 2 : r->held / 2 + 1;
 
-    for (unsigned k = 1; k < r->n; k++) {
+    if (b->c->residency_count > 0 && place_homes_are_local(r->posture)) {
+        return; /* each jurisdiction's commits wait for its own regions */
+    }
+    for (unsigned k = 1; k < r->held; k++) {
         rtt[k - 1] = plan_rtt_ms(b->data, r->region[0], r->region[k], NULL);
     }
-    if (!r->quorum || mrd_quorum_leader_ms(rtt, r->n - 1, w, &ms) != 0) {
+    if (!r->quorum || mrd_quorum_leader_ms(rtt, r->held - 1, w, &ms) != 0) {
         return;
     }
     struct plan_figure *f = begin_model(b, "commit_ms", ms + PLAN_FSYNC_MS, "ms",
                                         "quorum-latency", "latency_ms");
-    list(f, "rtt_ms", "ms", rtt, r->n - 1);
+    list(f, "rtt_ms", "ms", rtt, r->held - 1);
     input(f, "w", (double)w, "1");
     input(f, "fsync_ms", PLAN_FSYNC_MS, "ms");
 }
@@ -356,12 +375,16 @@ static void add_latencies(struct book *b)
 {
     const struct plan_result *r = b->r;
     bool local = r->posture >= PLAN_READ_LOCAL;
-    const char *read = local ? "weighted percentile over users of: the nearest region that has "
+    bool edges = r->posture == PLAN_EDGE_HIERARCHY;
+    const char *read = edges ? "weighted percentile over users of: the home, straight or by way "
+                               "of the nearest edge, + processing; the edge + edge_ms for what "
+                               "its cache answers"
+                       : local ? "weighted percentile over users of: the nearest region that has "
                                "their data + processing; cdn_ms for what a CDN answers"
                              : "weighted percentile over users of: the home + processing; "
                                "cdn_ms for what a CDN answers";
     const char *write =
-        r->posture == PLAN_READ_LOCAL
+        r->posture == PLAN_READ_LOCAL || edges
             ? "weighted percentile over users of: the home, straight or by way of the nearest "
               "region, + processing + commit_ms (0 unless quorum)"
         : local ? "weighted percentile over users of: the nearest region that has their data + "
@@ -374,9 +397,24 @@ static void add_latencies(struct book *b)
     add_latency(b, "read_p95", r->read_p95, read, true);
     add_latency(b, "write_p50", r->write_p50, write, false);
     add_latency(b, "write_p95", r->write_p95, write, false);
-    if (r->n > 1) {
+    struct plan_figure *f =
+        begin(b, "stale_p95_ms", r->stale_p95_ms, "ms",
+              r->posture == PLAN_CELLS || !local
+                  ? "0: records are read at their home"
+                  : "weighted percentile over users of: the lag, F12, from the farthest region "
+                    "that writes the records to the one that serves; one's own writes are there",
+              "F12; RTT/2, shipping and queueing; caches not counted");
+    if (local && r->posture != PLAN_CELLS) {
+        input(f, "ship_ms", PLAN_SHIP_S * 1000, "ms");
+        input(f, "W", b->c->writes_per_s, "1/s");
+        input(f, "S", b->c->write_bytes, "B");
+        input(f, "B", b->w->link_mbit * 1e6 / 8, "B/s");
+    }
+    if (r->n > 1 && r->lost_read_p95 < PLAN_NOT_SERVED) {
         add_latency(b, "lost_read_p95", r->lost_read_p95,
                     "as read_p95 without one region, the worst one to lose", true);
+    }
+    if (r->n > 1 && r->lost_write_p95 < PLAN_NOT_SERVED) {
         add_latency(b, "lost_write_p95", r->lost_write_p95,
                     "as write_p95 without one region, the worst one to lose", false);
     }

@@ -1,8 +1,9 @@
 /*
- * What a placement costs and how far it is from its users.
+ * How far a placement is from its users, and how old what they read may be.
  *
  * Users are points: the cities of each country, weighted by the people near them. A user's
- * region is the nearest of those that may store their data. search.c finds the best placement.
+ * region is the nearest of those that may store their data. weigh.c has what it costs, search.c
+ * finds the best.
  */
 #include <place.h>
 
@@ -10,11 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <mrd/cost.h>
+#include <mrd/lag.h>
 #include <mrd/latency.h>
-
-#define MONTH_S (30.0 * 86400)
-#define GB 1e9
 
 /* ---- the view ---- */
 
@@ -58,6 +56,7 @@ static void add_rules(struct place *p, struct plan_data *data)
                 }
             }
             p->users[r] |= (uint64_t)may << u;
+            p->divided |= !may;
         }
     }
 }
@@ -100,12 +99,11 @@ int place_new(struct plan_data *data, const struct plan_workload *load,
     return 0;
 }
 
-/* ---- latency ---- */
+/* ---- what a posture is ---- */
 
-/** Does each record (or cell) have a home of its own near its users? */
 bool place_homes_are_local(enum plan_posture p)
 {
-    return p == PLAN_PARTITIONED || p == PLAN_CELLS;
+    return p == PLAN_PARTITIONED || p == PLAN_HUB || p == PLAN_CELLS;
 }
 
 bool place_reads_are_local(enum plan_posture p)
@@ -113,8 +111,19 @@ bool place_reads_are_local(enum plan_posture p)
     return p >= PLAN_READ_LOCAL;
 }
 
-/** The member of @s nearest to point @i that may store its data, or -1. */
-static int nearest(const struct place *p, const struct place_set *s, unsigned i, int lost)
+bool place_serves_nearby(enum plan_posture p)
+{
+    return p >= PLAN_EDGE_HIERARCHY;
+}
+
+bool place_holds_all(const struct place *p, int c)
+{
+    return p->users[c] == ~UINT64_C(0) >> (64 - p->load->user_count);
+}
+
+/* ---- latency ---- */
+
+int place_nearest(const struct place *p, const struct place_set *s, unsigned i, int lost)
 {
     int best = -1;
     if (s->near != NULL && lost < 0) {
@@ -129,111 +138,175 @@ static int nearest(const struct place *p, const struct place_set *s, unsigned i,
     return best;
 }
 
-/** What a commit at member @home waits for. */
-static double commit_ms(const struct place *p, const struct place_set *s,
-                        const struct plan_result *r, int home, int lost)
+/** The way of changes from member @a to member @b, there and back. */
+static double way_ms(const struct place *p, const struct place_set *s,
+                     const struct plan_result *r, int a, int b, int lost)
+{
+    if (r->posture != PLAN_HUB || r->hub == a || r->hub == b || r->hub == lost) {
+        return p->rtt[s->at[a]][s->at[b]];
+    }
+    return p->rtt[s->at[a]][s->at[r->hub]] + p->rtt[s->at[r->hub]][s->at[b]];
+}
+
+double place_commit_ms(const struct place *p, const struct place_set *s,
+                       const struct plan_result *r, int home, int lost)
 {
     double rtt[PLAN_REPLICAS_MAX], ms = 0;
-    size_t n = 0;
+    uint64_t mine = p->users[s->at[home]];
+    size_t n = 0, held = 1;
 
     if (!r->quorum) {
         return 0;
     }
-    for (unsigned k = 0; k < s->n; k++) {
-        if ((int)k != home && (int)k != lost) {
-            rtt[n++] = p->rtt[s->at[home]][s->at[k]];
+    if (r->posture == PLAN_EDGE_HIERARCHY) {
+        int core[PLAN_REPLICAS_MAX];
+        place_by_distance(p, s, core);
+        for (held = 0; held < place_held(r, s->n) && held < s->n; held++) {
+            if (core[held] != lost && core[held] != home) {
+                rtt[n++] = p->rtt[s->at[home]][s->at[core[held]]];
+            }
         }
     }
-    size_t w = r->posture == PLAN_CELLS ? 2 : s->n / 2 + 1;
+    for (unsigned k = 0; k < s->n && r->posture != PLAN_EDGE_HIERARCHY; k++) {
+        /* Of a partitioned class, only who may hold what is homed here has a copy of it. */
+        if ((int)k != home && (p->users[s->at[k]] & mine) == mine) {
+            held++;
+            if ((int)k != lost) {
+                rtt[n++] = way_ms(p, s, r, home, (int)k, lost);
+            }
+        }
+    }
+    size_t w = r->posture == PLAN_CELLS && held > 1 ? 2 : held / 2 + 1;
     return mrd_quorum_leader_ms(rtt, n, w, &ms) == 0 ? ms + PLAN_FSYNC_MS : PLACE_NEVER;
 }
 
 void place_latency(const struct place *p, const struct place_set *s,
-                   const struct plan_result *r, unsigned i, int lost, double *ret_read,
-                   double *ret_write)
+                   const struct plan_result *r, unsigned i, int lost, struct place_times *ret)
 {
-    int near = nearest(p, s, i, lost);
+    int near = place_nearest(p, s, i, lost);
     int home = s->home;
+    bool edges = r->posture == PLAN_EDGE_HIERARCHY;
 
     if (lost == home) { /* the first of the others takes over */
         home = lost == 0 ? 1 : 0;
     }
-    *ret_read = *ret_write = PLACE_NEVER;
+    *ret = (struct place_times){PLACE_NEVER, PLACE_NEVER, PLACE_NEVER};
     if (near < 0 || home >= (int)s->n) {
         return;
     }
     double to_near = p->ms[s->at[near]][i], to_home = p->ms[s->at[home]][i];
+    double forwarded = to_near + p->rtt[s->at[near]][s->at[home]];
     double work = p->load->processing_ms;
-    *ret_read = work + (place_reads_are_local(r->posture) ? to_near : to_home);
-    if (r->posture == PLAN_READ_LOCAL) {
-        double forwarded = to_near + p->rtt[s->at[near]][s->at[home]];
-        *ret_write = work + fmin(to_home, forwarded) + commit_ms(p, s, r, home, lost);
-    } else if (place_reads_are_local(r->posture)) {
-        *ret_write = work + to_near + commit_ms(p, s, r, near, lost);
+    ret->cached = edges ? to_near + PLAN_CDN_MS : MRD_LAST_MILE_MS + PLAN_CDN_MS;
+    if (edges || r->posture == PLAN_READ_LOCAL) {
+        double least = fmin(to_home, forwarded);
+        ret->read = work + (edges ? least : to_near);
+        ret->write = work + least + place_commit_ms(p, s, r, home, lost);
     } else {
-        *ret_write = work + to_home + commit_ms(p, s, r, home, lost);
+        bool local = place_reads_are_local(r->posture);
+        ret->read = work + (local ? to_near : to_home);
+        ret->write = ret->read + place_commit_ms(p, s, r, local ? near : home, lost);
     }
 }
 
 void place_set_within(const struct plan_class *c, struct plan_result *r, double read,
-                       double write)
+                      double write, double hit)
 {
-    r->read_ok = r->cdn ? c->cacheable + (1 - c->cacheable) * read : read;
+    r->read_ok = r->posture == PLAN_EDGE_HIERARCHY
+                     ? c->cacheable * hit + (1 - c->cacheable) * read
+                 : r->cdn ? c->cacheable + (1 - c->cacheable) * read
+                          : read;
     /* Writes to records homed elsewhere count as late. */
     bool targeted = c->write_p95_ms != PLAN_NO_TARGET;
     r->write_ok = !targeted                           ? write
-                  : place_homes_are_local(r->posture)       ? write * c->locality
+                  : place_homes_are_local(r->posture) ? write * c->locality
                   : r->posture == PLAN_FOLLOW_THE_SUN ? write * c->daytime
                                                       : write;
 }
 
-void place_share_within(const struct place *p, const struct place_set *s,
-                         struct plan_result *r)
+struct times {
+    double read[PLACE_POINTS_MAX], write[PLACE_POINTS_MAX], near[PLACE_POINTS_MAX];
+};
+
+/** What place_latency() says with nothing lost, of all points that somebody may hold. */
+static void all_times(const struct place *p, const struct place_set *s,
+                      const struct plan_result *r, struct times *t)
 {
-    const struct plan_class *c = p->class;
-    double commit[PLAN_REPLICAS_MAX], read = 0, write = 0, read_sum = 0, write_sum = 0;
-    double reads = c->reads_per_s * (r->cdn ? 1 - c->cacheable : 1);
-    double read_ms =
-        c->read_p95_ms != PLAN_NO_TARGET ? (double)c->read_p95_ms : PLACE_NEVER / 2;
-    double write_ms =
-        c->write_p95_ms != PLAN_NO_TARGET ? (double)c->write_p95_ms : PLACE_NEVER / 2;
-    bool local = place_reads_are_local(r->posture), forwards = r->posture == PLAN_READ_LOCAL;
+    double commit[PLAN_REPLICAS_MAX] = {0}, work = p->load->processing_ms;
     const double *to_home = p->ms[s->at[s->home]];
+    bool edges = r->posture == PLAN_EDGE_HIERARCHY;
+    bool local = place_reads_are_local(r->posture);
 
     for (unsigned k = 0; k < s->n; k++) {
-        commit[k] = commit_ms(p, s, r, (int)k, -1) + p->load->processing_ms;
+        bool home = local && r->posture != PLAN_READ_LOCAL ? true : (int)k == s->home;
+        commit[k] = home ? place_commit_ms(p, s, r, (int)k, -1) : 0;
+    }
+    if (!place_serves_nearby(r->posture)) {
+        for (unsigned i = 0; i < p->points; i++) {
+            t->read[i] = t->near[i] = work + to_home[i];
+            t->write[i] = t->read[i] + commit[s->home];
+        }
+        return;
     }
     for (unsigned i = 0; i < p->points; i++) {
-        int near = nearest(p, s, i, -1);
-        if (near < 0) {
-            continue;
-        }
-        double to_near = p->ms[s->at[near]][i];
-        double rd = p->load->processing_ms + (local ? to_near : to_home[i]), wr;
-        if (forwards) {
-            wr = fmin(to_home[i], to_near + p->rtt[s->at[near]][s->at[s->home]]) +
-                 commit[s->home];
+        int near = place_nearest(p, s, i, -1);
+        double to_near = p->ms[s->at[near < 0 ? 0 : near]][i];
+        if (edges || r->posture == PLAN_READ_LOCAL) {
+            double forwarded = to_near + p->rtt[s->at[near < 0 ? 0 : near]][s->at[s->home]];
+            double least = to_home[i] < forwarded ? to_home[i] : forwarded;
+            t->read[i] = work + (edges ? least : to_near);
+            t->write[i] = work + least + commit[s->home];
         } else {
-            wr = local ? to_near + commit[near] : to_home[i] + commit[s->home];
+            t->read[i] = work + to_near;
+            t->write[i] = t->read[i] + commit[near < 0 ? 0 : near];
         }
-        read += rd <= read_ms ? p->weight[i] : 0;
-        write += wr <= write_ms ? p->weight[i] : 0;
-        read_sum += p->weight[i] * rd;
-        write_sum += p->weight[i] * wr;
+        t->near[i] = to_near + PLAN_CDN_MS;
     }
-    r->mean_ms = reads + c->writes_per_s > 0
-                     ? (reads * read_sum + c->writes_per_s * write_sum) / (reads + c->writes_per_s)
-                     : read_sum;
-    place_set_within(c, r, read, write);
 }
 
-/** Share of the users whose data a second member may hold. */
-static double covered(const struct place *p, const struct place_set *s)
+/** Share of the weight that is within @limit, and the weighted sum. */
+static double sum_within(const double *restrict weight, const double *restrict ms, unsigned n,
+                         double limit, double *ret_sum)
+{
+    double within[4] = {0}, sum[4] = {0}; /* so that one addition need not wait for another */
+
+    for (unsigned i = 0; i < n; i++) {
+        within[i % 4] += ms[i] <= limit ? weight[i] : 0;
+        sum[i % 4] += weight[i] * ms[i];
+    }
+    *ret_sum = sum[0] + sum[1] + sum[2] + sum[3];
+    return within[0] + within[1] + within[2] + within[3];
+}
+
+void place_share_within(const struct place *p, const struct place_set *s,
+                        struct plan_result *r)
+{
+    const struct plan_class *c = p->class;
+    bool edges = r->posture == PLAN_EDGE_HIERARCHY;
+    double never = PLACE_NEVER / 2, read_sum = 0, write_sum = 0, hit_sum = 0;
+    double read_ms = c->read_p95_ms != PLAN_NO_TARGET ? (double)c->read_p95_ms : never;
+    double write_ms = c->write_p95_ms != PLAN_NO_TARGET ? (double)c->write_p95_ms : never;
+    double cached = r->cdn || edges ? c->reads_per_s * c->cacheable : 0;
+    double reads = c->reads_per_s - cached, hits = edges ? cached : 0;
+    struct times t;
+
+    all_times(p, s, r, &t);
+    double read = sum_within(p->weight, t.read, p->points, read_ms, &read_sum);
+    double write = sum_within(p->weight, t.write, p->points, write_ms, &write_sum);
+    double hit = edges ? sum_within(p->weight, t.near, p->points, read_ms, &hit_sum) : 1;
+    double all = reads + hits + c->writes_per_s;
+    r->mean_ms = all > 0 ? (reads * read_sum + hits * hit_sum + c->writes_per_s * write_sum) / all
+                         : read_sum;
+    place_set_within(c, r, read, write, hit);
+}
+
+double place_covered(const struct place *p, const struct place_set *s,
+                     const struct plan_result *r)
 {
     uint64_t once = 0, twice = 0;
     double sum = 0;
 
-    if (p->class->residency_count == 0) {
+    if (!p->divided || r->posture == PLAN_EDGE_HIERARCHY) {
         return s->n > 1 ? 1 : 0;
     }
     for (unsigned k = 0; k < s->n; k++) {
@@ -246,191 +319,192 @@ static double covered(const struct place *p, const struct place_set *s)
     return sum;
 }
 
-/** Percentiles with member @lost gone, over the requests that users make. */
+/* ---- what a reader sees of the others' writes ---- */
+
+/** Lag of changes from member @a at member @b; infinite when the link does not keep up. */
+static double lag_ms(const struct place *p, const struct place_set *s,
+                     const struct plan_result *r, int a, int b)
+{
+    const struct plan_class *c = p->class;
+    bool relayed = r->posture == PLAN_HUB && r->hub != a && r->hub != b;
+    double way_s = way_ms(p, s, r, a, b, -1) / 2000 + PLAN_SHIP_S * (relayed ? 2 : 1);
+    struct mrd_lag lag;
+
+    return mrd_lag_steady(c->writes_per_s, c->write_bytes, p->load->link_mbit * 1e6 / 8, way_s,
+                          &lag) == 0
+               ? lag.mean_s * 1000
+               : (double)INFINITY;
+}
+
+/** How old the others' writes may be that a read at member @near is answered with. */
+static double stale_ms(const struct place *p, const struct place_set *s,
+                       const struct plan_result *r, int near)
+{
+    double worst = 0;
+
+    if (!place_reads_are_local(r->posture) || r->posture == PLAN_CELLS ||
+        !(p->class->writes_per_s > 0)) {
+        return 0;
+    }
+    for (int k = 0; k < (int)s->n; k++) {
+        bool writes = r->posture == PLAN_READ_LOCAL ? k == s->home : true;
+        bool shared = (p->users[s->at[k]] & p->users[s->at[near]]) != 0;
+        worst = writes && shared && k != near ? fmax(worst, lag_ms(p, s, r, k, near)) : worst;
+    }
+    return worst;
+}
+
+/* ---- percentiles ---- */
+
+/** Room for the points and, a second time, for what caches answer them. */
+struct sample {
+    unsigned count;
+    double read[2 * PLACE_POINTS_MAX], read_weight[2 * PLACE_POINTS_MAX];
+    double write[PLACE_POINTS_MAX], write_weight[PLACE_POINTS_MAX];
+};
+
+/** The requests of @country (of all: -1) with member @lost (none: -1) gone. */
 static void percentiles(const struct place *p, const struct place_set *s,
-                        const struct plan_result *r, int lost, double ret[4])
+                        const struct plan_result *r, int lost, int country, double ret[4])
 {
-    static double read[2 * PLACE_POINTS_MAX], weight[2 * PLACE_POINTS_MAX];
-    static double write[PLACE_POINTS_MAX], write_weight[PLACE_POINTS_MAX];
-    double cached = r->cdn ? p->class->cacheable : 0;
+    static struct sample x;
+    double cached = r->cdn || r->posture == PLAN_EDGE_HIERARCHY ? p->class->cacheable : 0;
+    unsigned n = 0;
 
     for (unsigned i = 0; i < p->points; i++) {
-        place_latency(p, s, r, i, lost, &read[i], &write[i]);
-        weight[i] = p->weight[i] * (1 - cached);
-        read[p->points + i] = MRD_LAST_MILE_MS + PLAN_CDN_MS;
-        weight[p->points + i] = p->weight[i] * cached;
-        write_weight[i] = p->weight[i];
+        struct place_times t;
+        if (country >= 0 && p->country[i] != country) {
+            continue;
+        }
+        place_latency(p, s, r, i, lost, &t);
+        x.read[2 * n] = t.read;
+        x.read_weight[2 * n] = p->weight[i] * (1 - cached);
+        x.read[2 * n + 1] = r->cdn ? MRD_LAST_MILE_MS + PLAN_CDN_MS : t.cached;
+        x.read_weight[2 * n + 1] = p->weight[i] * cached;
+        x.write[n] = t.write;
+        x.write_weight[n++] = p->weight[i];
     }
-    ret[0] = mrd_percentile(read, weight, 2 * (size_t)p->points, 0.5);
-    ret[1] = mrd_percentile(read, weight, 2 * (size_t)p->points, 0.95);
-    ret[2] = mrd_percentile(write, write_weight, p->points, 0.5);
-    ret[3] = mrd_percentile(write, write_weight, p->points, 0.95);
+    ret[0] = mrd_percentile(x.read, x.read_weight, 2 * (size_t)n, 0.5);
+    ret[1] = mrd_percentile(x.read, x.read_weight, 2 * (size_t)n, 0.95);
+    ret[2] = mrd_percentile(x.write, x.write_weight, n, 0.5);
+    ret[3] = mrd_percentile(x.write, x.write_weight, n, 0.95);
 }
 
-/* ---- cost ---- */
-
-void place_user_shares(const struct place *p, const struct place_set *s, struct plan_result *r)
+static double stale_p95(const struct place *p, const struct place_set *s,
+                        const struct plan_result *r, int country)
 {
-    memset(r->share, 0, sizeof(r->share));
-    if (!place_reads_are_local(r->posture)) {
-        r->share[s->home] = 1;
-        return;
+    static struct sample x;
+    double at[PLAN_REPLICAS_MAX];
+    size_t n = 0;
+
+    for (unsigned k = 0; k < s->n; k++) {
+        at[k] = stale_ms(p, s, r, (int)k);
     }
     for (unsigned i = 0; i < p->points; i++) {
-        int near = nearest(p, s, i, -1);
-        if (near >= 0) {
-            r->share[near] += p->weight[i];
+        int near = place_nearest(p, s, i, -1);
+        if (near >= 0 && (country < 0 || p->country[i] == country)) {
+            x.write[n] = at[near];
+            x.write_weight[n++] = p->weight[i];
         }
     }
+    return mrd_percentile(x.write, x.write_weight, n, 0.95);
 }
 
-/** Running capacity over all regions, in units of the load. */
-static double capacity(const struct plan_workload *w, const struct place_set *s,
-                       const struct plan_result *r)
+/** The member that most of @country's users come to. */
+static int serving(const struct place *p, const struct place_set *s,
+                   const struct plan_result *r, int country)
 {
-    double each[MRD_HEADROOM_MAX], sum = 0;
+    double share[PLAN_REPLICAS_MAX] = {0};
+    int best = -1;
 
-    if (r->posture == PLAN_SINGLE) {
-        return 1;
-    }
-    if (r->posture == PLAN_PILOT_LIGHT) {
-        return 1 + w->pilot_standby;
-    }
-    if (r->posture == PLAN_ACTIVE_PASSIVE) {
-        return 1 + w->standby * (s->n - 1);
-    }
-    if (mrd_headroom_shares(r->share, s->n, 1, each) != 0) {
-        return 2; /* one region has all of the users: another must be able to take them */
-    }
-    for (unsigned k = 0; k < s->n; k++) {
-        sum += each[k];
-    }
-    return sum;
-}
-
-double place_origin_gb(const struct plan_class *c, bool cdn)
-{
-    return c->reads_per_s * c->read_bytes * (cdn ? 1 - c->cacheable : 1) * MONTH_S / GB;
-}
-
-double place_written_gb(const struct plan_class *c)
-{
-    return c->writes_per_s * c->write_bytes * (1 + PLAN_OVERHEAD) * MONTH_S / GB;
-}
-
-static void transfer_cost(const struct place *p, const struct place_set *s,
-                          struct plan_result *r)
-{
-    const struct plan_class *c = p->class;
-    double gb = place_written_gb(c);
-    bool spread = r->posture >= PLAN_FOLLOW_THE_SUN;
-    double copies = 0;
-
-    for (unsigned a = 0; a < s->n; a++) {
-        double from = spread ? r->share[a] : (int)a == s->home ? 1 : 0, cheapest = INFINITY;
-        for (unsigned b = 0; b < s->n; b++) {
-            double usd = p->usd_gb[s->at[a]][s->at[b]];
-            if (a == b) {
-                continue;
-            }
-            cheapest = fmin(cheapest, usd);
-            if (r->posture != PLAN_CELLS) {
-                r->cost[PLAN_REPLICATION] += from * gb * usd;
-                copies += from;
-            }
-        }
-        if (r->posture == PLAN_CELLS && s->n > 1) { /* one other region stands behind a cell */
-            r->cost[PLAN_REPLICATION] += from * gb * cheapest;
-            copies += from;
-        }
-        if (r->posture == PLAN_READ_LOCAL && (int)a != s->home) {
-            r->cost[PLAN_FORWARDING] += r->share[a] * gb * p->usd_gb[s->at[a]][s->at[s->home]];
+    for (unsigned i = 0; i < p->points; i++) {
+        if (country < 0 || p->country[i] == country) {
+            int near = place_serves_nearby(r->posture) ? place_nearest(p, s, i, -1) : s->home;
+            share[near < 0 ? 0 : near] += near < 0 ? 0 : p->weight[i];
         }
     }
-    r->replication_mbit = gb * copies * GB * 8 / MONTH_S / 1e6;
+    for (int k = 0; k < (int)s->n; k++) {
+        best = share[k] > 0 && (best < 0 || share[k] > share[best]) ? k : best;
+    }
+    return best;
 }
 
-double plan_copies(const struct plan_result *r)
+void place_country(const struct place *p, const struct place_set *s,
+                   const struct plan_result *r, int country, struct plan_country_latency *ret)
 {
-    return r->posture == PLAN_CELLS && r->n > 2 ? 1 : r->n - 1;
-}
+    double ms[4];
 
-void place_cost_of_size(const struct place *p, struct plan_result *r, double running)
-{
-    const struct plan_workload *w = p->load;
-    const struct plan_class *c = p->class;
-    double all = 0, mine = c->reads_per_s + c->writes_per_s, origin = mine;
-
-    for (unsigned i = 0; i < w->class_count; i++) {
-        all += w->classes[i].reads_per_s + w->classes[i].writes_per_s;
+    percentiles(p, s, r, -1, country, ms);
+    ret->read_p50 = ms[0], ret->read_p95 = ms[1];
+    ret->write_p50 = ms[2], ret->write_p95 = ms[3];
+    ret->lost_read_p95 = ret->lost_write_p95 = s->n > 1 ? 0 : PLAN_NOT_SERVED;
+    for (unsigned k = 0; k < s->n && s->n > 1; k++) {
+        percentiles(p, s, r, (int)k, country, ms);
+        ret->lost_read_p95 = fmax(ret->lost_read_p95, ms[1]);
+        ret->lost_write_p95 = fmax(ret->lost_write_p95, ms[3]);
     }
-    origin -= r->cdn ? c->reads_per_s * c->cacheable : 0;
-    double compute = w->compute_usd_month >= 0 ? w->compute_usd_month / all * origin
-                                               : PLAN_COMPUTE_USD * origin;
-    double database = w->database_usd_month >= 0 ? w->database_usd_month / all * origin
-                                                 : PLAN_DATABASE_USD * origin;
-
-    memset(r->cost, 0, sizeof(r->cost));
-    r->cost[PLAN_COMPUTE] = compute;
-    r->cost[PLAN_HEADROOM] = compute * (running - 1);
-    double copies = plan_copies(r);
-    r->cost[PLAN_DATABASE] =
-        database * (1 + copies * (r->posture == PLAN_PILOT_LIGHT ? PLAN_PILOT_DATABASE
-                                                                 : PLAN_REPLICA_DATABASE));
-    r->cost[PLAN_STORAGE] = c->storage_gb * w->storage_usd_gb * (1 + copies);
-    r->cost[PLAN_CDN] =
-        r->cdn ? (place_origin_gb(c, false) - place_origin_gb(c, true)) * w->cdn_usd_gb : 0;
-    r->cost[PLAN_EDGE] = w->region_usd_month * r->n;
-}
-
-static void cost(const struct place *p, const struct place_set *s, struct plan_result *r)
-{
-    place_cost_of_size(p, r, capacity(p->load, s, r));
-    transfer_cost(p, s, r);
-    for (unsigned k = 0; k < s->n; k++) {
-        r->cost[PLAN_EGRESS] +=
-            r->share[k] * place_origin_gb(p->class, r->cdn) * p->internet_gb[s->at[k]];
-    }
-    r->total = 0;
-    for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
-        r->total += r->cost[i];
-    }
+    ret->stale_p95_ms = stale_p95(p, s, r, country);
+    int at = serving(p, s, r, country);
+    ret->region = at < 0 ? -1 : p->load->candidates[s->at[at]];
 }
 
 /* ---- one placement ---- */
 
-void place_weigh(const struct place *p, const struct place_set *s, struct plan_result *r)
+static void put_first(struct place_set *s, int member)
 {
-    r->n = s->n;
-    r->covered = covered(p, s);
-    cost(p, s, r);
+    int first = s->at[0];
+
+    s->at[0] = s->at[member];
+    s->at[member] = first;
+}
+
+/** The home or the hub, and behind it those that hold the data before those that do not. */
+static void set_order(const struct place *p, struct place_set *s, struct plan_result *r)
+{
+    struct place_set sorted = *s;
+    int order[PLAN_REPLICAS_MAX];
+
+    put_first(s, s->home);
+    s->home = 0;
+    if (r->posture == PLAN_HUB) {
+        place_user_shares(p, s, r);
+        place_weigh(p, s, r);
+        put_first(s, r->hub);
+    } else if (r->posture == PLAN_EDGE_HIERARCHY) {
+        sorted = *s;
+        place_by_distance(p, s, order);
+        for (unsigned k = 0; k < s->n; k++) {
+            s->at[k] = sorted.at[order[k]];
+        }
+    }
 }
 
 void place_evaluate(const struct place *p, const struct place_set *set, struct plan_result *r)
 {
     struct place_set s = *set;
-    double ms[4], rtt = 0;
+    struct plan_country_latency all;
+    double rtt = 0;
 
     s.near = NULL;
-    s.home = 0;
-    s.at[0] = set->at[set->home];
-    s.at[set->home] = set->at[0];
-    for (unsigned k = 0; k < s.n; k++) {
-        r->region[k] = p->load->candidates[s.at[k]];
-        rtt = fmax(rtt, p->rtt[s.at[0]][s.at[k]]);
-    }
+    set_order(p, &s, r);
     place_user_shares(p, &s, r);
     place_weigh(p, &s, r);
     place_share_within(p, &s, r);
-    percentiles(p, &s, r, -1, ms);
-    r->read_p50 = ms[0], r->read_p95 = ms[1], r->write_p50 = ms[2], r->write_p95 = ms[3];
-    r->lost_read_p95 = r->lost_write_p95 = 0;
-    for (unsigned k = 0; k < s.n && s.n > 1; k++) {
-        percentiles(p, &s, r, (int)k, ms);
-        r->lost_read_p95 = fmax(r->lost_read_p95, ms[1]);
-        r->lost_write_p95 = fmax(r->lost_write_p95, ms[3]);
+    for (unsigned k = 0; k < s.n; k++) {
+        r->region[k] = p->load->candidates[s.at[k]];
+        for (unsigned b = 0; b < r->held && k < r->held; b++) {
+            bool from = (k == 0 || r->posture >= PLAN_FOLLOW_THE_SUN) &&
+                        (p->users[s.at[k]] & p->users[s.at[b]]) != 0;
+            rtt = from && b != k ? fmax(rtt, way_ms(p, &s, r, (int)k, (int)b, -1)) : rtt;
+        }
     }
-    r->lag_s = s.n > 1 ? rtt / 2000 + PLAN_SHIP_S : 0;
+    place_country(p, &s, r, -1, &all);
+    r->read_p50 = all.read_p50, r->read_p95 = all.read_p95;
+    r->write_p50 = all.write_p50, r->write_p95 = all.write_p95;
+    r->lost_read_p95 = all.lost_read_p95, r->lost_write_p95 = all.lost_write_p95;
+    r->stale_p95_ms = all.stale_p95_ms;
+    double ships = r->posture == PLAN_HUB && s.n > 2 ? 2 : 1;
+    r->lag_s = s.n > 1 ? rtt / 2000 + PLAN_SHIP_S * ships : 0;
 }
 
 double place_missing(const struct plan_class *c, const struct plan_result *r)

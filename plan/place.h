@@ -7,7 +7,7 @@
 #include <plan.h>
 
 #define PLACE_POINTS_MAX (PLAN_USERS_MAX * PLAN_METROS_MAX)
-#define PLACE_NEVER 1e9
+#define PLACE_NEVER PLAN_NOT_SERVED
 
 struct place {
     const struct plan_workload *load;
@@ -16,6 +16,7 @@ struct place {
     double weight[PLACE_POINTS_MAX];                   /* sums to 1 */
     short country[PLACE_POINTS_MAX];                   /* index into load->users */
     double ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX];  /* user to candidate */
+    bool divided; /* some candidate may not store some users' data */
     uint64_t users[PLAN_CANDIDATES_MAX]; /* whose data it may store: a bit per country */
     float legal_ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX]; /* PLACE_NEVER where it may not */
     double rtt[PLAN_CANDIDATES_MAX][PLAN_CANDIDATES_MAX];
@@ -55,28 +56,64 @@ bool place_lawful(const struct place *p, const struct place_set *s, enum plan_po
 /** Shares of the users that are late, or without a second region where one is asked for. */
 double place_missing(const struct plan_class *c, const struct plan_result *r);
 
+struct place_times {
+    double read, write; /* of requests that reach the data */
+    double cached;      /* of reads that an edge or a CDN answers */
+};
 /** Latencies of point @i, the region at @lost (-1: none) gone; PLACE_NEVER: not served. */
 void place_latency(const struct place *p, const struct place_set *s,
-                   const struct plan_result *r, unsigned i, int lost, double *ret_read,
-                   double *ret_write);
+                   const struct plan_result *r, unsigned i, int lost, struct place_times *ret);
+/** All that is said of the users of one country (of all: -1), ->country left out. */
+void place_country(const struct place *p, const struct place_set *s,
+                   const struct plan_result *r, int country, struct plan_country_latency *ret);
 
-/* ---- the parts of an evaluation, for the search ---- */
+/* ---- what a posture is ---- */
 
 /** Does each record (or cell) have a home of its own near its users? */
 bool place_homes_are_local(enum plan_posture p);
+/** Are reads answered from the data of the nearest region that has it? */
 bool place_reads_are_local(enum plan_posture p);
+/** Do requests arrive at the nearest region, wherever they are answered? */
+bool place_serves_nearby(enum plan_posture p);
+/** How many of @n regions hold the data. */
+unsigned place_held(const struct plan_result *r, unsigned n);
+
+/* ---- the parts of an evaluation, for the search ---- */
+
+/** May candidate @c store everybody's data? */
+bool place_holds_all(const struct place *p, int c);
+/** The member of @s nearest to point @i that may store its data, without @lost; or -1. */
+int place_nearest(const struct place *p, const struct place_set *s, unsigned i, int lost);
+/** The home, then the others by their distance from it, as indices into ->at. */
+void place_by_distance(const struct place *p, const struct place_set *s,
+                       int ret[PLAN_REPLICAS_MAX]);
 /** ->share of the users at each member. */
 void place_user_shares(const struct place *p, const struct place_set *s, struct plan_result *r);
-/** ->n, ->covered and what it costs; ->share is known. */
+/** Share of the users whose data a second member may hold. */
+double place_covered(const struct place *p, const struct place_set *s,
+                     const struct plan_result *r);
+/** ->n, ->held, ->hub, ->copies, ->covered and what it costs; ->share is known. */
 void place_weigh(const struct place *p, const struct place_set *s, struct plan_result *r);
+
+/** What servers are asked, and what a request/s costs a month. */
+struct place_requests {
+    double compute_per_s, database_per_s, compute_usd, database_usd;
+};
+void place_requests(const struct plan_workload *w, const struct plan_class *c,
+                    const struct plan_result *r, struct place_requests *ret);
 /** The part of the cost that ->n decides, @running times the load's capacity in all. */
-void place_cost_of_size(const struct place *p, struct plan_result *r, double running);
+void place_cost_of_size(const struct place *p, struct plan_result *r, double running,
+                        double copies);
 /** GB a month from the regions to users; and of writes, to one replica. */
 double place_origin_gb(const struct plan_class *c, bool cdn);
 double place_written_gb(const struct plan_class *c);
 /** ->mean_ms, and in ->read_ok and ->write_ok the shares of the users within target. */
 void place_share_within(const struct place *p, const struct place_set *s,
                         struct plan_result *r);
-/** From shares of the users in time to shares that count as kept. */
+/** From shares of the users in time to shares that count as kept. @hit: of what an edge's
+ * cache answers. */
 void place_set_within(const struct plan_class *c, struct plan_result *r, double read,
-                      double write);
+                      double write, double hit);
+/** What a commit at member @home waits for, without @lost (-1: none). */
+double place_commit_ms(const struct place *p, const struct place_set *s,
+                       const struct plan_result *r, int home, int lost);

@@ -17,9 +17,11 @@ enum plan_posture {
     PLAN_SINGLE,
     PLAN_PILOT_LIGHT,
     PLAN_ACTIVE_PASSIVE,
+    PLAN_EDGE_HIERARCHY, /* a home and its standby; the others are edges without data */
     PLAN_READ_LOCAL,
     PLAN_FOLLOW_THE_SUN,
     PLAN_PARTITIONED,
+    PLAN_HUB, /* partitioned; changes travel through one region instead of a mesh */
     PLAN_CELLS,
     PLAN_ACTIVE_ACTIVE,
     PLAN_POSTURES,
@@ -31,7 +33,7 @@ enum plan_cost_part {
     PLAN_DATABASE,
     PLAN_STORAGE,
     PLAN_REPLICATION, /* egress between regions */
-    PLAN_FORWARDING,  /* writes on their way to another region's home */
+    PLAN_FORWARDING,  /* requests on their way to another region's home */
     PLAN_EGRESS,      /* to users */
     PLAN_CDN,
     PLAN_EDGE, /* load balancing and DNS, per region */
@@ -49,6 +51,7 @@ enum plan_miss {
 };
 
 #define PLAN_YEAR_STEPS 41
+#define PLAN_NOT_SERVED 1e9 /* ms */
 
 struct plan_result {
     enum plan_posture posture;
@@ -56,7 +59,10 @@ struct plan_result {
     const char *refused; /* why the posture is out of the question; NULL: it is not */
     unsigned missed;     /* plan_miss */
     unsigned n;
-    int region[PLAN_REPLICAS_MAX];   /* of the facts; the home first where there is one */
+    unsigned held;                   /* so many of them, the first, hold the data */
+    int region[PLAN_REPLICAS_MAX];   /* of the facts; the home or the hub first */
+    int hub;                         /* the member through which changes travel, 0 in the end */
+    double copies;                   /* beside the first, as the average write has them */
     double share[PLAN_REPLICAS_MAX]; /* of the users, by nearness */
     bool quorum;                     /* commits wait for a majority */
     double covered; /* share of the users whose data another region may take over */
@@ -66,7 +72,9 @@ struct plan_result {
         write_ok; /* share of the users (of the requests, with a CDN) within target */
     double mean_ms; /* of the requests that reach a region */
     double read_p50, read_p95, write_p50, write_p95;
-    double lost_read_p95, lost_write_p95; /* the worst loss of one region; 0: nothing serves */
+    /* The worst loss of one region; PLAN_NOT_SERVED: for more than 5% nothing serves. */
+    double lost_read_p95, lost_write_p95;
+    double stale_p95_ms; /* how old what a region answers may be (plan_country_latency) */
     double replication_mbit, lag_s;
     double delay_s; /* of the lag: the way, and gathering */
     double usd_hour_break_even; /* against single-region; 0: no premium or nothing gained */
@@ -121,14 +129,13 @@ unsigned plan_union(const struct plan_workload *load, const struct plan_answer *
 #define PLAN_OVERHEAD 0.1 /* framing and retransmission of replication */
 #define PLAN_FSYNC_MS 2.0 /* flush at the replica */
 #define PLAN_SHIP_S 0.05  /* the sender gathers changes */
-#define PLAN_CDN_MS 5.0   /* beyond the last mile to a CDN's edge */
+#define PLAN_CDN_MS 5.0   /* beyond the way to a CDN's edge, or to one of one's own */
+#define PLAN_EDGE_REQUEST 0.2 /* what a request answered from a cache costs of a whole one */
 
 /* The placement nearest to the users is taken that costs at most so much times the cheapest. */
 #define PLAN_NEARER_MAY_COST 1.10
 /* The simplest posture is taken that costs at most so much times the cheapest. */
 #define PLAN_SIMPLER_MAY_COST 1.25
-/** How many copies there are beside the first. */
-double plan_copies(const struct plan_result *r);
 /** The steps between detection and service elsewhere, DNS left out. */
 double plan_takeover_s(const struct plan_workload *load, enum plan_posture p);
 /** What F6 is asked about a result with several regions. */
@@ -140,16 +147,27 @@ bool plan_majority_u(const struct plan_workload *load, const struct plan_result 
 /** Probability that a failover of a posture fails. */
 double plan_failover_fails(enum plan_posture p);
 
+#define PLAN_MISSES_TEXT 120
+/** "residency, rto": the targets that a result misses. Returns @out. */
+char *plan_missed(unsigned missed, char out[PLAN_MISSES_TEXT]);
+
 const char *plan_posture_name(enum plan_posture p);
 /** "single-region + CDN". Returns @out. */
 char *plan_result_name(const struct plan_result *r, char out[40]);
 const char *plan_cost_name(enum plan_cost_part part);
 
+/**
+ * In milliseconds. Stale is how old the others' writes that a region answers with may be: the
+ * lag from the farthest region that writes the records to the one that serves. One's own writes
+ * are never missed (a token leads to the home), nor are records read at their home; what a
+ * cache answers is as old as its time to live lets it be, which is not counted.
+ */
 struct plan_country_latency {
-    int country;
+    int country, region; /* of the facts; the region serves most of them, -1: none */
     double read_p50, read_p95, write_p50, write_p95, lost_read_p95, lost_write_p95;
+    double stale_p95_ms;
 };
-/** Latency of one result, by the workload's countries. */
+/** Of each result of @a that is not refused, by the workload's countries: ret[result][user]. */
 int plan_countries(struct plan_data *data, const struct plan_workload *load,
-                   const struct plan_class *class, const struct plan_result *r,
-                   struct plan_country_latency ret[PLAN_USERS_MAX], struct mrd_err *err);
+                   const struct plan_answer *a, struct plan_country_latency (*ret)[PLAN_USERS_MAX],
+                   struct mrd_err *err);

@@ -48,7 +48,7 @@ struct search {
     double cap;           /* in the second walk: what the nearest may cost */
 };
 
-enum target { READS, WRITES, TARGETS };
+enum target { READS, WRITES, HITS, TARGETS }; /* hits: reads answered from an edge's cache */
 
 struct walk {
     const struct place *p;
@@ -60,7 +60,9 @@ struct walk {
     double origin_gb[2], written_gb;  /* without and with a CDN */
     float limit[TARGETS];
     bool limited[TARGETS];
-    double home_bound[PLAN_CANDIDATES_MAX]; /* share of the writes in time, by home, at most */
+    /* By home, at most: the shares of the writes, and of reads that edges pass on, in time. */
+    double home_bound[PLAN_CANDIDATES_MAX], home_reads[PLAN_CANDIDATES_MAX];
+    float home_ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX]; /* the shortest way to it */
     double users_ms[PLAN_CANDIDATES_MAX];   /* from all users, on average */
     struct search searches[SEARCHES_MAX];
     /* At each depth: which member is nearest to each point, and how near; the share of the
@@ -77,35 +79,50 @@ struct walk {
 bool place_lawful(const struct place *p, const struct place_set *s, enum plan_posture posture)
 {
     uint64_t all = ~UINT64_C(0) >> (64 - p->load->user_count), some = 0, every = all;
+    bool hub = posture != PLAN_HUB;
 
     for (unsigned k = 0; k < s->n; k++) {
         some |= p->users[s->at[k]];
         every &= p->users[s->at[k]];
+        hub |= p->users[s->at[k]] == all;
     }
-    return (place_homes_are_local(posture) ? some : every) == all;
+    return hub && (place_homes_are_local(posture) ? some : every) == all;
 }
 
 unsigned place_sizes(const struct place *p, const struct plan_result *r, unsigned *ret_least)
 {
-    *ret_least = r->posture == PLAN_SINGLE ? 1 : r->quorum ? 3 : 2;
-    return r->posture == PLAN_SINGLE      ? 1
-           : r->posture < PLAN_READ_LOCAL ? *ret_least
-                                          : (unsigned)p->load->replicas_max;
+    unsigned least = r->posture == PLAN_SINGLE ? 1 : r->quorum ? 3 : 2;
+
+    *ret_least = r->posture == PLAN_EDGE_HIERARCHY         ? least + 1
+                 : r->posture == PLAN_HUB && least < 3 ? 3
+                                                       : least;
+    return place_serves_nearby(r->posture) ? (unsigned)p->load->replicas_max : least;
 }
 
 /* ---- bounds ---- */
 
+/** Are there records that fewer members may hold than there are? */
+static bool divided(const struct place *p, enum plan_posture posture)
+{
+    return p->divided && place_homes_are_local(posture);
+}
+
 /** What no set of @n regions can be cheaper than, transfer left out. */
 static double size_floor(const struct place *p, const struct plan_result *r, unsigned n)
 {
-    struct plan_result of_size = {.posture = r->posture, .cdn = r->cdn, .n = n};
-    double running = r->posture == PLAN_SINGLE           ? 1
-                     : r->posture == PLAN_PILOT_LIGHT    ? 1 + p->load->pilot_standby
-                     : r->posture == PLAN_ACTIVE_PASSIVE ? 1 + p->load->standby * (n - 1)
-                                                         : (double)n / (n - 1);
+    struct plan_result of_size = {
+        .posture = r->posture, .cdn = r->cdn, .quorum = r->quorum, .n = n};
+    unsigned held = place_held(r, n);
+    double running = r->posture == PLAN_SINGLE                ? 1
+                     : r->posture == PLAN_PILOT_LIGHT         ? 1 + p->load->pilot_standby
+                     : !place_reads_are_local(r->posture) ? 1 + p->load->standby * (held - 1)
+                                                          : (double)n / (n - 1);
+    double copies = divided(p, r->posture)               ? 0
+                    : r->posture == PLAN_CELLS && n > 2 ? 1
+                                                        : held - 1;
     double sum = 0;
 
-    place_cost_of_size(p, &of_size, running);
+    place_cost_of_size(p, &of_size, running, copies);
     for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
         sum += of_size.cost[i];
     }
@@ -118,11 +135,15 @@ static double lesser(double a, double b)
     return a < b ? a : b;
 }
 
-/** What a GB written at member @k costs on its way to the other copies. */
+/** What a GB written at member @k costs at least on its way to the other copies. */
 static double copies_usd_gb(const struct place *p, const struct place_set *s, unsigned k,
-                            enum plan_posture posture)
+                            const struct plan_result *r)
 {
     double sum = 0, least = INFINITY;
+
+    if (s->n == 1 || divided(p, r->posture) || r->posture == PLAN_HUB) {
+        return 0;
+    }
 
     for (unsigned b = 0; b < s->n; b++) {
         if (b != k) {
@@ -130,7 +151,9 @@ static double copies_usd_gb(const struct place *p, const struct place_set *s, un
             least = lesser(least, p->usd_gb[s->at[k]][s->at[b]]);
         }
     }
-    return posture == PLAN_CELLS && s->n > 1 ? least : sum;
+    return r->posture == PLAN_CELLS            ? least
+           : r->posture == PLAN_EDGE_HIERARCHY ? least * (place_held(r, s->n) - 1)
+                                               : sum;
 }
 
 /** What @s cannot be cheaper than, whatever its home. */
@@ -139,14 +162,15 @@ static double set_floor(const struct walk *w, const struct search *q, const stru
     double least = INFINITY, least_copies = INFINITY, least_users = INFINITY;
 
     for (unsigned k = 0; k < s->n; k++) {
-        double copies = w->written_gb * copies_usd_gb(w->p, s, k, q->best.posture);
+        double copies = w->written_gb * copies_usd_gb(w->p, s, k, &q->best);
         double users = w->origin_gb[q->best.cdn] * w->p->internet_gb[s->at[k]];
         least = lesser(least, copies + users);
         least_copies = lesser(least_copies, copies);
         least_users = lesser(least_users, users);
     }
     /* A home for all and the users near them may be different members. */
-    double there = q->best.posture == PLAN_READ_LOCAL ? least_copies + least_users : least;
+    bool apart = q->best.posture == PLAN_READ_LOCAL || q->best.posture == PLAN_EDGE_HIERARCHY;
+    double there = apart ? least_copies + least_users : least;
     return (q->floor + there) * SLACK_USD;
 }
 
@@ -220,15 +244,19 @@ static void find_gains(struct walk *w, unsigned depth, unsigned from)
     }
 }
 
-/**
- * Can a placement with these bounds not be better than the best so far? @at_home bounds the
- * writes in time where one region is home to all.
- */
-static bool beaten(const struct walk *w, const struct search *q, const double reached[TARGETS],
-                   double at_home, double floor, double least_ms)
+/** What a placement reaches at most: shares of the users in time, and of them by their home. */
+struct reach {
+    double of[TARGETS];         /* by the nearest member */
+    double home_write, home_read; /* by the best way to the home */
+};
+
+/** Can a placement that reaches no more, and costs at least @floor, not be the best? */
+static bool beaten(const struct walk *w, const struct search *q, const struct reach *reach,
+                   double floor, double least_ms)
 {
     enum plan_posture posture = q->best.posture;
     struct plan_result bound;
+    bool edges = posture == PLAN_EDGE_HIERARCHY;
     bool local = place_reads_are_local(posture);
 
     if (!q->found || (!w->nearer && q->best_missing <= 0 && floor >= q->best.total)) {
@@ -240,21 +268,26 @@ static bool beaten(const struct walk *w, const struct search *q, const double re
     bound.posture = posture;
     bound.cdn = q->best.cdn;
     bound.covered = 1;
-    place_set_within(w->p->class, &bound, local ? fmin(1, reached[READS] + SLACK) : 1,
-                     posture == PLAN_READ_LOCAL || !local ? at_home
-                                                          : fmin(1, reached[WRITES] + SLACK));
+    place_set_within(w->p->class, &bound,
+                     local   ? fmin(1, reach->of[READS] + SLACK)
+                     : edges ? reach->home_read
+                             : 1,
+                     posture == PLAN_READ_LOCAL || !local
+                         ? reach->home_write
+                         : fmin(1, reach->of[WRITES] + SLACK),
+                     edges ? fmin(1, reach->of[HITS] + SLACK) : 1);
     double least = place_missing(w->p->class, &bound);
     return least > q->best_missing ||
            (!w->nearer && least >= q->best_missing && floor >= q->best.total);
 }
 
-/** The best that writes can do with each candidate as home, whatever stands beside it. */
+/** The best that can be done with each candidate as home, whatever stands beside it. */
 static void bound_homes(struct walk *w)
 {
     const struct place *p = w->p;
-    float best[PLACE_POINTS_MAX];
 
     for (unsigned h = 0; h < p->candidates; h++) {
+        float *best = w->home_ms[h];
         for (unsigned i = 0; i < p->points; i++) {
             best[i] = (float)p->ms[h][i];
         }
@@ -267,6 +300,8 @@ static void bound_homes(struct walk *w)
         }
         w->home_bound[h] =
             fmin(1, within(w->weight, best, p->points, w->limit[WRITES]) + SLACK);
+        w->home_reads[h] =
+            fmin(1, within(w->weight, best, p->points, w->limit[READS]) + SLACK);
     }
 }
 
@@ -285,19 +320,50 @@ static bool nearer(const struct walk *w, const struct place_set *s, const struct
     return r->mean_ms < q->best.mean_ms || (r->mean_ms <= q->best.mean_ms && all < best);
 }
 
+/** With a quorum: no write is faster than the shortest commit behind the shortest way. */
+static void bound_commits(const struct walk *w, const struct place_set *s,
+                          const struct plan_result *r, struct reach *reach)
+{
+    const struct place *p = w->p;
+    int home = s->at[s->home];
+
+    if (place_reads_are_local(r->posture) && r->posture != PLAN_READ_LOCAL) {
+        double least = INFINITY;
+        for (unsigned k = 0; k < s->n; k++) {
+            least = lesser(least, place_commit_ms(p, s, r, (int)k, -1));
+        }
+        reach->of[WRITES] =
+            within(w->weight, w->near_ms[s->n], p->points, w->limit[WRITES] - (float)least);
+    } else {
+        double ms = place_commit_ms(p, s, r, s->home, -1);
+        reach->home_write = fmin(
+            1, SLACK + within(w->weight, w->home_ms[home], p->points,
+                              w->limit[WRITES] - (float)ms));
+    }
+}
+
 static void consider(struct walk *w, struct search *q, const struct place_set *s,
                      const double *share)
 {
     const struct place *p = w->p;
     struct plan_result r = q->best;
+    struct reach reach = {.home_write = w->home_bound[s->at[s->home]],
+                          .home_read = w->home_reads[s->at[s->home]]};
 
+    memcpy(reach.of, w->reached[s->n], sizeof(reach.of));
     memcpy(r.share, share, sizeof(r.share));
-    if (!place_reads_are_local(r.posture)) {
+    if (!place_serves_nearby(r.posture)) {
         place_user_shares(p, s, &r);
     }
     place_weigh(p, s, &r);
-    if (beaten(w, q, w->reached[s->n], w->home_bound[s->at[s->home]], r.total, 0)) {
+    if (beaten(w, q, &reach, r.total, 0)) {
         return;
+    }
+    if (r.quorum && w->limited[WRITES]) {
+        bound_commits(w, s, &r, &reach);
+        if (beaten(w, q, &reach, r.total, 0)) {
+            return;
+        }
     }
     place_share_within(p, s, &r);
     double late = place_missing(p->class, &r);
@@ -358,21 +424,20 @@ static bool settled(const struct walk *w, const struct search *q)
 }
 
 /** Which searches @s may still be the best of, as bits, going by what it reaches at most. */
-static unsigned hopeful(const struct walk *w, const struct place_set *s,
-                        const double reached[TARGETS], double least_ms)
+static unsigned hopeful(const struct walk *w, const struct place_set *s, struct reach *reach,
+                        double least_ms)
 {
     unsigned bits = 0;
-    double at_home = 0;
 
     for (unsigned k = 0; k < s->n; k++) {
-        at_home = fmax(at_home, w->home_bound[s->at[k]]);
+        reach->home_write = fmax(reach->home_write, w->home_bound[s->at[k]]);
+        reach->home_read = fmax(reach->home_read, w->home_reads[s->at[k]]);
     }
     for (unsigned k = 0; k < w->count; k++) {
         const struct search *q = &w->searches[k];
-        bool may = s->n >= q->least && s->n <= q->most &&
-                   !settled(w, q) &&
+        bool may = s->n >= q->least && s->n <= q->most && !settled(w, q) &&
                    place_lawful(w->p, s, q->best.posture) &&
-                   !beaten(w, q, reached, at_home, set_floor(w, q, s), least_ms);
+                   !beaten(w, q, reach, set_floor(w, q, s), least_ms);
         bits |= (unsigned)may << k;
     }
     return bits;
@@ -382,16 +447,17 @@ static unsigned hopeful(const struct walk *w, const struct place_set *s,
 static void consider_last(struct walk *w, struct place_set *s, unsigned c)
 {
     unsigned above = s->n > 1 ? s->n - 2 : 0; /* the depth whose gains are known */
-    double reached[TARGETS], share[PLAN_REPLICAS_MAX];
+    struct reach reach = {.home_write = 0, .home_read = 0};
+    double share[PLAN_REPLICAS_MAX];
 
     for (int t = READS; t < TARGETS; t++) {
-        reached[t] = w->limited[t] ? w->reached[s->n - 1][t] + w->gain[above][c][t] : 1;
+        reach.of[t] = w->limited[t] ? w->reached[s->n - 1][t] + w->gain[above][c][t] : 1;
     }
     double least_ms = w->p->load->processing_ms;
     if (w->nearer && s->n > 1) {
         least_ms += w->mean_ms[s->n - 1] - w->shorter_ms[above][c];
     }
-    unsigned bits = hopeful(w, s, reached, least_ms);
+    unsigned bits = hopeful(w, s, &reach, least_ms);
     if (bits == 0) {
         return;
     }
@@ -430,11 +496,11 @@ static void extend(struct walk *w, struct place_set *s, unsigned from)
 
 /* ---- the searches ---- */
 
-static void set_limit(struct walk *w, enum target t, uint64_t target_ms)
+static void set_limit(struct walk *w, enum target t, uint64_t target_ms, double work_ms)
 {
     w->limited[t] = target_ms != PLAN_NO_TARGET;
     double ms = w->limited[t] ? (double)target_ms : PLACE_NEVER / 2;
-    w->limit[t] = (float)(ms - w->p->load->processing_ms) + SLACK_MS;
+    w->limit[t] = (float)(ms - work_ms) + SLACK_MS;
 }
 
 static void start_walk(struct walk *w, const struct place *p)
@@ -446,8 +512,10 @@ static void start_walk(struct walk *w, const struct place *p)
         w->near[0][i] = -1;
         w->near_ms[0][i] = (float)PLACE_NEVER;
     }
-    set_limit(w, READS, p->class->read_p95_ms);
-    set_limit(w, WRITES, p->class->write_p95_ms);
+    set_limit(w, READS, p->class->read_p95_ms, p->load->processing_ms);
+    set_limit(w, WRITES, p->class->write_p95_ms, p->load->processing_ms);
+    bool hits = p->class->cacheable > 0 && p->load->replicas_max > 2;
+    set_limit(w, HITS, hits ? p->class->read_p95_ms : PLAN_NO_TARGET, PLAN_CDN_MS);
     w->origin_gb[0] = place_origin_gb(p->class, false);
     w->origin_gb[1] = place_origin_gb(p->class, true);
     w->written_gb = place_written_gb(p->class);

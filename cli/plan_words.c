@@ -1,0 +1,238 @@
+/*
+ * A plan in words: the sentences and values that the tables (plan.c), the JSON (plan_json.c)
+ * and the pages (plan_report.c) share.
+ */
+#include <args.h>
+#include <cli.h>
+#include <planned.h>
+#include <table.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <mrd/availability.h>
+
+char *planned_regions(const struct planned *q, const struct plan_result *r, char out[220])
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (unsigned k = 0; k < r->n; k++) {
+        used += (size_t)snprintf(out + used, 220 - used, "%s%s", k > 0 ? " " : "",
+                                 q->data->regions[r->region[k]].id);
+    }
+    return out;
+}
+
+unsigned planned_wisdom(struct planned *q, unsigned c, struct plan_wisdom ret[PLAN_WISDOM_MAX])
+{
+    const struct plan_answer *a = &q->answers[c];
+
+    return plan_wisdom(q->data, &q->load, a, a->best >= 0 ? q->countries[c][a->best] : NULL,
+                       ret);
+}
+
+char *planned_wisdom_said(const struct plan_wisdom *row, char out[PLANNED_LINE])
+{
+    snprintf(out, PLANNED_LINE, "%s, %s: \"%s\": here %s%s%s", row->table, row->row, row->says,
+             row->here, row->why[0] != '\0' ? "; " : "", row->why);
+    return out;
+}
+
+unsigned planned_assumptions(const struct planned *q, char out[PLANNED_LINES][PLANNED_LINE])
+{
+    const struct plan_workload *w = &q->load;
+    unsigned n = 0;
+
+    snprintf(
+        out[n++], PLANNED_LINE,
+        "a region is up %.4f%% of the time, an outage lasts %.2f h, %.0f%% of them take every "
+        "region (failures:)",
+        w->region_pct, w->outage_h, 100 * w->beta);
+    if (w->compute_usd_month < 0 || w->database_usd_month < 0) {
+        snprintf(
+            out[n++], PLANNED_LINE,
+            "compute and database cost 0.35 and 0.15 USD a month per request/s where prices: "
+            "does not say");
+    }
+    snprintf(out[n++], PLANNED_LINE,
+             "a request is one round trip on a warm connection and %.0f ms of work; users are "
+             "their countries' cities (F22)",
+             w->processing_ms);
+    snprintf(out[n++], PLANNED_LINE,
+             "a posture's placement is the nearest to its users that keeps what the cheapest "
+             "keeps and costs at most %.0f%% more than it",
+             100 * (PLAN_NEARER_MAY_COST - 1));
+    snprintf(out[n++], PLANNED_LINE,
+             "of the postures that keep every target the simplest is taken that costs at most "
+             "%.0f%% more than the cheapest; a failover fails %.0f%% of the time, of a pilot "
+             "light %.0f%%, between active regions %.0f%%",
+             100 * (PLAN_SIMPLER_MAY_COST - 1), 100 * plan_failover_fails(PLAN_ACTIVE_PASSIVE),
+             100 * plan_failover_fails(PLAN_PILOT_LIGHT),
+             100 * plan_failover_fails(PLAN_ACTIVE_ACTIVE));
+    return n;
+}
+
+char *planned_seconds(double s, char out[32])
+{
+    if (isinf(s)) {
+        snprintf(out, 32, "grows");
+        return out;
+    }
+    return cli_span((long long)(s * 1000 + 0.5), out);
+}
+
+const struct plan_result *planned_shown(const struct plan_answer *a)
+{
+    for (unsigned i = 0; a->best < 0 && i < a->count; i++) {
+        if (a->results[i].refused == NULL) {
+            return &a->results[i];
+        }
+    }
+    return a->best >= 0 ? &a->results[a->best] : NULL;
+}
+
+char *planned_value(const struct plan_figure *f, char out[32])
+{
+    if (isinf(f->value)) {
+        snprintf(out, 32, "grows");
+    } else {
+        snprintf(out, 32, "%.6g%s%s", f->value, strcmp(f->unit, "1") == 0 ? "" : " ",
+                 strcmp(f->unit, "1") == 0 ? "" : f->unit);
+    }
+    return out;
+}
+
+char *planned_ms(double ms, char out[32])
+{
+    if (isinf(ms)) {
+        snprintf(out, 32, "grows");
+    } else if (ms >= PLAN_NOT_SERVED) {
+        snprintf(out, 32, "down");
+    } else {
+        snprintf(out, 32, "%.0f ms", ms);
+    }
+    return out;
+}
+
+void planned_verdict(const struct planned *q, const struct plan_answer *a,
+                     char out[PLANNED_LINE])
+{
+    char name[40], regions[220];
+
+    if (a->best < 0) {
+        snprintf(out, PLANNED_LINE, "No recommendation: %s.", a->rule);
+        return;
+    }
+    const struct plan_result *r = &a->results[a->best];
+    snprintf(out, PLANNED_LINE, "%s in %s. %s.%s%s%s", plan_result_name(r, name),
+             planned_regions(q, r, regions), a->rule,
+             a->driver[0] != '\0' ? " The driver is " : "", a->driver,
+             a->driver[0] != '\0' ? "." : "");
+}
+
+static void say_break_even(const struct planned *q, const struct plan_answer *a,
+                           char out[PLANNED_LINE])
+{
+    const struct plan_result *r = &a->results[a->best], *single = &a->results[0];
+    double usd = q->load.downtime_usd_hour, hours = (single->u - r->u) * MRD_YEAR_H;
+    int n = snprintf(out, PLANNED_LINE, "pays from %.0f USD per hour of downtime (F20)",
+                     r->usd_hour_break_even);
+    if (usd >= 0) {
+        snprintf(out + n, PLANNED_LINE - (size_t)n, "; at %.0f USD it returns %.0f USD a year",
+                 usd, hours * usd - 12 * (r->total - single->total));
+    }
+}
+
+static void say_years(const struct planned *q, const struct plan_result *r,
+                      char out[PLANNED_LINE])
+{
+    const struct mrd_outage_years *y = &r->years;
+    snprintf(out, PLANNED_LINE,
+             "%llu simulated years, seed %llu: down %.1f min a year (95%%: %.1f to %.1f), "
+             "half of all years below %.1f min, worst outage %.1f h; closed form (F6) %.1f min",
+             q->years, q->seed, mrd_avail_min_per_year(y->u),
+             mrd_avail_min_per_year(fmax(0, y->u - 1.96 * y->u_se)),
+             mrd_avail_min_per_year(y->u + 1.96 * y->u_se), y->p50_h * 60, y->worst_outage_h,
+             mrd_avail_min_per_year(r->u));
+}
+
+unsigned planned_remarks(const struct planned *q, const struct plan_answer *a,
+                         char out[PLANNED_LINES][PLANNED_LINE])
+{
+    const struct plan_result *r = a->best >= 0 ? &a->results[a->best] : NULL;
+    unsigned n = 0;
+
+    if (r != NULL && r->usd_hour_break_even > 0) {
+        say_break_even(q, a, out[n++]);
+    }
+    if (r != NULL && r->n > 1) {
+        snprintf(out[n++], PLANNED_LINE,
+                 "replication %.2f Mbit/s, lag %.0f ms (F12); running capacity %.2f times the "
+                 "load (F19)",
+                 r->replication_mbit, r->lag_s * 1000,
+                 r->cost[PLAN_COMPUTE] > 0 ? 1 + r->cost[PLAN_HEADROOM] / r->cost[PLAN_COMPUTE]
+                                           : 1);
+    }
+    if (r != NULL && r->simulated) {
+        say_years(q, r, out[n++]);
+    }
+    return n;
+}
+
+void planned_whole(const struct planned *q, char out[PLANNED_LINE])
+{
+    int regions[PLAN_CANDIDATES_MAX];
+    double total = 0;
+    unsigned n = plan_union(&q->load, q->answers, regions, &total), without = 0;
+    size_t used = 0;
+
+    for (unsigned c = 0; c < q->load.class_count; c++) {
+        without += q->answers[c].best < 0;
+    }
+    if (without == q->load.class_count) {
+        snprintf(out, PLANNED_LINE, "no class has a recommendation");
+        return;
+    }
+    used = (size_t)snprintf(out, PLANNED_LINE, "all classes%s: %u region%s",
+                            without > 0 ? " that have a recommendation" : "", n,
+                            n == 1 ? "" : "s");
+    for (unsigned i = 0; i < n && used < PLANNED_LINE; i++) {
+        used += (size_t)snprintf(out + used, PLANNED_LINE - used, "%s %s", i > 0 ? "," : ":",
+                                 q->data->regions[regions[i]].id);
+    }
+    if (used < PLANNED_LINE) {
+        used += (size_t)snprintf(out + used, PLANNED_LINE - used, "; %.2f USD/month", total);
+    }
+    if (without > 0 && used < PLANNED_LINE) {
+        snprintf(out + used, PLANNED_LINE - used, "; without the %u that %s none", without,
+                 without == 1 ? "has" : "have");
+    }
+}
+
+bool planned_budget(const struct planned *q, char out[PLANNED_LINE])
+{
+    int regions[PLAN_CANDIDATES_MAX];
+    double total = 0, least = 0, budget = q->load.budget_usd_month;
+
+    plan_union(&q->load, q->answers, regions, &total);
+    out[0] = '\0';
+    if (budget < 0 || total <= budget) {
+        return false;
+    }
+    for (unsigned c = 0; c < q->load.class_count; c++) {
+        const struct plan_answer *a = &q->answers[c];
+        double cheapest = INFINITY;
+        for (unsigned i = 0; i < a->count && a->best >= 0; i++) {
+            bool keeps = a->results[i].refused == NULL && a->results[i].missed == 0;
+            cheapest = keeps ? fmin(cheapest, a->results[i].total) : cheapest;
+        }
+        least += isinf(cheapest) ? 0 : cheapest;
+    }
+    snprintf(out, PLANNED_LINE,
+             "over the budget of %.2f USD/month by %.2f; the cheapest postures that keep every "
+             "target, each in regions of its own, cost %.2f%s",
+             budget, total - budget, least,
+             least > budget ? ": what has to give is a target, or the budget" : "");
+    return true;
+}

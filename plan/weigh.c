@@ -1,0 +1,310 @@
+/*
+ * What a placement costs: servers, storage, and traffic between regions and to users.
+ *
+ * A write's copies go where the posture sends them and the law lets them: to all other members,
+ * to one that stands behind a cell, to the standby of a home whose edges hold nothing, or
+ * through a hub. Who writes is counted in groups of users that are near the same member and may
+ * be stored by the same members, so that a residency rule is priced and not only kept.
+ */
+#include <place.h>
+
+#include <math.h>
+#include <string.h>
+
+#include <mrd/cost.h>
+
+#define MONTH_S (30.0 * 86400)
+#define GB 1e9
+#define MASKS (1u << PLAN_REPLICAS_MAX)
+
+double place_origin_gb(const struct plan_class *c, bool cdn)
+{
+    return c->reads_per_s * c->read_bytes * (cdn ? 1 - c->cacheable : 1) * MONTH_S / GB;
+}
+
+double place_written_gb(const struct plan_class *c)
+{
+    return c->writes_per_s * c->write_bytes * (1 + PLAN_OVERHEAD) * MONTH_S / GB;
+}
+
+unsigned place_held(const struct plan_result *r, unsigned n)
+{
+    return r->posture != PLAN_EDGE_HIERARCHY ? n : r->quorum ? 3 : 2;
+}
+
+void place_by_distance(const struct place *p, const struct place_set *s,
+                       int ret[PLAN_REPLICAS_MAX])
+{
+    const double *rtt = p->rtt[s->at[s->home]];
+    unsigned n = 1;
+
+    ret[0] = s->home;
+    for (unsigned k = 0; k < s->n; k++) { /* sorted by insertion */
+        unsigned at = n;
+        if ((int)k == s->home) {
+            continue;
+        }
+        for (; at > 1 && rtt[s->at[ret[at - 1]]] > rtt[s->at[k]]; at--) {
+            ret[at] = ret[at - 1];
+        }
+        ret[at] = (int)k;
+        n++;
+    }
+}
+
+void place_user_shares(const struct place *p, const struct place_set *s, struct plan_result *r)
+{
+    memset(r->share, 0, sizeof(r->share));
+    if (!place_serves_nearby(r->posture)) {
+        r->share[s->home] = 1;
+        return;
+    }
+    for (unsigned i = 0; i < p->points; i++) {
+        int near = place_nearest(p, s, i, -1);
+        if (near >= 0) {
+            r->share[near] += p->weight[i];
+        }
+    }
+}
+
+/* ---- servers ---- */
+
+/** Running capacity over all regions, in units of the load. */
+static double capacity(const struct plan_workload *w, const struct place_set *s,
+                       const struct plan_result *r)
+{
+    double each[MRD_HEADROOM_MAX], sum = 0;
+
+    if (r->posture == PLAN_SINGLE) {
+        return 1;
+    }
+    if (r->posture == PLAN_PILOT_LIGHT) {
+        return 1 + w->pilot_standby;
+    }
+    if (!place_reads_are_local(r->posture)) {
+        return 1 + w->standby * (place_held(r, s->n) - 1);
+    }
+    if (mrd_headroom_shares(r->share, s->n, 1, each) != 0) {
+        return 2; /* one region has all of the users: another must be able to take them */
+    }
+    for (unsigned k = 0; k < s->n; k++) {
+        sum += each[k];
+    }
+    return sum;
+}
+
+void place_requests(const struct plan_workload *w, const struct plan_class *c,
+                    const struct plan_result *r, struct place_requests *ret)
+{
+    double all = 0, cached = c->reads_per_s * c->cacheable;
+    bool edges = r->posture == PLAN_EDGE_HIERARCHY;
+
+    for (unsigned i = 0; i < w->class_count; i++) {
+        all += w->classes[i].reads_per_s + w->classes[i].writes_per_s;
+    }
+    ret->database_per_s = c->reads_per_s + c->writes_per_s - (edges || r->cdn ? cached : 0);
+    ret->compute_per_s = ret->database_per_s + (edges ? cached * PLAN_EDGE_REQUEST : 0);
+    ret->compute_usd = w->compute_usd_month >= 0 ? w->compute_usd_month / all : PLAN_COMPUTE_USD;
+    ret->database_usd =
+        w->database_usd_month >= 0 ? w->database_usd_month / all : PLAN_DATABASE_USD;
+}
+
+void place_cost_of_size(const struct place *p, struct plan_result *r, double running,
+                        double copies)
+{
+    const struct plan_workload *w = p->load;
+    const struct plan_class *c = p->class;
+    struct place_requests q;
+
+    place_requests(w, c, r, &q);
+    double compute = q.compute_usd * q.compute_per_s;
+    double each = r->posture == PLAN_PILOT_LIGHT ? PLAN_PILOT_DATABASE : PLAN_REPLICA_DATABASE;
+    memset(r->cost, 0, sizeof(r->cost));
+    r->cost[PLAN_COMPUTE] = compute;
+    r->cost[PLAN_HEADROOM] = compute * (running - 1);
+    r->cost[PLAN_DATABASE] = q.database_usd * q.database_per_s * (1 + copies * each);
+    r->cost[PLAN_STORAGE] = c->storage_gb * w->storage_usd_gb * (1 + copies);
+    r->cost[PLAN_CDN] =
+        r->cdn ? (place_origin_gb(c, false) - place_origin_gb(c, true)) * w->cdn_usd_gb : 0;
+    r->cost[PLAN_EDGE] = w->region_usd_month * r->n;
+}
+
+/* ---- copies ---- */
+
+static double price(const struct place *p, const struct place_set *s, unsigned a, unsigned b)
+{
+    return p->usd_gb[s->at[a]][s->at[b]];
+}
+
+/** From @a to all of @may, the hub's own copy among them. */
+static double through_hub(const struct place *p, const struct place_set *s, unsigned hub,
+                          unsigned a, unsigned may)
+{
+    double usd = a == hub ? 0 : price(p, s, a, hub);
+
+    for (unsigned b = 0; b < s->n; b++) {
+        usd += b != a && b != hub && (may >> b & 1) != 0 ? price(p, s, hub, b) : 0;
+    }
+    return usd;
+}
+
+/** What a GB written at member @a costs on its way to the others of @may, and how many get
+ * it. */
+static double copies_usd_gb(const struct place *p, const struct place_set *s,
+                            const struct plan_result *r, unsigned a, unsigned may,
+                            unsigned *ret_copies)
+{
+    double sum = 0, least = INFINITY;
+    unsigned n = 0;
+
+    if (r->posture == PLAN_EDGE_HIERARCHY) {
+        int core[PLAN_REPLICAS_MAX];
+        place_by_distance(p, s, core);
+        for (n = 1; n < place_held(r, s->n) && n < s->n; n++) {
+            sum += price(p, s, a, (unsigned)core[n]);
+        }
+        *ret_copies = n - 1;
+        return sum;
+    }
+    for (unsigned b = 0; b < s->n; b++) {
+        if (b != a && (may >> b & 1) != 0) {
+            double usd = price(p, s, a, b);
+            sum += usd;
+            least = usd < least ? usd : least;
+            n++;
+        }
+    }
+    if (n > 0 && r->posture == PLAN_CELLS) { /* one other region stands behind a cell */
+        *ret_copies = 1;
+        return least;
+    }
+    *ret_copies = n;
+    return r->posture == PLAN_HUB ? through_hub(p, s, (unsigned)r->hub, a, may) : sum;
+}
+
+/** Shares of the writes by the member they are made at and the members that may store them. */
+static void group_writes(const struct place *p, const struct place_set *s,
+                         const struct plan_result *r,
+                         double ret[PLAN_REPLICAS_MAX][MASKS])
+{
+    unsigned may[PLAN_USERS_MAX], all = (1u << s->n) - 1;
+
+    if (!p->divided || !place_homes_are_local(r->posture)) {
+        bool spread = r->posture >= PLAN_FOLLOW_THE_SUN;
+        for (unsigned k = 0; k < s->n; k++) { /* no other mask is looked at */
+            ret[k][all] = spread ? r->share[k] : (int)k == s->home ? 1 : 0;
+        }
+        return;
+    }
+    memset(ret, 0, PLAN_REPLICAS_MAX * sizeof(ret[0]));
+    for (unsigned u = 0; u < p->load->user_count; u++) {
+        may[u] = 0;
+        for (unsigned k = 0; k < s->n; k++) {
+            may[u] |= (unsigned)(p->users[s->at[k]] >> u & 1) << k;
+        }
+    }
+    for (unsigned i = 0; i < p->points; i++) {
+        int near = place_nearest(p, s, i, -1);
+        if (near >= 0) {
+            ret[near][may[p->country[i]]] += p->weight[i];
+        }
+    }
+}
+
+/** Replication of all groups, by the present ->hub; ->copies. */
+static double replication_usd_gb(const struct place *p, const struct place_set *s,
+                                 struct plan_result *r,
+                                 double writes[PLAN_REPLICAS_MAX][MASKS])
+{
+    unsigned all = (1u << s->n) - 1;
+    unsigned least = p->divided && place_homes_are_local(r->posture) ? 0 : all;
+    double usd = 0;
+
+    r->copies = 0;
+    for (unsigned a = 0; a < s->n; a++) {
+        for (unsigned may = least; may <= all; may++) {
+            if (writes[a][may] > 0) {
+                unsigned copies = 0;
+                usd += writes[a][may] * copies_usd_gb(p, s, r, a, may, &copies);
+                r->copies += writes[a][may] * copies;
+            }
+        }
+    }
+    return usd;
+}
+
+/** The hub through which it all costs least, of those that may hold everything; of equals, the
+ * one in the middle. */
+static void choose_hub(const struct place *p, const struct place_set *s, struct plan_result *r,
+                       double writes[PLAN_REPLICAS_MAX][MASKS])
+{
+    double least = INFINITY, least_ms = INFINITY;
+    int best = 0;
+
+    for (unsigned k = 0; k < s->n; k++) {
+        double ms = 0;
+        for (unsigned b = 0; b < s->n; b++) {
+            ms += p->rtt[s->at[k]][s->at[b]];
+        }
+        r->hub = (int)k;
+        double usd = place_holds_all(p, s->at[k]) ? replication_usd_gb(p, s, r, writes)
+                                                  : (double)INFINITY;
+        if (usd < least * (1 - 1e-9) || (usd <= least * (1 + 1e-9) && ms < least_ms)) {
+            least = usd;
+            least_ms = ms;
+            best = (int)k;
+        }
+    }
+    r->hub = best;
+}
+
+static double copy_all(const struct place *p, const struct place_set *s, struct plan_result *r)
+{
+    double writes[PLAN_REPLICAS_MAX][MASKS];
+
+    group_writes(p, s, r, writes);
+    if (r->posture == PLAN_HUB) {
+        choose_hub(p, s, r, writes);
+    }
+    return replication_usd_gb(p, s, r, writes);
+}
+
+/* ---- the whole ---- */
+
+/** Requests that pass another region on their way to the home. */
+static double forwarding(const struct place *p, const struct place_set *s,
+                         const struct plan_result *r, double written_gb)
+{
+    bool edges = r->posture == PLAN_EDGE_HIERARCHY;
+    double usd = 0, read_gb = edges ? place_origin_gb(p->class, true) : 0;
+
+    for (unsigned a = 0; a < s->n && (edges || r->posture == PLAN_READ_LOCAL); a++) {
+        if ((int)a != s->home) {
+            usd += r->share[a] * (written_gb * price(p, s, a, (unsigned)s->home) +
+                                  read_gb * price(p, s, (unsigned)s->home, a));
+        }
+    }
+    return usd;
+}
+
+void place_weigh(const struct place *p, const struct place_set *s, struct plan_result *r)
+{
+    double gb = place_written_gb(p->class);
+
+    r->n = s->n;
+    r->held = place_held(r, s->n);
+    r->covered = place_covered(p, s, r);
+    double usd_gb = copy_all(p, s, r);
+    place_cost_of_size(p, r, capacity(p->load, s, r), r->copies);
+    r->cost[PLAN_REPLICATION] = gb * usd_gb;
+    r->cost[PLAN_FORWARDING] = forwarding(p, s, r, gb);
+    r->replication_mbit = gb * r->copies * GB * 8 / MONTH_S / 1e6;
+    for (unsigned k = 0; k < s->n; k++) {
+        r->cost[PLAN_EGRESS] +=
+            r->share[k] * place_origin_gb(p->class, r->cdn) * p->internet_gb[s->at[k]];
+    }
+    r->total = 0;
+    for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
+        r->total += r->cost[i];
+    }
+}
