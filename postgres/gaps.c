@@ -324,25 +324,46 @@ meridian_find_gaps(const char *from)
 	return ret;
 }
 
-/* What the worker of that stream says that its copy waits for */
-static const char *
-stream_says(const char *home)
+/* ----------------------------------------------------------------
+ * why there still is one
+ * ----------------------------------------------------------------
+ */
+
+typedef enum GapReason
 {
-	MeridianStream *stream;
-	char	   *ret;
+	GAP_MISSING_TABLE,
+	GAP_NO_HOME,
+	GAP_NOT_JOINED,
+	GAP_PAST,
+	GAP_COPY,					/* from its home, whose stream says how far that is */
+	GAP_LENT,					/* we are the home; somebody may hold it */
+	GAP_NOT_LENT,				/* nobody who is connected does */
+	GAP_ALONG
+} GapReason;
 
-	LWLockAcquire(meridian_streams->lock, LW_SHARED);
-	stream = meridian_stream_find(home);
-	ret = pstrdup(stream == NULL ? "" : stream->copying);
-	LWLockRelease(meridian_streams->lock);
-	return ret[0] == '\0' ? psprintf("to be copied from \"%s\"", home) : ret;
-}
+/* Each has a word for programs and a text for people; %s is the home. */
+static const struct
+{
+	const char *word;
+	const char *text;
+}			gap_reasons[] = {
+	[GAP_MISSING_TABLE] = {"missing_table", "missing table"},
+	[GAP_NO_HOME] = {"no_home", "no region is its home"},
+	[GAP_NOT_JOINED] = {"not_joined", "region \"%s\" is not joined yet"},
+	[GAP_PAST] = {"past", "what earlier homes wrote is not all here yet"},
+	[GAP_COPY] = {"copy", "to be copied from \"%s\""},
+	[GAP_LENT] = {"lent", "closed until it is copied from another region that holds all of it"},
+	[GAP_NOT_LENT] = {"not_lent", "closed until it is copied, and no region that is connected holds all of it; "
+	"see meridian.open_with_gaps"},
+	[GAP_ALONG] = {"along", "its rows are to come from the schema's home, while there are none here; "
+	"or see meridian.open_with_gaps"},
+};
 
-/* What is told of a partition that this region was made home of and cannot open */
-static const char *
+/* Of a partition that this region was made home of and cannot open */
+static GapReason
 why_closed(const struct mrd_snapshot *s)
 {
-	const char *ret = "closed until it is copied, and no region that is connected holds all of it; see meridian.open_with_gaps";
+	GapReason	ret = GAP_NOT_LENT;
 
 	LWLockAcquire(meridian_streams->lock, LW_SHARED);
 	for (int r = 0; r < s->region_count; r++)
@@ -350,34 +371,47 @@ why_closed(const struct mrd_snapshot *s)
 		const MeridianStream *stream = meridian_stream_find(s->regions[r].name);
 
 		if (stream != NULL && stream->state == MERIDIAN_STREAM_RUNNING && !stream->lends_not)
-			ret = "closed until it is copied from another region that holds all of it";
+			ret = GAP_LENT;
 	}
 	LWLockRelease(meridian_streams->lock);
 	return ret;
 }
 
-/* Why is it still a gap? */
-static const char *
-why_gap(const struct mrd_snapshot *s, const MeridianCopied *c)
+/* *home: the region that it is about, or "" */
+static GapReason
+why_gap(const struct mrd_snapshot *s, const MeridianCopied *c, const char **home)
 {
-	int			class = s == NULL ? -1 : mrd_snapshot_class(s, c->class_name);
-	int			n = class < 0 ? -1 : mrd_snapshot_partition(s, class, c->partition);
+	int			n = s == NULL ? -1 : mrd_snapshot_find(s, c->class_name, c->partition);
 	const struct mrd_authority *a = n < 0 ? NULL : &s->partitions[n].authority;
-	const char *home;
 
+	*home = "";
 	if (c->missing[0] != '\0')
-		return "missing table";
+		return GAP_MISSING_TABLE;
 	if (a == NULL || a->state == MRD_AUTH_VACANT || a->region >= s->region_count)
-		return "no region is its home";
-	home = s->regions[a->region].name;
-	if (a->region != s->self && !is_joined(home))
-		return psprintf("region \"%s\" is not joined yet", home);
+		return GAP_NO_HOME;
+	*home = s->regions[a->region].name;
+	if (a->region != s->self && !is_joined(*home))
+		return GAP_NOT_JOINED;
 	if (!meridian_has_past(s, a, a->region))
-		return "what earlier homes wrote is not all here yet";
+		return GAP_PAST;
 	if (a->region != s->self)
-		return stream_says(home);
-	return !c->along ? why_closed(s) :
-		"its rows are to come from the schema's home, while there are none here; or see meridian.open_with_gaps";
+		return GAP_COPY;
+	return c->along ? GAP_ALONG : why_closed(s);
+}
+
+/* The sentence; of a copy, what the worker of that stream says that it waits for */
+static char *
+gap_text(GapReason reason, const char *home)
+{
+	MeridianStream *stream;
+	char	   *ret = NULL;
+
+	LWLockAcquire(meridian_streams->lock, LW_SHARED);
+	stream = reason == GAP_COPY ? meridian_stream_find(home) : NULL;
+	if (stream != NULL && stream->copying[0] != '\0')
+		ret = pstrdup(stream->copying);
+	LWLockRelease(meridian_streams->lock);
+	return ret != NULL ? ret : psprintf(gap_reasons[reason].text, home);
 }
 
 static char *
@@ -403,6 +437,8 @@ meridian_gaps_sql(PG_FUNCTION_ARGS)
 	foreach(lc, gaps)
 	{
 		MeridianCopied *c = lfirst(lc);
+		const char *home;
+		GapReason	reason = why_gap(meridian_snapshot(), c, &home);
 
 		appendStringInfo(&out, "%s{\"relation\": ", lc == list_head(gaps) ? "" : ", ");
 		escape_json(&out, relation_name(c));
@@ -410,8 +446,8 @@ meridian_gaps_sql(PG_FUNCTION_ARGS)
 		escape_json(&out, c->class_name);
 		appendStringInfoString(&out, ", \"partition\": ");
 		escape_json(&out, c->partition);
-		appendStringInfoString(&out, ", \"why\": ");
-		escape_json(&out, why_gap(meridian_snapshot(), c));
+		appendStringInfo(&out, ", \"reason\": \"%s\", \"why\": ", gap_reasons[reason].word);
+		escape_json(&out, gap_text(reason, home));
 		appendStringInfoChar(&out, '}');
 	}
 	appendStringInfoChar(&out, ']');

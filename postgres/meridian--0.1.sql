@@ -163,9 +163,9 @@ CREATE FUNCTION meridian.tail_states() RETURNS jsonb
 CREATE FUNCTION meridian.gap_states() RETURNS jsonb
     AS 'MODULE_PATHNAME', 'meridian_gaps_sql' LANGUAGE C STRICT;
 CREATE VIEW meridian.gaps AS
-    SELECT g.relation, g.class, g.partition, g.why
+    SELECT g.relation, g.class, g.partition, g.reason, g.why
     FROM pg_catalog.jsonb_to_recordset(meridian.gap_states())
-        AS g(relation text, class text, partition text, why text);
+        AS g(relation text, class text, partition text, reason text, why text);
 
 -- Another region was made home of the partition under this epoch, and lacks rows: may it have ours?
 CREATE FUNCTION meridian.holds(class text, partition text, epoch bigint) RETURNS pg_lsn

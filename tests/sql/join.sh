@@ -34,7 +34,7 @@ region_up ap; configure ap
 ORDER[ap/us]=run; snap ap
 wait_for "ap joined us" ap "SELECT x->>'state' = 'streaming' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
 expect "of eu nothing yet" "$(q ap "SELECT count(*) FROM shop.orders")" 0
-expect "why" "$(q ap "SELECT DISTINCT why FROM meridian.gaps WHERE partition = 'eu'")" 'region "eu" is not joined yet'
+expect "why" "$(q ap "SELECT DISTINCT reason || ': ' || why FROM meridian.gaps WHERE partition = 'eu'")" 'not_joined: region "eu" is not joined yet'
 lsn=$(beat eu); synced eu us
 PART[orders/eu]="home=us epoch=2 closed=1:eu:$(number "$lsn"):5:0"
 snap us; snap eu

@@ -57,7 +57,7 @@ wait_for "ap is handed what eu has of us" ap "SELECT (x->>'applied_lsn')::pg_lsn
 expect "ap was not handed the rows" "$(q ap "SELECT count(*) FROM late.notes WHERE id = 1002")" 0
 expect "and knows it" "$(covered ap)" false
 refused ap
-wait_for "ap says that nobody has it" ap "SELECT why LIKE 'closed until it is copied, and no region that is connected holds%' FROM meridian.gaps WHERE class = 'accounts' AND relation = 'late.notes'"
+wait_for "ap says that nobody has it" ap "SELECT reason = 'not_lent' FROM meridian.gaps WHERE class = 'accounts' AND relation = 'late.notes'"
 
 # --- us returns, with nothing lost: it lends ap what the others do not have, and ap opens
 LEASE[us]=600000 ORDER[ap/us]=run ORDER[eu/us]=run; snap_all
