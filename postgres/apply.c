@@ -614,6 +614,9 @@ on_heartbeat(void)
 	meridian_apply_tend(meridian_snapshot());
 	on_position(msg.local_lsn);
 	meridian_positions_flush();
+	/* who reads here is told of what can be read here */
+	if (meridian_cover_is_behind())
+		return;
 	LWLockAcquire(meridian_streams->lock, LW_EXCLUSIVE);
 	if (msg.session > s->through_session ||
 		(msg.session == s->through_session && msg.boot_ms > s->through_boot_ms))
@@ -686,7 +689,7 @@ dispatch_within(void)
 			on_commit();
 			break;
 		case MERIDIAN_WIRE_RELATION:
-			meridian_rows_learn(&msg.relation);
+			meridian_rows_learn(&msg.relation, msg.raw, msg.raw_len);
 			break;
 		case MERIDIAN_WIRE_INSERT:
 		case MERIDIAN_WIRE_UPDATE:

@@ -94,8 +94,9 @@ extern void meridian_sql_write(const char *sql, int n, Oid *types, Datum *values
 /* rows.c and rows_tables.c, which share rows.h */
 extern void meridian_rows_init(void);
 extern void meridian_rows_forget(void); /* a new stream: relations are told again */
-extern void meridian_rows_learn(const MeridianWireRelation *def);
+extern void meridian_rows_learn(const MeridianWireRelation *def, const uint8_t *raw, size_t raw_len);
 extern void meridian_rows_change(const MeridianWireMsg *msg);
+extern void meridian_rows_redo(const MeridianWireMsg *msg);
 extern void meridian_rows_truncate(const MeridianWireMsg *msg);
 extern void meridian_rows_close(void);	/* before commit and before DDL */
 extern void meridian_rows_abandon(void);	/* after an abort */
@@ -143,6 +144,7 @@ extern bool meridian_copy_lacks_tables(void);
 extern bool meridian_copy_misses_in_vain(bool forget);
 extern void meridian_copy_compare(void);
 extern void meridian_copy_definitions(const char *conninfo, const char *snapshot);
+extern List *meridian_copy_choose(List *only);
 extern List *meridian_copy_rows(bool all, List *only);
 
 /* compare.c */
@@ -168,24 +170,56 @@ extern List *meridian_copied_keep(List *copied);
 extern void meridian_mark_now(List *copied);
 extern void meridian_mark_copied(List *copied); /* taken */
 extern void meridian_forget_copied(const char *origin);
+extern void meridian_unmark(List *copied);
+extern bool meridian_copied_stands(const struct mrd_snapshot *s, const MeridianCopied *c);
 extern bool meridian_copy_lock(void);
 
 /* lend.c: does the region that we stream from lend that to us, its home? */
 extern bool meridian_lends(PGconn *source, const MeridianCopied *c);
 extern void meridian_lends_reset(void);
 
+/* copier.c: copying by a worker of its own */
+typedef enum MeridianCopierState
+{
+	MERIDIAN_COPIER_STARTING,
+	MERIDIAN_COPIER_BEGUN,		/* it has the snapshot */
+	MERIDIAN_COPIER_DONE,		/* what it copied is on disk */
+	MERIDIAN_COPIER_BUSY,		/* another copy is being made here */
+	MERIDIAN_COPIER_FAILED
+} MeridianCopierState;
+
+extern bool meridian_copier_start(const char *snapshot, List *what);
+extern MeridianCopierState meridian_copier_state(const char **error);
+extern bool meridian_copier_has(const MeridianCopied *c);
+extern void meridian_copier_end(void);
+
+/* kept.c: changes that are done after a copy */
+extern void meridian_kept_reset(void);
+extern void meridian_kept_add(const MeridianWireMsg *msg);
+extern uint64 meridian_kept_waiting(void);	/* bytes */
+extern bool meridian_kept_do(int ms);
+
+/* cover.c: what is to be done with a change */
+typedef enum MeridianCover
+{
+	MERIDIAN_COVER_NONE,		/* no copy is concerned */
+	MERIDIAN_COVER_COPIED,		/* it is in the copy */
+	MERIDIAN_COVER_BEHIND		/* it has to wait for the copy */
+} MeridianCover;
+
 /* cover.c: closing gaps from a running stream */
 extern void meridian_cover_reset(void);
 extern void meridian_cover_tend(const char *conninfo, XLogRecPtr applied, bool forwarding);
 extern void meridian_cover_touch(Oid relid);
 extern void meridian_cover_disturb(void);
-extern bool meridian_cover_has(Oid relid, const char *partition, size_t len);
+extern void meridian_cover_redefine(void);
+extern MeridianCover meridian_cover_of(Oid relid, const char *partition, size_t len);
+extern bool meridian_cover_is_behind(void);
 extern void meridian_cover_applied(uint32 xid);
 extern bool meridian_cover_due(XLogRecPtr next, bool applied);
 extern void meridian_cover_copy(const char *conninfo);
 
 /* missing.c: what the transaction at hand leaves out here, and where it was handed over from */
-extern void meridian_leave_out(const MeridianWireRelation *def, const char *partition, size_t len);
 extern void meridian_left_out(const void *payload, size_t len);
 
 /* join.c: returns once the region has a copy and a position of the origin */

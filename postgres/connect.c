@@ -311,6 +311,7 @@ static void
 on_exit_worker(int code, Datum arg)
 {
 	disconnect();
+	meridian_copier_abandon();
 	for (int i = 0; i < meridian_part_count; i++)
 	{
 		MeridianPart *p = &meridian_parts[i];
@@ -414,8 +415,9 @@ prepare_session(void)
 		SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-static void
-prepare_worker(void)
+/* Of a worker that applies a stream, or copies for one (copier.c) */
+void
+meridian_worker_prepare(void)
 {
 	bool		installed;
 
@@ -440,7 +442,7 @@ run(void)
 {
 	char		slot[NAMEDATALEN];
 
-	prepare_worker();
+	meridian_worker_prepare();
 	meridian_stream_name(meridian_region, slot, sizeof(slot));
 	while (!meridian_apply.leave)
 	{

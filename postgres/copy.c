@@ -691,6 +691,7 @@ lost_source(void)
 static int
 next_bytes(void *out, int min, int max)
 {
+	static unsigned rows = 0;
 	int			copied = 0;
 
 	while (copied < min)
@@ -699,6 +700,9 @@ next_bytes(void *out, int min, int max)
 
 		if (row == NULL)
 		{
+			/* a copy that never waits has to look up from its work, too */
+			if (++rows % 64 == 0)
+				meridian_apply_heed();
 			row_len = PQgetCopyData(source, &row, 1);
 			row_used = 0;
 			if (row_len == -1)
@@ -827,6 +831,22 @@ copy_rows(const char *schema_name, const char *table_name, const char *condition
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
 	return n;
+}
+
+/* Which partitions are to be copied of those in only?  None that this region is home of. */
+List *
+meridian_copy_choose(List *only)
+{
+	List	   *ret = NIL;
+
+	for (int i = 0; i < PQntuples(tables); i++)
+	{
+		Oid			relid = meridian_table(PQgetvalue(tables, i, 0), PQgetvalue(tables, i, 1));
+
+		if (OidIsValid(relid))
+			ret = list_concat(ret, choose_partitions(i, relid, false, only));
+	}
+	return ret;
 }
 
 /*

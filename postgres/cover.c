@@ -15,31 +15,39 @@
  *	 2. Hold the stream, all of it acknowledged, until what is remembered has
  *		ended there, too.  That takes a round trip or two, unless acknowledgements
  *		of others are missing: then it goes on, and later again.
- *	 3. Copy, in a snapshot taken then: all that is applied here is in it.  The
- *		end of the home's WAL, read after it, is after every commit in it.
- *	 4. Up to there the stream brings changes that are in the copy and others that
- *		are not, and the snapshot tells which: the former are left out of what was
- *		copied.  After that the partitions are whole.
+ *	 3. Take a snapshot then: all that is applied here is in it.  The end of the
+ *		home's WAL, read after it, is after every commit in it.  A worker of its
+ *		own copies in that snapshot (copier.c), and the stream goes on.
+ *	 4. Of what is being copied, the stream brings changes that are in the copy and
+ *		others that are not, and the snapshot tells which.  The former are left
+ *		out; the latter are kept (kept.c) and done once the copy is here, a little
+ *		at a time.
+ *	 5. Nothing is kept any more: changes that are not in the copy are made as they
+ *		come.  When the stream has come to the end of the snapshot, the partitions
+ *		are whole.
  *
  * Definitions of tables that do not exist here are made first, in a copy of their
  * own, when the stream has come to the end of its snapshot and no further; else it
  * would bring statements that have been run.  What those did must be in it, so
- * only they are remembered.
+ * only they are remembered.  The stream stands still meanwhile.
  *
- * Nothing is held at the home during 4.  A definition that changes, a TRUNCATE or
- * a repair meanwhile is more than its rows: the copy then does not count.
+ * Nothing is held at the home from 4 on.  A definition that changes, a TRUNCATE or
+ * a repair meanwhile is more than its rows: the copy then does not count, and its
+ * worker has gone before the change is made.
  *
  * Changes of earlier homes are in both: the snapshot was taken after the home
  * opened the partition, that is with all of them up to their cuts, and copying
  * is done only when this region has reached the cuts too (meridian_takeable).
  * Nothing of them that counts can come afterwards.
  *
- * Marks are written at the end of 4, so an interrupted one is done again.
+ * Marks are written at the end of 5, so an interrupted one is done again.  Between
+ * 3 and 5 rows are missing that our position says are here.  Others rely on
+ * positions: a gap is there to tell them, and for those who get the transactions
+ * from us, our WAL has the changes (missing.c).  To readers here the stream
+ * says no more than it had reached at 3.
  *
- * The stream stands still during 2 and 3.
- *
- * What this region lacks as home is lent (lend.c).  Nobody writes that, so neither
- * 1 nor 4 is needed: it is copied in any snapshot, and marked at once.
+ * What this region lacks as home is lent (lend.c).  Nobody writes that, so only 3 is
+ * needed: it is copied in any snapshot, and marked at once.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,7 +55,10 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "miscadmin.h"
+#include "pgstat.h"
 #include "replication/origin.h"
+#include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -58,9 +69,12 @@
 #define TRY_EVERY_MS 1000		/* while there are some */
 #define TRY_AGAIN_MS 5000		/* when nothing came of it */
 #define HOLD_MS 1000			/* the stream, for acknowledgements of others */
+#define SLICE_MS 100			/* of what was kept, between looks at the stream */
+#define SAY_AGAIN_MS 60000		/* that copying fails */
 #define CATCH_UP_MS (10 * 60 * 1000)	/* else the stream is not going anywhere */
 #define IMAGE_MS (2 * 60 * 1000)	/* likewise, but the home keeps dead rows meanwhile */
 #define ASK_EVERY_MS 3000		/* for tables that do not exist here */
+#define WAITS_FOR_OTHER "waits until another region's copy into this one has ended"
 #define REMEMBERED_MAX (1 << 20)	/* transactions between 1 and 3 */
 
 typedef enum CoverPhase
@@ -69,8 +83,10 @@ typedef enum CoverPhase
 	COVER_LENT,					/* the stream is to be held, and what we lack as home copied */
 	COVER_SETTLING,				/* 1: older transactions are still running there */
 	COVER_IMAGE,				/* definitions: the stream is on its way to the image's end */
-	COVER_READY,				/* the stream is to be held, and the copy made */
-	COVER_CATCHING_UP			/* 4: the stream is on its way to the copy's end */
+	COVER_READY,				/* the stream is to be held, and the copy begun */
+	COVER_COPYING,				/* 4: the copier is at work */
+	COVER_REPEATING,			/* 4: what was kept meanwhile is done */
+	COVER_CATCHING_UP			/* 5: the stream is on its way to the copy's end */
 } CoverPhase;
 
 static CoverPhase phase;
@@ -94,7 +110,7 @@ static XLogRecPtr image_end;
 static uint64 image_xmax;
 static uint32 *running;			/* not in it: had not ended */
 static int	nrunning;
-static List *held;				/* what was copied, while catching up */
+static List *held;				/* what is copied, from 4 on; not what is lent */
 
 /* For meridian.links and meridian.gaps: what a copy waits for; NULL: nothing */
 static void
@@ -129,6 +145,8 @@ next_look(int ms)
 static void
 give_up(void)
 {
+	meridian_copier_end();
+	meridian_kept_reset();
 	meridian_copy_close();
 	source = NULL;
 	phase = COVER_IDLE;
@@ -367,78 +385,60 @@ hold_until_ended(void)
 	return false;
 }
 
-static bool
-is_lent(const MeridianCopied *gap)
-{
-	ListCell   *lc;
-
-	foreach(lc, lent)
-	{
-		const MeridianCopied *c = lfirst(lc);
-
-		if (c->relid == gap->relid && c->epoch == gap->epoch &&
-			strcmp(c->partition, gap->partition) == 0)
-			return true;
-	}
-	return false;
-}
-
-/*
- * What is to be copied: what still is a gap, because another copy may have been made
- * meanwhile, and the partition opened with it.  Of tables not watched, changes may
- * have been applied unseen.
+/* ----------------------------------------------------------------
+ * transactions on our own account
+ *
+ * They have no position, and nobody gets their rows from us.
+ * ----------------------------------------------------------------
  */
-static List *
-wanted_now(void)
+
+static RepOriginId saved_origin;
+static XLogRecPtr saved_lsn;
+static TimestampTz saved_time;
+
+static void
+own_account(void)
 {
-	List	   *ret = NIL;
-	ListCell   *lc;
-
-	foreach(lc, meridian_find_gaps(meridian_apply.origin))
-	{
-		MeridianCopied *gap = lfirst(lc);
-
-		if (phase == COVER_LENT ? gap->lent && is_lent(gap) :
-			!gap->lent && list_member_oid(watched, gap->relid))
-			ret = lappend(ret, gap);
-	}
-	return ret;
-}
-
-/* Into held; false: another copy is being made */
-static bool
-copy_image(const char *conninfo)
-{
-	RepOriginId saved = replorigin_session_origin;
-	XLogRecPtr	saved_lsn = replorigin_session_origin_lsn;
-	TimestampTz saved_time = replorigin_session_origin_timestamp;
-	bool		ret;
-
+	saved_origin = replorigin_session_origin;
+	saved_lsn = replorigin_session_origin_lsn;
+	saved_time = replorigin_session_origin_timestamp;
 	replorigin_session_origin = DoNotReplicateId;
 	replorigin_session_origin_lsn = InvalidXLogRecPtr;
 	replorigin_session_origin_timestamp = 0;
+}
+
+static void
+account_of_stream(void)
+{
+	replorigin_session_origin = saved_origin;
+	replorigin_session_origin_lsn = saved_lsn;
+	replorigin_session_origin_timestamp = saved_time;
+}
+
+/* ----------------------------------------------------------------
+ * definitions
+ * ----------------------------------------------------------------
+ */
+
+/* false: another copy is being made */
+static bool
+copy_definitions(const char *conninfo)
+{
+	bool		ret;
+
+	own_account();
 	StartTransactionCommand();
 	ret = meridian_copy_lock();
 	if (ret)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
-		if (phase == COVER_IMAGE)
-		{
-			(void) meridian_copy_misses_in_vain(true);
-			meridian_copy_definitions(conninfo, image_name);
-			(void) meridian_copy_rows(false, NIL);	/* those that come along */
-		}
-		else
-			held = meridian_copied_keep(meridian_copy_rows(false, wanted_now()));
+		(void) meridian_copy_misses_in_vain(true);
+		meridian_copy_definitions(conninfo, image_name);
+		(void) meridian_copy_rows(false, NIL);	/* those that come along */
 		PopActiveSnapshot();
-		meridian_fault("cover-copied");
 	}
 	CommitTransactionCommand();
-	if (held != NIL)
-		XLogFlush(XactLastCommitEnd);
-	replorigin_session_origin = saved;
-	replorigin_session_origin_lsn = saved_lsn;
-	replorigin_session_origin_timestamp = saved_time;
+	account_of_stream();
 	return ret;
 }
 
@@ -446,20 +446,94 @@ copy_image(const char *conninfo)
 static void
 define(const char *conninfo)
 {
-	MemoryContext old = CurrentMemoryContext;
-	bool		done = not_in_image() == 0 && copy_image(conninfo);
+	bool		done = not_in_image() == 0 && copy_definitions(conninfo);
 
-	MemoryContextSwitchTo(old);
 	meridian_copy_end();
 	give_up();
 	next_look(done ? 0 : TRY_AGAIN_MS);
+}
+
+/* ----------------------------------------------------------------
+ * rows
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * What is to be copied in the snapshot that was taken: what still is a gap and the
+ * home has whole.  Of tables not watched, changes may have been applied unseen.
+ * Kept; NIL also while another copy is being made.
+ */
+static List *
+choose(void)
+{
+	List	   *gaps = NIL;
+	List	   *ret = NIL;
+	ListCell   *lc;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!meridian_copy_lock())
+		say(WAITS_FOR_OTHER);
+	else
+	{
+		say(psprintf("waits until \"%s\" has opened it", meridian_apply.origin));
+		foreach(lc, meridian_find_gaps(meridian_apply.origin))
+		{
+			MeridianCopied *gap = lfirst(lc);
+
+			if (!gap->lent && list_member_oid(watched, gap->relid))
+				gaps = lappend(gaps, gap);
+		}
+		ret = meridian_copied_keep(meridian_copy_choose(gaps));
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return ret;
+}
+
+static void
+start_copier(const char *snapshot, List *what)
+{
+	if (meridian_copier_start(snapshot, what))
+	{
+		say(psprintf("copies rows of %d partitions of tables", list_length(what)));
+		phase = COVER_COPYING;
+		return;
+	}
+	give_up();
+	say("out of background worker slots; increase max_worker_processes");
+	next_look(TRY_AGAIN_MS);
+}
+
+/* The stream is held: step 3. */
+static void
+begin_copy(void)
+{
+	if (!hold_until_ended())
+	{
+		phase = COVER_SETTLING;
+		next_look(TRY_AGAIN_MS);
+		return;
+	}
+	take_image();
+	held = choose();
+	napplied = 0;
+	if (held != NIL)
+	{
+		own_account();
+		meridian_unmark(held);
+		account_of_stream();
+		start_copier(image_name, held);
+		return;
+	}
+	give_up();
+	next_look(TRY_AGAIN_MS);
 }
 
 /* This region is home of what it lacks, and the one that we stream from may have it. */
 static void
 borrow(const char *conninfo)
 {
-	MemoryContext old = CurrentMemoryContext;
 	ListCell   *lc;
 
 	source = meridian_copy_open(conninfo);
@@ -474,13 +548,131 @@ borrow(const char *conninfo)
 	set_lends_not(lent == NIL);
 	if (lent != NIL)
 	{
-		meridian_copy_begin(NULL);
-		(void) copy_image(conninfo);
-		meridian_copy_end();
+		start_copier(NULL, lent);
+		return;
 	}
-	MemoryContextSwitchTo(old);
 	give_up();
 	next_look(TRY_AGAIN_MS);
+}
+
+/* Nothing came of it. */
+static void
+not_copied(const char *why)
+{
+	static char logged[MERIDIAN_ERROR_MAX];
+	static TimestampTz logged_at;
+	TimestampTz now = meridian_instant();
+	char	   *text = psprintf("could not copy rows: %s", why);
+
+	if (strncmp(logged, text, sizeof(logged) - 1) != 0 ||
+		TimestampDifferenceExceeds(logged_at, now, SAY_AGAIN_MS))
+	{
+		ereport(WARNING, (errmsg("could not copy rows from region \"%s\": %s", meridian_apply.origin, why)));
+		strlcpy(logged, text, sizeof(logged));
+		logged_at = now;
+	}
+	say(text);
+	give_up();
+	next_look(TRY_AGAIN_MS);
+}
+
+/* The copier is done with what it could copy. */
+static void
+copied(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, held)
+	{
+		if (!meridian_copier_has(lfirst(lc)))
+		{
+			pfree(lfirst(lc));
+			held = foreach_delete_current(held, lc);
+		}
+	}
+	if (held == NIL)
+	{
+		give_up();
+		next_look(TRY_AGAIN_MS);
+		return;
+	}
+	meridian_copier_end();
+	say("makes the changes of the time of the copy");
+	phase = COVER_REPEATING;
+}
+
+static void
+look_at_copier(void)
+{
+	const char *why;
+
+	switch (meridian_copier_state(&why))
+	{
+		case MERIDIAN_COPIER_STARTING:
+			break;
+		case MERIDIAN_COPIER_BEGUN:
+			meridian_copy_close();	/* our end of the snapshot */
+			source = NULL;
+			break;
+		case MERIDIAN_COPIER_DONE:
+			copied();
+			break;
+		case MERIDIAN_COPIER_BUSY:
+			say(WAITS_FOR_OTHER);
+			give_up();
+			next_look(TRY_AGAIN_MS);
+			break;
+		case MERIDIAN_COPIER_FAILED:
+			not_copied(why);
+			break;
+	}
+}
+
+/* What was kept is done for so long.  A later home's changes must not be undone by it. */
+static void
+repeat(int ms)
+{
+	const struct mrd_snapshot *s = meridian_snapshot();
+	bool		done;
+	ListCell   *lc;
+
+	foreach(lc, held)
+	{
+		if (!meridian_copied_stands(s, lfirst(lc)))
+		{
+			give_up();
+			return;
+		}
+	}
+	own_account();
+	done = meridian_kept_do(ms);
+	account_of_stream();
+	if (!done)
+		return;
+	meridian_kept_reset();
+	say(psprintf("waits for what \"%s\" had written by the end of the copy", meridian_apply.origin));
+	phase = COVER_CATCHING_UP;
+	catch_up_by = TimestampTzPlusMilliseconds(meridian_instant(), CATCH_UP_MS);
+}
+
+/* As much is kept as may be. */
+static void
+wait_for_copier(void)
+{
+	while (phase == COVER_COPYING)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		meridian_apply_heed();
+		look_at_copier();
+	}
+	while (phase == COVER_REPEATING)
+	{
+		meridian_apply_heed();
+		repeat(SLICE_MS);
+	}
 }
 
 /* The stream stands still, and what is applied of it is acknowledged. */
@@ -488,52 +680,34 @@ void
 meridian_cover_copy(const char *conninfo)
 {
 	MemoryContext old = CurrentMemoryContext;
-	bool		done = false;
 
-	if (phase == COVER_LENT)
+	switch (phase)
 	{
-		borrow(conninfo);
-		return;
-	}
-	if (phase == COVER_IMAGE)
-	{
-		define(conninfo);
-		return;
-	}
-	if (hold_until_ended())
-	{
-		take_image();
-		done = copy_image(conninfo);
-		meridian_copy_end();
-		if (done && held == NIL)
-			say(psprintf("waits until \"%s\" has opened it", meridian_apply.origin));
+		case COVER_LENT:
+			borrow(conninfo);
+			break;
+		case COVER_IMAGE:
+			define(conninfo);
+			break;
+		case COVER_READY:
+			begin_copy();
+			break;
+		default:
+			wait_for_copier();
+			break;
 	}
 	MemoryContextSwitchTo(old);
-	if (held != NIL)
-	{
-		meridian_copy_close();
-		source = NULL;
-		napplied = 0;
-		phase = COVER_CATCHING_UP;
-		catch_up_by = TimestampTzPlusMilliseconds(meridian_instant(), CATCH_UP_MS);
-		return;
-	}
-	if (done)
-		give_up();
-	else
-		phase = COVER_SETTLING;
-	next_look(TRY_AGAIN_MS);
 }
 
-/* Step 4 is done: everything up to image_end is applied. */
+/* Step 5 is done: everything up to image_end is applied. */
 static void
 caught_up(void)
 {
-	List	   *copied = held;
+	List	   *whole = held;
 	MemoryContext old = CurrentMemoryContext;
 
 	held = NIL;
-	meridian_mark_copied(copied);
+	meridian_mark_copied(whole);
 	MemoryContextSwitchTo(old);
 	give_up();
 	say(NULL);
@@ -555,18 +729,22 @@ meridian_cover_disturb(void)
 	touched = true;
 	if (phase == COVER_CATCHING_UP)
 		give_up();
+	meridian_cover_redefine();
 }
 
-/* Is what the transaction at hand does to this partition in the copy? */
-bool
-meridian_cover_has(Oid relid, const char *partition, size_t len)
+/* A table is described anew: what is kept of it could not be read any more. */
+void
+meridian_cover_redefine(void)
 {
-	const MeridianXact *x = &meridian_apply.xact;
+	if (phase == COVER_COPYING || phase == COVER_REPEATING)
+		give_up();
+}
+
+static bool
+is_held(Oid relid, const char *partition, size_t len)
+{
 	ListCell   *lc;
 
-	if (phase != COVER_CATCHING_UP || strcmp(x->origin, meridian_apply.origin) != 0 ||
-		x->local_lsn > image_end || !in_image(x->xid))
-		return false;
 	foreach(lc, held)
 	{
 		const MeridianCopied *c = lfirst(lc);
@@ -578,6 +756,27 @@ meridian_cover_has(Oid relid, const char *partition, size_t len)
 	return false;
 }
 
+/* What is to become of what the transaction at hand does to this partition? */
+MeridianCover
+meridian_cover_of(Oid relid, const char *partition, size_t len)
+{
+	const MeridianXact *x = &meridian_apply.xact;
+
+	if (held == NIL || strcmp(x->origin, meridian_apply.origin) != 0 ||
+		!is_held(relid, partition, len))
+		return MERIDIAN_COVER_NONE;
+	if (x->local_lsn <= image_end && in_image(x->xid))
+		return MERIDIAN_COVER_COPIED;
+	return phase == COVER_CATCHING_UP ? MERIDIAN_COVER_NONE : MERIDIAN_COVER_BEHIND;
+}
+
+/* Are changes not here yet that the stream has brought? */
+bool
+meridian_cover_is_behind(void)
+{
+	return held != NIL && phase != COVER_CATCHING_UP;
+}
+
 /* An own transaction of the region was applied. */
 void
 meridian_cover_applied(uint32 xid)
@@ -585,7 +784,7 @@ meridian_cover_applied(uint32 xid)
 	bool		matters = touched;
 
 	touched = false;
-	if (!matters || phase == COVER_IDLE || phase == COVER_CATCHING_UP)
+	if (!matters || (phase != COVER_SETTLING && phase != COVER_IMAGE && phase != COVER_READY))
 		return;
 	if (napplied == REMEMBERED_MAX)
 	{
@@ -611,6 +810,7 @@ bool
 meridian_cover_due(XLogRecPtr next, bool applied)
 {
 	return phase == COVER_READY || phase == COVER_LENT ||
+		(phase == COVER_COPYING && meridian_kept_waiting() >> 20 >= (uint64) meridian_kept_limit_mb) ||
 		(phase == COVER_IMAGE && (applied ? next >= image_end : next > image_end));
 }
 
@@ -626,15 +826,16 @@ meridian_cover_tend(const char *conninfo, XLogRecPtr applied, bool forwarding)
 	bool		gaps;
 	bool		missing;
 
-	if (phase == COVER_CATCHING_UP || phase == COVER_IMAGE)
-	{
-		if (phase == COVER_CATCHING_UP && applied >= image_end)
-			caught_up();
-		else if (meridian_instant() > catch_up_by)
-			give_up();
-		return;
-	}
-	if (meridian_instant() < look_after)
+	if (phase == COVER_COPYING)
+		look_at_copier();
+	if (phase == COVER_REPEATING)
+		repeat(SLICE_MS);
+	if (phase == COVER_CATCHING_UP && applied >= image_end)
+		caught_up();
+	else if ((phase == COVER_CATCHING_UP || phase == COVER_IMAGE) &&
+			 meridian_instant() > catch_up_by)
+		give_up();
+	if (phase >= COVER_COPYING || phase == COVER_IMAGE || meridian_instant() < look_after)
 		return;
 	if (phase == COVER_IDLE)
 	{

@@ -492,8 +492,9 @@ meridian_copied_keep(List *copied)
 	return ret;
 }
 
-static bool
-is_still_home(const struct mrd_snapshot *s, const MeridianCopied *c)
+/* Is the region that it is copied from, or this one if it is lent, still home under that epoch? */
+bool
+meridian_copied_stands(const struct mrd_snapshot *s, const MeridianCopied *c)
 {
 	int			n = mrd_snapshot_find(s, c->class_name, c->partition);
 
@@ -532,7 +533,7 @@ meridian_mark_now(List *copied)
 	SPI_connect();
 	foreach(lc, copied)
 	{
-		if (is_still_home(s, lfirst(lc)))
+		if (meridian_copied_stands(s, lfirst(lc)))
 			mark_one(lfirst(lc));
 	}
 	SPI_finish();
@@ -548,6 +549,30 @@ meridian_mark_copied(List *copied)
 	meridian_mark_now(copied);
 	meridian_sql_end();
 	list_free_deep(copied);
+}
+
+/*
+ * In a transaction of its own, before changes of these partitions are left out: no
+ * mark must hold again, should the copy that they are left to never end.
+ */
+void
+meridian_unmark(List *copied)
+{
+	static const char unmark[] =
+	"DELETE FROM meridian.copied WHERE relid = $1 AND partition = $2 AND epoch >= 0";
+	Oid			types[2] = {OIDOID, TEXTOID};
+	ListCell   *lc;
+
+	meridian_sql_begin();
+	foreach(lc, copied)
+	{
+		const MeridianCopied *c = lfirst(lc);
+		Datum		values[2] = {ObjectIdGetDatum(c->relid), CStringGetTextDatum(c->partition)};
+
+		if (SPI_execute_with_args(unmark, 2, types, values, NULL, false, 0) != SPI_OK_DELETE)
+			elog(ERROR, "could not update meridian.copied");
+	}
+	meridian_sql_end();
 }
 
 /* Unless this region opened it under the epoch that it is home of now (0: none) */

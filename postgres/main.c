@@ -35,6 +35,7 @@ char	   *meridian_database;
 int			meridian_freeze_wait_ms = 10000;
 int			meridian_quorum_wait_ms = 5000;
 int			meridian_lock_wait_ms = 10000;
+int			meridian_kept_limit_mb = 1024;
 bool		meridian_compression = true;
 bool		meridian_restoring = false;
 
@@ -83,6 +84,13 @@ define_settings(void)
 							&meridian_lock_wait_ms,
 							10000, -1, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("meridian.kept_limit",
+							"How much of what changes in tables that are being copied is kept for later.",
+							"On disk.  Then the stream that brings it waits for the copy.",
+							&meridian_kept_limit_mb,
+							1024, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MB,
 							NULL, NULL, NULL);
 	DefineCustomBoolVariable("meridian.compression",
 							 "Compresses the streams between regions.",

@@ -29,6 +29,7 @@ extern char *meridian_database;
 extern int	meridian_freeze_wait_ms;
 extern int	meridian_quorum_wait_ms;
 extern int	meridian_lock_wait_ms;
+extern int	meridian_kept_limit_mb;
 extern bool meridian_compression;
 extern bool meridian_restoring;	/* a copied schema is being restored: DDL passes */
 

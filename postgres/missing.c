@@ -3,20 +3,22 @@
  * missing.c
  *	  What a transaction changed at its home and does not change here.
  *
- * Two kinds of changes are left out of a stream: of tables that do not exist here
- * yet, and those that are in a copy made ahead of the stream (cover.c).  The
+ * Two kinds of changes are not made where they stand in a stream: of tables that
+ * do not exist here yet, and of rows that are being copied (cover.c).  The
  * position moves on past both, and others rely on positions: the home, that what
  * it commits is on this region's disk; core, that a region which has applied
  * everything up to a cut has all that counts; a region that is behind, that it may
  * get from us what a lost home wrote.
  *
- * So the very transaction that leaves something out says so.  For the first two,
- * meridian.missing names the table: its class is a gap here, and an
- * acknowledgement of this region does not make it fit to be home.  For the third,
- * a message goes into our WAL under the origin.  Whoever is handed the transaction
- * gets the message with it, forgets that it holds the partition whole, and copies
- * it anew.  A home that a person lets open with gaps says the same in its own
- * first transaction.
+ * So the very transaction says so.  For the first two there is a gap here: while
+ * rows are copied, because they have no mark; of a table that is missing, because
+ * meridian.missing names it.  Then an acknowledgement of this region does not make
+ * it fit to be home.  For the third, a message goes into our WAL under the origin.
+ * A change of rows that are being copied stands there whole (meridian.kept), and is
+ * handed on as what it is.  A change of a missing table does not: whoever is handed
+ * the transaction is told (meridian.left_out), forgets that it holds the partition
+ * whole, and copies it anew.  A home that a person lets open with gaps says the
+ * same in its own first transaction.
  *
  * Rows of a table that was dropped here, by a statement that their home had not
  * heard of, are left out, too, and nobody misses them: they are only counted.
@@ -99,12 +101,9 @@ tell(const MeridianWireLeftOut *what)
 	(void) LogLogicalMessage(MERIDIAN_LEFT_OUT_PREFIX, (const char *) bytes, b.pos, true);
 }
 
-/*
- * The transaction at hand changes rows of this partition (len 0: of any) in a
- * table, and we leave them out.  Said once for neighbouring rows.
- */
-void
-meridian_leave_out(const MeridianWireRelation *def, const char *partition, size_t len)
+/* The transaction at hand changes rows of a table, and we leave them out.  Said once for neighbouring rows. */
+static void
+leave_out(const MeridianWireRelation *def)
 {
 	static uint64 last_xact;
 	static MeridianWireLeftOut last;
@@ -114,8 +113,6 @@ meridian_leave_out(const MeridianWireRelation *def, const char *partition, size_
 	strlcpy(what.class_name, def->class_name, sizeof(what.class_name));
 	strlcpy(what.schema_name, def->schema_name, sizeof(what.schema_name));
 	strlcpy(what.table_name, def->table_name, sizeof(what.table_name));
-	/* a stamp covers it, so it is the name of a partition */
-	memcpy(what.partition, partition, Min(len, sizeof(what.partition) - 1));
 	if (last_xact == meridian_apply.xact.number && memcmp(&last, &what, sizeof(what)) == 0)
 		return;
 	last_xact = meridian_apply.xact.number;
@@ -179,7 +176,7 @@ meridian_rows_left_out(MeridianApplyRel *r)
 	if (meridian_is_schema_home(meridian_apply.xact.origin))
 	{
 		meridian_cover_touch(InvalidOid);
-		meridian_leave_out(r->def, "", 0);
+		leave_out(r->def);
 		return true;
 	}
 	if (!is_of_dropped(r))
@@ -188,17 +185,32 @@ meridian_rows_left_out(MeridianApplyRel *r)
 	return true;
 }
 
+/* The change goes into our WAL, with the words that it is told by, for who is handed the transaction. */
+static void
+hand_on(const MeridianApplyRel *r, const MeridianWireMsg *msg)
+{
+	MeridianWireOut out;
+
+	meridian_wire_out_init(&out);
+	meridian_wire_put_kept(&out, r->raw, r->raw_len, msg);
+	(void) LogLogicalMessage(MERIDIAN_KEPT_PREFIX, (const char *) out.data, out.len, true);
+}
+
 bool
-meridian_rows_copied(const MeridianApplyRel *r, const MeridianWireTuple *tuple)
+meridian_rows_copied(const MeridianApplyRel *r, const MeridianWireMsg *msg,
+					 const MeridianWireTuple *tuple)
 {
 	int			n = r->def->partition_att;
-	const char *partition = n < 0 ? NULL : (const char *) tuple->value[n];
-	size_t		len = n < 0 ? 0 : tuple->len[n];
+	MeridianCover cover;
 
 	meridian_cover_touch(r->relid);
-	if (!meridian_cover_has(r->relid, partition, len))
+	cover = meridian_cover_of(r->relid, n < 0 ? NULL : (const char *) tuple->value[n],
+							  n < 0 ? 0 : tuple->len[n]);
+	if (cover == MERIDIAN_COVER_NONE)
 		return false;
-	meridian_leave_out(r->def, n < 0 ? "" : partition, len);
+	hand_on(r, msg);
+	if (cover == MERIDIAN_COVER_BEHIND)
+		meridian_kept_add(msg);
 	return true;
 }
 

@@ -46,6 +46,7 @@ meridian_apply_heed(void)
 
 	if (!meridian_apply.streaming && s != NULL && meridian_order(s) != MRD_STREAM_RUN)
 		proc_exit(0);
+	meridian_copier_heed();
 }
 
 void

@@ -373,6 +373,30 @@ may_travel(MeridianPlugin *state, MeridianWireType type, const char *message, Si
 		meridian_plugin_receiver_holds(state, state->snapshot, class_name);
 }
 
+/*
+ * A change that the apply worker which took the transaction could not make itself,
+ * because the row was just being copied.  The words that describe its relation are
+ * the origin's, whose numbers are not ours.
+ */
+static void
+plugin_kept(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, const char *message, Size size)
+{
+	static MeridianWireMsg scratch;
+	MeridianPlugin *state = ctx->output_plugin_private;
+	MeridianWireKept kept;
+
+	/* in a transaction of our own it is someone's own message under our prefix */
+	if (state->origin_region[0] == '\0' ||
+		meridian_wire_read_kept(message, size, &scratch, &kept) != MRD_OK ||
+		!meridian_plugin_receiver_holds(state, state->snapshot, kept.class_name))
+		return;
+	ensure_begun(state, txn);
+	meridian_wire_put_messages(&state->out, &kept);
+	meridian_plugin_tell_again(kept.rel);
+	if (state->out.len >= FRAME_TARGET)
+		send_frame(ctx, false);
+}
+
 static void
 plugin_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
 			   bool transactional, const char *prefix, Size size, const char *message)
@@ -399,6 +423,11 @@ plugin_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr ls
 	}
 	if (state->skip)
 		return;
+	if (strcmp(prefix, MERIDIAN_KEPT_PREFIX) == 0)
+	{
+		plugin_kept(ctx, txn, message, size);
+		return;
+	}
 	for (int i = 0; i < lengthof(known); i++)
 	{
 		if (strcmp(prefix, known[i].prefix) == 0)

@@ -81,6 +81,7 @@ extern bool meridian_plugin_receiver_holds(MeridianPlugin *state, const struct m
 										   const char *class_name);
 extern MeridianPluginRelation *meridian_plugin_relation(MeridianPlugin *state, Relation rel);
 extern void meridian_plugin_tell(MeridianPlugin *state, MeridianPluginRelation *entry, Relation rel);
+extern void meridian_plugin_tell_again(Oid relid);
 extern void meridian_plugin_put_change(MeridianPlugin *state, MeridianPluginRelation *entry,
 									   TupleDesc desc, ReorderBufferChange *change);
 

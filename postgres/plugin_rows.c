@@ -357,6 +357,16 @@ meridian_plugin_rows_end(void)
 	relations = NULL;
 }
 
+/* Something else was told under the same number. */
+void
+meridian_plugin_tell_again(Oid relid)
+{
+	MeridianPluginRelation *entry = hash_search(relations, &relid, HASH_FIND, NULL);
+
+	if (entry != NULL)
+		entry->sent = false;
+}
+
 void
 meridian_plugin_tell(MeridianPlugin *state, MeridianPluginRelation *entry, Relation rel)
 {

@@ -126,7 +126,7 @@ learn_repair(void)
 		if (a.partition_attno != 0 && strcmp(repair.attrs[i].name, a.partition_by) == 0)
 			repair_relation.partition_att = i;
 	}
-	meridian_rows_learn(&repair_relation);
+	meridian_rows_learn(&repair_relation, NULL, 0);
 	return true;
 }
 

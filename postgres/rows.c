@@ -394,27 +394,9 @@ apply_delete(MeridianApplyRel *r, const MeridianWireMsg *msg)
 	write_delete(r, r->local);
 }
 
-void
-meridian_rows_change(const MeridianWireMsg *msg)
+static void
+write_change(MeridianApplyRel *r, const MeridianWireMsg *msg)
 {
-	const MeridianWireTuple *tuple = msg->type == MERIDIAN_WIRE_DELETE ? &msg->old_tuple : &msg->new_tuple;
-	MeridianApplyRel *r;
-
-	/* before it is looked at what the table is here: the queue takes it whatever that is */
-	need_stamp(meridian_rows_told(msg->rel), tuple);
-	PushActiveSnapshot(GetLatestSnapshot());
-	if (meridian_rows_left_out(meridian_rows_told(msg->rel)))
-	{
-		PopActiveSnapshot();
-		return;
-	}
-	r = meridian_rows_open(msg->rel);
-	if (meridian_rows_copied(r, tuple))
-	{
-		meridian_rows_done(r);
-		PopActiveSnapshot();
-		return;
-	}
 	r->estate->es_output_cid = GetCurrentCommandId(true);
 	if (r->has_triggers)
 		AfterTriggerBeginQuery();
@@ -432,6 +414,42 @@ meridian_rows_change(const MeridianWireMsg *msg)
 	}
 	if (r->has_triggers)
 		AfterTriggerEndQuery(r->estate);
+}
+
+void
+meridian_rows_change(const MeridianWireMsg *msg)
+{
+	const MeridianWireTuple *tuple = msg->type == MERIDIAN_WIRE_DELETE ? &msg->old_tuple : &msg->new_tuple;
+	MeridianApplyRel *r;
+
+	/* before it is looked at what the table is here: the queue takes it whatever that is */
+	need_stamp(meridian_rows_told(msg->rel), tuple);
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (meridian_rows_left_out(meridian_rows_told(msg->rel)))
+	{
+		PopActiveSnapshot();
+		return;
+	}
+	r = meridian_rows_open(msg->rel);
+	if (!meridian_rows_copied(r, msg, tuple))
+		write_change(r, msg);
+	meridian_rows_done(r);
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+}
+
+/* A change that was kept while its table was copied; whether it counts was seen when it came. */
+void
+meridian_rows_redo(const MeridianWireMsg *msg)
+{
+	bool		careful = meridian_apply.xact.careful;
+	MeridianApplyRel *r;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	r = meridian_rows_open(msg->rel);
+	meridian_apply.xact.careful = true;
+	write_change(r, msg);
+	meridian_apply.xact.careful = careful;
 	meridian_rows_done(r);
 	PopActiveSnapshot();
 	CommandCounterIncrement();

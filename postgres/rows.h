@@ -48,7 +48,9 @@ struct MeridianApplyRel
 
 	/* as told */
 	MeridianWireRelation *def;	/* palloc'd with just its columns */
-	MemoryContext context;		/* of def */
+	uint8_t    *raw;			/* the message that told it */
+	size_t		raw_len;
+	MemoryContext context;		/* of both */
 
 	/* as mapped to the local table; again after an invalidation */
 	bool		mapped;
@@ -92,9 +94,10 @@ extern bool meridian_rows_value(MeridianApplyRel *r, const MeridianWireTuple *t,
 
 /*
  * missing.c: rows of a table that does not exist here, which need not wait for it;
- * a change that is in a copy made ahead of the stream.
+ * a change that is in a copy made ahead of the stream, or is done behind it.
  */
 extern bool meridian_rows_left_out(MeridianApplyRel *r);
-extern bool meridian_rows_copied(const MeridianApplyRel *r, const MeridianWireTuple *tuple);
+extern bool meridian_rows_copied(const MeridianApplyRel *r, const MeridianWireMsg *msg,
+								 const MeridianWireTuple *tuple);
 
 #endif							/* MERIDIAN_ROWS_H */

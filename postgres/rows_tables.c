@@ -102,8 +102,23 @@ meridian_rows_forget(void)
 
 static void close_one(MeridianApplyRel *r);
 
+static bool
+is_same(const MeridianWireRelation *a, const MeridianWireRelation *b)
+{
+	bool		ret = strcmp(a->schema_name, b->schema_name) == 0 &&
+	strcmp(a->table_name, b->table_name) == 0 && strcmp(a->class_name, b->class_name) == 0 &&
+	a->partition_att == b->partition_att && a->natts == b->natts;
+
+	for (int i = 0; ret && i < a->natts; i++)
+		ret = strcmp(a->attrs[i].name, b->attrs[i].name) == 0 &&
+			strcmp(a->attrs[i].type_name, b->attrs[i].type_name) == 0 &&
+			a->attrs[i].flags == b->attrs[i].flags && a->attrs[i].type == b->attrs[i].type;
+	return ret;
+}
+
+/* raw: the message that tells it; none of a repair, which brings its own description */
 void
-meridian_rows_learn(const MeridianWireRelation *def)
+meridian_rows_learn(const MeridianWireRelation *def, const uint8_t *raw, size_t raw_len)
 {
 	bool		found;
 	MeridianApplyRel *r = hash_search(relations, &def->id, HASH_ENTER, &found);
@@ -112,6 +127,9 @@ meridian_rows_learn(const MeridianWireRelation *def)
 
 	if (found)
 	{
+		/* what is kept was told by the words before */
+		if (raw != NULL && !is_same(r->def, def))
+			meridian_cover_redefine();
 		close_one(r);
 		MemoryContextDelete(r->context);
 	}
@@ -121,6 +139,11 @@ meridian_rows_learn(const MeridianWireRelation *def)
 									   ALLOCSET_SMALL_SIZES);
 	r->def = MemoryContextAlloc(r->context, size);
 	memcpy(r->def, def, size);
+	if (raw == NULL)
+		return;
+	r->raw = MemoryContextAlloc(r->context, raw_len);
+	memcpy(r->raw, raw, raw_len);
+	r->raw_len = raw_len;
 }
 
 /* ----------------------------------------------------------------

@@ -63,6 +63,7 @@
 
 #define LAUNCHER_NAP_MS 100
 #define OBEY_MS 500				/* a worker has this long to see an order */
+#define COPY_YIELDS_MS 1000		/* to those who wait for its locks */
 #define BACKOFF_MIN_MS 200
 #define BACKOFF_MAX_MS 5000
 #define TRANCHE "meridian_streams"
@@ -263,8 +264,10 @@ is_running(MeridianStream *s)
 	return s->pid != 0 && kill(s->pid, 0) == 0;
 }
 
-static bool
-register_worker(const char *function, const char *name, int arg, BackgroundWorkerHandle **handle)
+/* It runs once; the caller hears of its start and its end. */
+bool
+meridian_register_worker(const char *function, const char *name, Datum arg,
+						 BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker;
 
@@ -273,7 +276,7 @@ register_worker(const char *function, const char *name, int arg, BackgroundWorke
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_notify_pid = MyProcPid;
-	worker.bgw_main_arg = Int32GetDatum(arg);
+	worker.bgw_main_arg = arg;
 	strlcpy(worker.bgw_library_name, "meridian", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, function, BGW_MAXLEN);
 	strlcpy(worker.bgw_name, name, BGW_MAXLEN);
@@ -293,8 +296,8 @@ start_worker(MeridianStream *s)
 	s->start_after = TimestampTzPlusMilliseconds(meridian_instant(), s->backoff_ms);
 	LWLockRelease(meridian_streams->lock);
 
-	if (!register_worker("meridian_apply_main", psprintf("meridian apply %s", s->origin), i,
-						 &handles[i]))
+	if (!meridian_register_worker("meridian_apply_main", psprintf("meridian apply %s", s->origin),
+								  Int32GetDatum(i), &handles[i]))
 	{
 		handles[i] = NULL;
 		meridian_stream_state(s, MERIDIAN_STREAM_WAITING,
@@ -386,24 +389,23 @@ attend(const struct mrd_snapshot *snap, const struct mrd_snap_region *region)
 }
 
 /*
- * Has the stream's worker been waiting for a lock longer than it should?  The
- * server notes by the wall clock when a wait began: that tells one wait from the
- * next, but not how long it has been, because that clock may step.
+ * For how long has this worker been waiting for a lock?  0: it is not.  The server
+ * notes by the wall clock when a wait began: that tells one wait from the next,
+ * but not how long it has been, because that clock may step.
  */
-static bool
-waits_too_long(MeridianStream *s, const PGPROC *proc)
+static int64
+waits_for_ms(MeridianLockWait *w, const PGPROC *proc)
 {
-	uint64		wait = 0;
+	uint64		start = 0;
 
 	if (proc->waitStatus == PROC_WAIT_STATUS_WAITING)
-		wait = pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &proc->waitStart));
-	if (wait != s->lock_wait)
+		start = pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &proc->waitStart));
+	if (start != w->start)
 	{
-		s->lock_wait = wait;
-		s->lock_wait_since = meridian_instant();
+		w->start = start;
+		w->since = meridian_instant();
 	}
-	return wait != 0 && meridian_lock_wait_ms >= 0 &&
-		TimestampDifferenceExceeds(s->lock_wait_since, meridian_instant(), meridian_lock_wait_ms);
+	return start == 0 ? 0 : (meridian_instant() - w->since) / 1000;
 }
 
 /*
@@ -430,16 +432,43 @@ waited_table(const PGPROC *worker)
 	return ret;
 }
 
+static bool
+is_copier(pid_t pid)
+{
+	for (int i = 0; i < MRD_REGIONS_MAX; i++)
+	{
+		if (meridian_streams->streams[i].copier == pid)
+			return true;
+	}
+	return false;
+}
+
+static void
+end_blocker(const MeridianStream *s, const PGPROC *worker, PGPROC *proc)
+{
+	pid_t		pid = proc->pid;
+
+	if (!meridian_end_session(proc))
+		return;
+	ereport(LOG,
+			(errmsg("ending the session of process %d, for whose lock the changes of region \"%s\" have waited for %d ms",
+					(int) pid, s->origin, meridian_lock_wait_ms)));
+	meridian_audit(proc->roleId, waited_table(worker),
+				   "event=session.ended region=%s pid=%d reason=\"its lock held up the changes of %s for %d ms\"",
+				   meridian_region, (int) pid, s->origin, meridian_lock_wait_ms);
+}
+
 /*
- * End the clients' sessions among those that hold it up.  Other apply workers
- * come to an end by themselves, autovacuum gives way, and a prepared transaction
- * cannot have touched an attached table.
+ * End those that hold it up: clients' sessions after meridian.lock_wait, and soon
+ * a copy, which can begin again.  Other apply workers come to an end by themselves,
+ * autovacuum gives way, and a prepared transaction cannot have touched an attached
+ * table.
  */
 static void
-end_blockers(const MeridianStream *s, const PGPROC *worker)
+end_blockers(const MeridianStream *s, const PGPROC *worker, bool sessions)
 {
 	ArrayType  *pids = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids,
-															  Int32GetDatum((int32) s->pid)));
+															  Int32GetDatum((int32) worker->pid)));
 	int			n = ArrayGetNItems(ARR_NDIM(pids), ARR_DIMS(pids));
 
 	for (int i = 0; i < n; i++)
@@ -447,18 +476,25 @@ end_blockers(const MeridianStream *s, const PGPROC *worker)
 		pid_t		pid = (pid_t) ((int32 *) ARR_DATA_PTR(pids))[i];
 		PGPROC	   *proc = pid == 0 ? NULL : BackendPidGetProc(pid);
 
-		if (proc == NULL || proc->isBackgroundWorker || (proc->statusFlags & PROC_IS_AUTOVACUUM))
+		if (proc == NULL || (proc->statusFlags & PROC_IS_AUTOVACUUM))
 			continue;
-		if (!meridian_end_session(proc))
-			continue;
-		ereport(LOG,
-				(errmsg("ending the session of process %d, for whose lock the changes of region \"%s\" have waited for %d ms",
-						(int) pid, s->origin, meridian_lock_wait_ms)));
-		meridian_audit(proc->roleId, waited_table(worker),
-					   "event=session.ended region=%s pid=%d reason=\"its lock held up the changes of %s for %d ms\"",
-					   meridian_region, (int) pid, s->origin, meridian_lock_wait_ms);
+		if (is_copier(pid))
+			(void) kill(pid, SIGTERM);
+		else if (sessions && !proc->isBackgroundWorker)
+			end_blocker(s, worker, proc);
 	}
 	pfree(pids);
+}
+
+static void
+end_blockers_of(const MeridianStream *s, pid_t pid, MeridianLockWait *w)
+{
+	PGPROC	   *proc = pid == 0 ? NULL : BackendPidGetProc(pid);
+	int64		ms = proc == NULL ? 0 : waits_for_ms(w, proc);
+	bool		sessions = meridian_lock_wait_ms >= 0 && ms > meridian_lock_wait_ms;
+
+	if (sessions || ms > COPY_YIELDS_MS)
+		end_blockers(s, proc, sessions);
 }
 
 static void
@@ -467,10 +503,9 @@ end_blockers_of_all(void)
 	for (int i = 0; i < MRD_REGIONS_MAX; i++)
 	{
 		MeridianStream *s = &meridian_streams->streams[i];
-		PGPROC	   *proc = s->pid == 0 ? NULL : BackendPidGetProc(s->pid);
 
-		if (proc != NULL && waits_too_long(s, proc))
-			end_blockers(s, proc);
+		end_blockers_of(s, s->pid, &s->waits);
+		end_blockers_of(s, s->copier, &s->copier_waits);
 	}
 }
 
@@ -553,7 +588,7 @@ recalled(void)
 	if (!TimestampDifferenceExceeds(tried, meridian_instant(), 1000) || !database_exists())
 		return false;
 	tried = meridian_instant();
-	if (!register_worker("meridian_recall_main", "meridian recall", 0, &handle))
+	if (!meridian_register_worker("meridian_recall_main", "meridian recall", (Datum) 0, &handle))
 		handle = NULL;
 	return false;
 }

@@ -12,6 +12,7 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "nodes/execnodes.h"
+#include "postmaster/bgworker.h"
 #include "replication/origin.h"
 #include "storage/lwlock.h"
 #include "utils/relcache.h"
@@ -46,6 +47,13 @@ typedef struct MeridianNote
 	XLogRecPtr	at;
 } MeridianNote;
 
+/* A wait for a lock, as the server knows it, and when we first saw that */
+typedef struct MeridianLockWait
+{
+	uint64		start;			/* 0: none */
+	TimestampTz since;
+} MeridianLockWait;
+
 /* One origin's stream, in shared memory; the lock is MeridianStreams->lock. */
 typedef struct MeridianStream
 {
@@ -53,6 +61,7 @@ typedef struct MeridianStream
 	char		via[MRD_NAME_MAX];	/* FORWARD: who hands its changes over */
 	pid_t		pid;			/* of the worker, 0 when there is none */
 	pid_t		forwarder;		/* of another origin's worker that applies its changes, or 0 */
+	pid_t		copier;			/* of the worker that copies for it (copier.c), or 0 */
 	MeridianStreamState state;
 	bool		refused;		/* fenced: not one more change will be applied */
 	XLogRecPtr	applied_lsn;	/* durable here, in the origin's WAL, also after a crash */
@@ -80,8 +89,8 @@ typedef struct MeridianStream
 	TimestampTz obey_by;		/* who goes on against the order is ended then; 0: nobody */
 	TimestampTz start_after;
 	int			backoff_ms;
-	uint64		lock_wait;		/* the wait for a lock that its worker is in, as the server knows it */
-	TimestampTz lock_wait_since;	/* and when we first saw that */
+	MeridianLockWait waits;		/* of its worker */
+	MeridianLockWait copier_waits;
 } MeridianStream;
 
 typedef struct MeridianStreams
@@ -97,6 +106,9 @@ extern MeridianStreams *meridian_streams;
 extern PGDLLEXPORT void meridian_launcher_main(Datum arg);
 extern PGDLLEXPORT void meridian_recall_main(Datum arg);
 extern PGDLLEXPORT void meridian_apply_main(Datum arg);
+extern PGDLLEXPORT void meridian_copier_main(Datum arg);
+extern bool meridian_register_worker(const char *function, const char *name, Datum arg,
+									 BackgroundWorkerHandle **handle);
 extern MeridianStream *meridian_stream_find(const char *origin);
 extern XLogRecPtr meridian_stream_applied(const char *origin);
 

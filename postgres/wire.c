@@ -445,8 +445,10 @@ meridian_wire_next(MeridianWireReader *r, MeridianWireMsg *msg)
 		return MRD_EFORMAT;
 	if (mrd_buf_left(&r->buf) == 0)
 		return 0;
+	msg->raw = r->buf.data + r->buf.pos;
 	msg->type = (MeridianWireType) mrd_buf_get_u8(&r->buf);
 	read_body(&r->buf, msg);
+	msg->raw_len = (size_t) (r->buf.data + r->buf.pos - msg->raw);
 	if (r->buf.failed)
 		return MRD_EFORMAT;
 	if (!in_order(r, msg->type))
@@ -554,6 +556,29 @@ meridian_wire_read_left_out(const void *data, size_t len, MeridianWireLeftOut *r
 	mrd_buf_get_str(&b, ret->table_name, sizeof(ret->table_name));
 	mrd_buf_get_str(&b, ret->partition, sizeof(ret->partition));
 	return mrd_buf_done(&b) ? MRD_OK : MRD_EFORMAT;
+}
+
+/* scratch is only to save its memory. */
+int
+meridian_wire_read_kept(const void *data, size_t len, MeridianWireMsg *scratch,
+						MeridianWireKept *ret)
+{
+	MeridianWireReader r = {.greeted = true, .in_xact = true};
+	int			rc = payload_begin(&r.buf, data, len);
+
+	if (rc != MRD_OK)
+		return rc;
+	ret->messages = r.buf.data + r.buf.pos;
+	ret->len = mrd_buf_left(&r.buf);
+	if (meridian_wire_next(&r, scratch) != 1 || scratch->type != MERIDIAN_WIRE_RELATION)
+		return MRD_EFORMAT;
+	ret->rel = scratch->relation.id;
+	memcpy(ret->class_name, scratch->relation.class_name, sizeof(ret->class_name));
+	if (meridian_wire_next(&r, scratch) != 1 || scratch->rel != ret->rel ||
+		(scratch->type != MERIDIAN_WIRE_INSERT && scratch->type != MERIDIAN_WIRE_UPDATE &&
+		 scratch->type != MERIDIAN_WIRE_DELETE))
+		return MRD_EFORMAT;
+	return mrd_buf_left(&r.buf) == 0 ? MRD_OK : MRD_EFORMAT;
 }
 
 int
@@ -797,6 +822,27 @@ meridian_wire_put_payload(MeridianWireOut *out, MeridianWireType type, const voi
 	mrd_buf_put_u8(&b, (uint8_t) type);
 	mrd_buf_put_u32(&b, (uint32_t) len);
 	mrd_buf_put_bytes(&b, payload, len);
+	out_end(out, &b);
+}
+
+void
+meridian_wire_put_kept(MeridianWireOut *out, const void *relation, size_t relation_len,
+					   const MeridianWireMsg *change)
+{
+	struct mrd_buf b = out_begin(out, 1 + relation_len + change->raw_len);
+
+	mrd_buf_put_u8(&b, 1);
+	mrd_buf_put_bytes(&b, relation, relation_len);
+	mrd_buf_put_bytes(&b, change->raw, change->raw_len);
+	out_end(out, &b);
+}
+
+void
+meridian_wire_put_messages(MeridianWireOut *out, const MeridianWireKept *kept)
+{
+	struct mrd_buf b = out_begin(out, kept->len);
+
+	mrd_buf_put_bytes(&b, kept->messages, kept->len);
 	out_end(out, &b);
 }
 

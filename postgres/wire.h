@@ -40,6 +40,7 @@
 #define MERIDIAN_RESOLVE_PREFIX "meridian.resolve"
 #define MERIDIAN_ENTRY_PREFIX "meridian.entry"
 #define MERIDIAN_LEFT_OUT_PREFIX "meridian.left_out"
+#define MERIDIAN_KEPT_PREFIX "meridian.kept"
 
 /*
  * A buffer that grows.  grow() makes room for at least need bytes in all, or
@@ -143,6 +144,15 @@ typedef struct MeridianWireLeftOut
 	char		partition[MRD_NAME_MAX];
 } MeridianWireLeftOut;
 
+/* A change of a row behind the message that describes its relation, as both came */
+typedef struct MeridianWireKept
+{
+	uint32_t	rel;
+	char		class_name[MRD_NAME_MAX];
+	const uint8_t *messages;	/* borrowed */
+	size_t		len;
+} MeridianWireKept;
+
 typedef struct MeridianWireResolve
 {
 	char		origin[MRD_NAME_MAX];
@@ -223,6 +233,10 @@ typedef struct MeridianWireMsg
 	/* stamp, ddl, repair, resolve, entry: the logical message's own payload */
 	const uint8_t *payload;
 	size_t		payload_len;
+
+	/* the message as it came, borrowed from the frame */
+	const uint8_t *raw;
+	size_t		raw_len;
 } MeridianWireMsg;
 
 typedef struct MeridianWireReader
@@ -259,6 +273,8 @@ extern int	meridian_wire_read_heartbeat(const void *data, size_t len,
 extern int	meridian_wire_read_ddl(const void *data, size_t len, MeridianWireDdl *ret);
 extern int	meridian_wire_read_resolve(const void *data, size_t len, MeridianWireResolve *ret);
 extern int	meridian_wire_read_left_out(const void *data, size_t len, MeridianWireLeftOut *ret);
+extern int	meridian_wire_read_kept(const void *data, size_t len, MeridianWireMsg *scratch,
+									MeridianWireKept *ret);
 extern int	meridian_wire_read_entry(const void *data, size_t len, MeridianWireEntry *ret);
 extern int	meridian_wire_read_repair(const void *data, size_t len, MeridianWireRepair *ret);
 extern int	meridian_wire_read_repair_row(MeridianWireRepair *repair, MeridianWireTuple *key,
@@ -285,6 +301,9 @@ extern void meridian_wire_put_truncate(MeridianWireOut *out, uint8_t flags, int 
 									   const uint32_t *rels);
 extern void meridian_wire_put_payload(MeridianWireOut *out, MeridianWireType type,
 									  const void *payload, size_t len);
+extern void meridian_wire_put_kept(MeridianWireOut *out, const void *relation, size_t relation_len,
+								   const MeridianWireMsg *change);
+extern void meridian_wire_put_messages(MeridianWireOut *out, const MeridianWireKept *kept);
 extern void meridian_wire_put_heartbeat(MeridianWireOut *out, uint64_t local_lsn,
 										uint64_t session, uint64_t boot_ms);
 extern void meridian_wire_put_origin(MeridianWireOut *out, const char *region, uint64_t lsn,

@@ -3,7 +3,7 @@
  * worker.h
  *	  What the files of an apply worker's own loop share: connect.c, receive.c,
  *	  apply.c, accept.c, orders.c and positions.c, each of which calls those that
- *	  come after it.  What they offer to rows.c, join.c, cover.c, tail.c and
+ *	  come after it; and copier.c, the other worker that copies for it.  What they offer to rows.c, join.c, cover.c, tail.c and
  *	  repair.c is in apply.h.
  *
  *-------------------------------------------------------------------------
@@ -33,6 +33,13 @@ extern MeridianPart meridian_parts[MRD_REGIONS_MAX + 1];
 #define MERIDIAN_FLUSH_AFTER_MS 5	/* what is applied, at the latest if nothing follows */
 
 #define meridian_own (&meridian_parts[0])
+
+/* connect.c */
+extern void meridian_worker_prepare(void);
+
+/* copier.c: the apply worker is on its way out; the copier looks whether it is still wanted */
+extern void meridian_copier_abandon(void);
+extern void meridian_copier_heed(void);
 
 /* receive.c: returns when the order has changed or another stream is wanted */
 extern void meridian_receive(void);

@@ -128,7 +128,9 @@ static void read_repair(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static MeridianWireStamp stamp;
+    static MeridianWireMsg scratch;
     MeridianWireReader reader = {0};
+    MeridianWireKept kept;
     MeridianWireDdl ddl;
     MeridianWireResolve resolve;
     MeridianWireEntry entry;
@@ -165,6 +167,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 'm':
         (void)meridian_wire_read_left_out(data + 1, size - 1, &left_out);
+        break;
+    case 'k':
+        (void)meridian_wire_read_kept(data + 1, size - 1, &scratch, &kept);
         break;
     case 'b':
         (void)meridian_wire_read_heartbeat(data + 1, size - 1, &a, &b);

@@ -339,6 +339,64 @@ static void test_payloads(void **state)
     free(out.data);
 }
 
+/* A change that is kept goes on as it came, behind the words that describe it. */
+static void test_kept(void **state)
+{
+    static const struct {
+        const char *name, *script;
+        int rc;
+    } rows[] = {
+        {"an insert", "RI", 0},
+        {"an update", "RU", 0},
+        {"a delete", "RD", 0},
+        {"nothing to change", "R", MRD_EFORMAT},
+        {"nobody said what it is of", "I", MRD_EFORMAT},
+        {"a statement", "RT", MRD_EFORMAT},
+        {"two changes", "RII", MRD_EFORMAT},
+        {"a stamp", "RS", MRD_EFORMAT},
+        {"an end", "RC", MRD_EFORMAT},
+    };
+    static MeridianWireMsg msg, scratch;
+    MeridianWireReader reader = {.greeted = true, .in_xact = true};
+    MeridianWireOut words, change, payload, again;
+    MeridianWireKept kept;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        out_init(&payload);
+        assert_true(payload.grow(&payload, 1));
+        payload.data[payload.len++] = 1;
+        for (const char *word = rows[i].script; *word != '\0'; word++) {
+            put(&payload, *word);
+        }
+        if (meridian_wire_read_kept(payload.data, payload.len, &scratch, &kept) != rows[i].rc) {
+            fail_msg("%s", rows[i].name);
+        }
+        free(payload.data);
+    }
+    out_init(&words);
+    out_init(&change);
+    out_init(&payload);
+    out_init(&again);
+    put(&words, 'R');
+    put(&change, 'U');
+    meridian_wire_feed(&reader, change.data, change.len);
+    assert_int_equal(meridian_wire_next(&reader, &msg), 1);
+    assert_int_equal(msg.raw_len, change.len);
+    meridian_wire_put_kept(&payload, words.data, words.len, &msg);
+    assert_int_equal(meridian_wire_read_kept(payload.data, payload.len, &scratch, &kept), 0);
+    assert_int_equal(kept.rel, 7);
+    assert_string_equal(kept.class_name, "orders");
+    meridian_wire_put_messages(&again, &kept);
+    assert_int_equal(again.len, words.len + change.len);
+    assert_memory_equal(again.data, words.data, words.len);
+    assert_memory_equal(again.data + words.len, change.data, change.len);
+    free(words.data);
+    free(change.data);
+    free(payload.data);
+    free(again.data);
+}
+
 static bool grow_not(MeridianWireOut *out, size_t need)
 {
     (void)out;
@@ -365,9 +423,10 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),  cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_frames), cmocka_unit_test(test_payloads),
-        cmocka_unit_test(test_entry),  cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_order),     cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_frames),    cmocka_unit_test(test_payloads),
+        cmocka_unit_test(test_kept),      cmocka_unit_test(test_entry),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
