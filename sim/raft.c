@@ -13,6 +13,10 @@
  * that have this). What it drops is gone for libraft, which sends the image to who lacks it;
  * the entries stay in memory here, for nobody asks.
  *
+ * libraft 0.22.1 leaves one number unset that it sends: who refuses entries of an older term says
+ * anything as the last index of its log. Here it says 0, as later versions do, or a world would
+ * depend on what lay on the stack.
+ *
  * Memory: libraft frees, or gives back in an update, one batch for each set of entries handed
  * to it; a batch here is an array of payload numbers.
  */
@@ -152,6 +156,9 @@ static void send_one(struct sim *w, unsigned i, const struct raft_message *messa
     if (message->type == RAFT_INSTALL_SNAPSHOT) {
         mrd_assert(s->image.index == message->install_snapshot.last_index);
         m->image = s->image.payload;
+    }
+    if (message->type == RAFT_APPEND_ENTRIES_RESULT && s->outdated) {
+        m->raft.append_entries_result.last_log_index = 0;
     }
     e.p = m;
     e.life = w->regions[to].agent_life;
@@ -566,6 +573,14 @@ void sim_server_timer(struct sim *w, unsigned i)
     step(w, i, &e);
 }
 
+static bool outdated(struct sim_server *s, const struct raft_message *m)
+{
+    raft_term term = raft_current_term(&s->raft);
+
+    return (m->type == RAFT_APPEND_ENTRIES && m->append_entries.term < term) ||
+           (m->type == RAFT_INSTALL_SNAPSHOT && m->install_snapshot.term < term);
+}
+
 void sim_server_receive(struct sim *w, unsigned i, void *message)
 {
     struct sim_message *m = message;
@@ -593,7 +608,9 @@ void sim_server_receive(struct sim *w, unsigned i, void *message)
         memcpy(install->data.base, &m->image, install->data.len);
     }
     e.receive.message = &m->raft;
+    w->regions[i].server.outdated = outdated(&w->regions[i].server, &m->raft);
     step(w, i, &e);
+    w->regions[i].server.outdated = false;
     free(entries);
     sim_message_free(m);
 }

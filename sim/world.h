@@ -116,7 +116,7 @@ struct sim_pending {
 
 struct sim_server {
     struct raft raft;
-    bool open;
+    bool open, outdated; /* handling a message of an older term */
     struct sim_log log, disk; /* in memory; durable */
     raft_term disk_term;
     raft_id disk_vote;

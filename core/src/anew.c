@@ -130,7 +130,7 @@ void mrd_anew_request(const struct mrd_config *config, const struct mrd_store *s
     mrdi_view_load(&v, config, store);
     const char *name = mrdi_name(&v, region);
     const struct mrdi_region_view *own = &v.regions[region];
-    uint64_t revision = mrdi_anew(store, name, &r, &ok);
+    uint64_t revision = mrdi_anew(&v, region, &r, &ok);
     if (mrd_anew_life(config, store, region, life, wall_ms) != MRD_LIFE_NEW) {
         return;
     }
@@ -160,7 +160,7 @@ enum mrd_life mrd_anew_life(const struct mrd_config *config, const struct mrd_st
 
     mrdi_view_load(&v, config, store);
     const struct mrdi_region_view *own = &v.regions[region];
-    uint64_t revision = mrdi_anew(store, mrdi_name(&v, region), &r, &ok);
+    uint64_t revision = mrdi_anew(&v, region, &r, &ok);
     if (ok && r.life == life) {
         return MRD_LIFE_KNOWN;
     }
@@ -180,7 +180,7 @@ static bool unborn(const struct mrdi_view *v, unsigned region)
     struct mrd_anew_record r;
     bool ok;
 
-    (void)mrdi_anew(v->store, mrdi_name(v, region), &r, &ok);
+    (void)mrdi_anew(v, region, &r, &ok);
     return ok && (!own->has_session || own->session->session <= r.session);
 }
 
@@ -192,7 +192,7 @@ enum mrd_data mrd_anew_data(const struct mrd_config *config, const struct mrd_st
     bool ok;
 
     mrdi_view_load(&v, config, store);
-    (void)mrdi_anew(store, mrdi_name(&v, region), &r, &ok);
+    (void)mrdi_anew(&v, region, &r, &ok);
     if (unborn(&v, region)) {
         *ret_begins = r.begins;
         return MRD_DATA_ANEW;
@@ -255,14 +255,13 @@ static const char *held_up_by(const struct mrdi_view *v, const struct mrdi_parti
 
 const char *mrdi_unborn_why(const struct mrdi_view *v, unsigned region, mrd_lsn wal_lsn)
 {
-    const char *name = mrdi_name(v, region);
     struct mrd_anew_record own;
     bool ok;
 
     if (!unborn(v, region)) {
         return NULL;
     }
-    (void)mrdi_anew(v->store, name, &own, &ok);
+    (void)mrdi_anew(v, region, &own, &ok);
     if (!v->config->regions[region].witness && wal_lsn == 0) {
         return "its PostgreSQL does not run yet";
     }
@@ -270,7 +269,7 @@ const char *mrdi_unborn_why(const struct mrdi_view *v, unsigned region, mrd_lsn 
         return "its WAL must begin beyond that of its life before; see `meridian anew --help`";
     }
     for (unsigned i = 0; i < mrd_partition_count(v->config); i++) {
-        struct mrdi_partition p = mrdi_partition(v->config, i);
+        struct mrdi_partition p = mrdi_partition(v, i);
         const char *why = held_up_by(v, &p, region);
         if (why != NULL) {
             return why;
@@ -298,7 +297,7 @@ bool mrd_anew_stream(const struct mrd_config *config, const struct mrd_store *st
     bool ok;
 
     mrdi_view_load(&v, config, store);
-    (void)mrdi_anew(store, mrdi_name(&v, origin), &r, &ok);
+    (void)mrdi_anew(&v, origin, &r, &ok);
     const struct mrd_peer_report *mine = mrdi_peer(&local->report, mrdi_name(&v, origin));
     if (!ok || mine == NULL || mine->applied_lsn == 0 || mine->applied_lsn >= r.begins ||
         !mrdi_returned(&v, origin) || mrdi_fencing(&v, origin) || unborn(&v, origin)) {
@@ -310,9 +309,12 @@ bool mrd_anew_stream(const struct mrd_config *config, const struct mrd_store *st
 
 bool mrdi_life_ended(const struct mrdi_view *v, const char *region, mrd_lsn lsn)
 {
+    int i = mrd_config_region(v->config, region);
     struct mrd_anew_record r;
-    bool ok;
+    bool ok = false;
 
-    (void)mrdi_anew(v->store, region, &r, &ok);
+    if (i >= 0) {
+        (void)mrdi_anew(v, (unsigned)i, &r, &ok);
+    }
     return ok && lsn < r.begins;
 }

@@ -29,12 +29,20 @@ static bool same_verdict(const struct mrd_approval_record *r,
     return r->session == f->session && r->seq == f->seq;
 }
 
+static unsigned region_of(const struct mrdi_step *s, const struct mrd_failover_record *f)
+{
+    int i = mrd_config_region(s->config, f->region);
+
+    mrd_assert(i >= 0);
+    return (unsigned)i;
+}
+
 bool mrdi_approved(const struct mrdi_step *s, const struct mrd_failover_record *f)
 {
     struct mrd_approval_record r;
     bool ok;
 
-    (void)mrdi_approval(s->store, f->region, &r, &ok);
+    (void)mrdi_approval(&s->v, region_of(s, f), &r, &ok);
     return ok && r.state == MRD_APPROVAL_GIVEN && same_verdict(&r, f);
 }
 
@@ -43,7 +51,7 @@ bool mrdi_approval_ask(struct mrdi_step *s, const struct mrd_failover_record *f)
     struct mrd_approval_record r;
     char observers[256];
     bool ok;
-    uint64_t revision = mrdi_approval(s->store, f->region, &r, &ok);
+    uint64_t revision = mrdi_approval(&s->v, region_of(s, f), &r, &ok);
 
     if (ok && open_question(&r) && same_verdict(&r, f)) {
         return false;
@@ -75,7 +83,7 @@ void mrdi_approval_use(struct mrdi_step *s, const struct mrd_failover_record *f)
 {
     struct mrd_approval_record r;
     bool ok;
-    uint64_t revision = mrdi_approval(s->store, f->region, &r, &ok);
+    uint64_t revision = mrdi_approval(&s->v, region_of(s, f), &r, &ok);
 
     if (ok && open_question(&r)) {
         r.state = MRD_APPROVAL_OVER;
@@ -97,7 +105,7 @@ bool mrdi_approval_step(struct mrdi_step *s)
     for (unsigned t = 0; t < s->config->region_count; t++) {
         struct mrd_approval_record r;
         bool ok;
-        uint64_t revision = mrdi_approval(s->store, mrdi_name(&s->v, t), &r, &ok);
+        uint64_t revision = mrdi_approval(&s->v, t, &r, &ok);
         if (!ok || !open_question(&r) || !lives(&s->v, t, &r)) {
             continue;
         }
@@ -119,7 +127,7 @@ static bool find(const struct mrdi_view *v, uint64_t id, struct mrd_approval_rec
 {
     for (unsigned t = 0; t < v->config->region_count; t++) {
         bool ok;
-        *ret_revision = mrdi_approval(v->store, mrdi_name(v, t), ret, &ok);
+        *ret_revision = mrdi_approval(v, t, ret, &ok);
         if (ok && ret->id == id && open_question(ret)) {
             return true;
         }

@@ -130,10 +130,8 @@ static bool bootstrap(struct mrdi_step *s)
         mrdi_put_bytes(s->p, "secret/token", s->c->seed, sizeof(s->c->seed));
     }
     for (unsigned i = 0; i < count && mrdi_room(s->p, 2); i++) {
-        struct mrdi_partition p = mrdi_partition(s->config, i);
-        struct mrd_authority_record a;
-        bool ok;
-        if (mrdi_authority(&s->v, &p, &a, &ok) == 0) {
+        struct mrdi_partition p = mrdi_partition(&s->v, i);
+        if (s->v.authorities[i].revision == 0) {
             first_authority(s, &p);
         }
     }
@@ -157,10 +155,11 @@ static bool expire(struct mrdi_step *s)
 {
     for (unsigned i = 0; i < s->config->region_count; i++) {
         const struct mrdi_region_view *r = &s->v.regions[i];
-        struct mrd_session_record rec = *r->session;
+        struct mrd_session_record rec;
         if (!mrdi_live(&s->v, i) || silence_ns(s, i) < mrdi_lease_over_ns(s->config)) {
             continue;
         }
+        rec = *r->session;
         rec.expired = true;
         rec.expired_ms = s->wall_ms;
         /* The revision stands for the sequence: a renewal in between makes this fail. */

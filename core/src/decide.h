@@ -121,6 +121,5 @@ bool mrdi_move_step(struct mrdi_step *s);
 bool mrdi_drain_step(struct mrdi_step *s);
 
 /** Add "the move of this partition ended without a new home, because" to a proposal. */
-void mrdi_move_abort(struct mrd_proposal *p, const struct mrd_store *store,
-                     const struct mrdi_partition *at, const struct mrd_move_record *m,
-                     uint64_t revision, const char *why, mrd_wall_ms wall_ms);
+void mrdi_move_abort(struct mrdi_step *s, const struct mrdi_partition *at,
+                     const struct mrd_move_record *m, uint64_t revision, const char *why);

@@ -91,7 +91,7 @@ bool mrdi_drain_step(struct mrdi_step *s)
     unsigned count = mrd_partition_count(s->config);
 
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrdi_partition p = mrdi_partition(&s->v, i);
         if (move_away(s, &p)) {
             return true;
         }

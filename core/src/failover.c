@@ -54,7 +54,7 @@ static void receipt_get(const struct mrdi_view *v, const struct mrd_failover_rec
 {
     bool ok;
 
-    (void)mrdi_receipt(v->store, f->id + p->index, ret, &ok);
+    (void)mrdi_receipt(v, f->id + p->index, ret, &ok);
     if (!ok || !mrdi_same(ret->class_name, p->class->name) ||
         !mrdi_same(ret->partition, p->name)) {
         receipt_new(v, f, p, ret);
@@ -101,7 +101,7 @@ static bool worth_starting(const struct mrdi_view *v, unsigned t, bool *ret_home
 
     *ret_homes = false;
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(v->config, i);
+        struct mrdi_partition p = mrdi_partition(v, i);
         struct mrd_authority_record a;
         uint64_t revision;
         char why[128];
@@ -122,7 +122,7 @@ static void first_receipts(struct mrdi_step *s, const struct mrd_failover_record
     unsigned count = mrd_partition_count(s->config);
 
     for (unsigned i = 0; i < count && mrdi_room(s->p, 2); i++) {
-        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrdi_partition p = mrdi_partition(&s->v, i);
         struct mrd_authority_record a;
         struct mrd_receipt_record r;
         uint64_t revision;
@@ -215,11 +215,11 @@ static void cancel_receipts(struct mrdi_step *s, const struct mrd_failover_recor
     unsigned count = mrd_partition_count(s->config);
 
     for (unsigned i = 0; i < count && mrdi_room(s->p, 2); i++) {
-        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrdi_partition p = mrdi_partition(&s->v, i);
         struct mrd_receipt_record r;
         uint64_t revision;
         bool ok;
-        revision = mrdi_receipt(s->store, f->id + i, &r, &ok);
+        revision = mrdi_receipt(&s->v, f->id + i, &r, &ok);
         if (ok && r.note[0] == '\0' && mrdi_same(r.class_name, p.class->name)) {
             snprintf(r.note, sizeof(r.note), "cancelled: \"%s\" lives", f->region);
             mrdi_compare(s->p, revision, "receipt/%016llx", (unsigned long long)r.id);
@@ -292,7 +292,7 @@ static void end_move(struct mrdi_step *s, const struct mrdi_partition *p)
     uint64_t revision = mrdi_move(&s->v, p, &m, &ok);
 
     if (ok && mrdi_move_active(&m)) {
-        mrdi_move_abort(s->p, s->store, p, &m, revision, "the home failed", s->wall_ms);
+        mrdi_move_abort(s, p, &m, revision, "the home failed");
     }
 }
 
@@ -390,7 +390,7 @@ static void release(struct mrdi_step *s, const struct mrdi_partition *p, unsigne
     a.held = false;
     mrdi_compare(s->p, revision, "authority/%s/%s", p->class->name, p->name);
     mrdi_put_authority(s->p, p, &a);
-    revision = mrdi_receipt(s->store, a.history[a.history_count - 1].receipt, &r, &ok);
+    revision = mrdi_receipt(&s->v, a.history[a.history_count - 1].receipt, &r, &ok);
     if (ok && expired) {
         r.expired_ms = s->v.regions[t].session->expired_ms;
         mrdi_compare(s->p, revision, "receipt/%016llx", (unsigned long long)r.id);
@@ -411,7 +411,7 @@ static bool release_held(struct mrdi_step *s, unsigned t, bool *ret_left)
     unsigned count = mrd_partition_count(s->config);
 
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrdi_partition p = mrdi_partition(&s->v, i);
         bool expired;
         if (!holds(&s->v, &p, t)) {
             continue;
@@ -435,7 +435,7 @@ static bool settle(struct mrdi_step *s, unsigned t, bool *ret_left)
 
     *ret_left = false;
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrdi_partition p = mrdi_partition(&s->v, i);
         struct mrd_authority_record a;
         struct mrdi_judgement j;
         uint64_t revision;
@@ -479,7 +479,7 @@ static bool resume(struct mrdi_step *s, unsigned t)
         return false;
     }
     for (unsigned i = 0; i < count && mrdi_room(s->p, 2); i++) {
-        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrdi_partition p = mrdi_partition(&s->v, i);
         struct mrd_authority_record a;
         uint64_t revision;
         const char *origin;
@@ -514,7 +514,7 @@ static bool strand(struct mrdi_step *s, unsigned t)
     unsigned count = mrd_partition_count(s->config);
 
     for (unsigned i = 0; i < count && mrdi_room(s->p, 2); i++) {
-        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrdi_partition p = mrdi_partition(&s->v, i);
         struct mrd_authority_record a;
         uint64_t revision;
         const char *origin;
@@ -591,7 +591,7 @@ static void say_fencing(const struct mrdi_view *v, const struct mrdi_partition *
 void mrd_partition_why(const struct mrd_config *config, const struct mrd_store *store,
                        unsigned index, char ret[128])
 {
-    struct mrdi_partition p = mrdi_partition(config, index);
+    struct mrdi_partition p;
     struct mrd_authority_record a;
     struct mrdi_view v;
     const char *origin;
@@ -600,6 +600,7 @@ void mrd_partition_why(const struct mrd_config *config, const struct mrd_store *
 
     ret[0] = '\0';
     mrdi_view_load(&v, config, store);
+    p = mrdi_partition(&v, index);
     mrdi_authority(&v, &p, &a, &ok);
     if (!ok || a.state == MRD_AUTH_VACANT) {
         snprintf(ret, 128, "%s", ok ? a.why : "no home was chosen yet");

@@ -156,7 +156,7 @@ static bool recovering(const struct mrdi_view *v, unsigned t, char *why)
 
     for (unsigned i = 0; i < count; i++) {
         const struct mrd_authority_record *a = v->authorities[i].record;
-        struct mrdi_partition p = mrdi_partition(v->config, i);
+        struct mrdi_partition p = mrdi_partition(v, i);
         int h;
         if ((p.class->replicas >> t & 1u) == 0) {
             continue;
@@ -314,7 +314,7 @@ static bool moves_now(const struct mrdi_view *v)
     unsigned count = mrd_partition_count(v->config);
 
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(v->config, i);
+        struct mrdi_partition p = mrdi_partition(v, i);
         struct mrd_move_record m;
         bool ok;
         mrdi_move(v, &p, &m, &ok);
@@ -330,12 +330,8 @@ static void count_homes(const struct mrdi_view *v, unsigned ret[MRD_REGIONS_MAX]
     unsigned count = mrd_partition_count(v->config);
 
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(v->config, i);
-        struct mrd_authority_record a;
-        bool ok;
-        int h;
-        mrdi_authority(v, &p, &a, &ok);
-        h = ok ? mrd_config_region(v->config, a.region) : -1;
+        const struct mrd_authority_record *a = v->authorities[i].record;
+        int h = a != NULL ? mrd_config_region(v->config, a->region) : -1;
         if (h >= 0) {
             ret[h]++;
         }

@@ -19,32 +19,30 @@
 #define MOVE_BOUND_MS 30000
 
 /* Note in the receipt how the move ended. */
-static void close_receipt(struct mrd_proposal *p, const struct mrd_store *store, uint64_t id,
-                          const char *note)
+static void close_receipt(struct mrdi_step *s, uint64_t id, const char *note)
 {
     struct mrd_receipt_record r;
     bool ok;
-    uint64_t revision = mrdi_receipt(store, id, &r, &ok);
+    uint64_t revision = mrdi_receipt(&s->v, id, &r, &ok);
 
     if (ok) {
         snprintf(r.note, sizeof(r.note), "aborted: %.110s", note);
-        mrdi_compare(p, revision, "receipt/%016llx", (unsigned long long)id);
-        mrdi_put_receipt(p, &r);
+        mrdi_compare(s->p, revision, "receipt/%016llx", (unsigned long long)id);
+        mrdi_put_receipt(s->p, &r);
     }
 }
 
-void mrdi_move_abort(struct mrd_proposal *p, const struct mrd_store *store,
-                     const struct mrdi_partition *at, const struct mrd_move_record *m,
-                     uint64_t revision, const char *why, mrd_wall_ms wall_ms)
+void mrdi_move_abort(struct mrdi_step *s, const struct mrdi_partition *at,
+                     const struct mrd_move_record *m, uint64_t revision, const char *why)
 {
     struct mrd_move_record ended = *m;
 
     ended.state = MRD_MOVE_ABORTED;
     snprintf(ended.why, sizeof(ended.why), "%s", why);
-    mrdi_compare(p, revision, "move/%s/%s", at->class->name, at->name);
-    mrdi_put_move(p, at, &ended);
-    close_receipt(p, store, m->id, why);
-    mrd_proposal_event(p, store, wall_ms,
+    mrdi_compare(s->p, revision, "move/%s/%s", at->class->name, at->name);
+    mrdi_put_move(s->p, at, &ended);
+    close_receipt(s, m->id, why);
+    mrd_proposal_event(s->p, s->store, s->wall_ms,
                        "event=move.aborted class=%s partition=%s from=%s to=%s why=\"%s\"",
                        at->class->name, at->name, m->from, m->to, why);
 }
@@ -96,7 +94,7 @@ static void end_stuck(struct mrdi_step *s, const struct mrdi_partition *p,
     bool known;
     uint64_t authority_revision = mrdi_authority(&s->v, p, &a, &known);
 
-    mrdi_move_abort(s->p, s->store, p, m, revision, why, s->wall_ms);
+    mrdi_move_abort(s, p, m, revision, why);
     if (known && a.state == MRD_AUTH_FROZEN && a.epoch == m->epoch) {
         a.state = MRD_AUTH_OPEN;
         mrdi_compare(s->p, authority_revision, "authority/%s/%s", p->class->name, p->name);
@@ -152,7 +150,7 @@ bool mrdi_move_step(struct mrdi_step *s)
     unsigned count = mrd_partition_count(s->config);
 
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(s->config, i);
+        struct mrdi_partition p = mrdi_partition(&s->v, i);
         if (advance(s, &p)) {
             return true;
         }
@@ -193,7 +191,7 @@ static int find_partition(struct request *q, const char *class_name, const char 
         mrd_err_hint(err, "List the partitions with: meridian classes.");
         return MRD_ENOTFOUND;
     }
-    q->p = mrdi_partition(c, (unsigned)i);
+    q->p = mrdi_partition(&q->v, (unsigned)i);
     return 0;
 }
 

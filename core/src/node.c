@@ -415,9 +415,10 @@ static bool same_map(const struct mrd_node *n)
         }
     }
     for (unsigned i = 0; i < s->partition_count; i++) {
-        struct mrdi_partition p = mrdi_partition(c, i);
-        if (!mrdi_same(s->partitions[i].name, p.name) ||
-            !mrdi_same(s->classes[s->partitions[i].class_index].name, p.class->name)) {
+        const char *name;
+        const struct mrd_conf_class *k = mrd_partition_at(c, i, &name);
+        if (!mrdi_same(s->partitions[i].name, name) ||
+            !mrdi_same(s->classes[s->partitions[i].class_index].name, k->name)) {
             return false;
         }
     }

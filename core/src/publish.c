@@ -48,7 +48,7 @@ static void copy_configured(const struct mrd_conf_region *c, struct mrd_snap_reg
     ret->edge_port = c->edge_port;
     ret->weight = c->weight;
     ret->network_count = c->network_count;
-    memcpy(ret->networks, c->networks, sizeof(ret->networks));
+    memcpy(ret->networks, c->networks, c->network_count * sizeof(c->networks[0]));
 }
 
 /* ---- ranks ---- */
@@ -147,7 +147,7 @@ static mrd_lsn furthest_cut(const struct mrdi_view *v, unsigned self, unsigned o
 
     *ret_home = -1;
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(v->config, i);
+        struct mrdi_partition p = mrdi_partition(v, i);
         const struct mrd_authority_record *a = v->authorities[i].record;
         if ((p.class->replicas >> self & 1u) == 0) {
             continue;
@@ -244,7 +244,11 @@ static void fill_region(const struct mrdi_view *v, const struct mrd_local *local
     copy_configured(&v->config->regions[i], ret);
     ret->alive = mrdi_live(v, i);
     ret->session = v->regions[i].has_session ? v->regions[i].session->session : 0;
-    rank(v, i, ret->rank);
+    if ((v->known->has_rank >> i & 1u) == 0) {
+        rank(v, i, v->known->rank[i]);
+        v->known->has_rank |= (mrd_regions)(1u << i);
+    }
+    memcpy(ret->rank, v->known->rank[i], sizeof(ret->rank));
     if (i == self) {
         ret->applied_lsn = local->report.wal_lsn;
         ret->applied_session = ret->session;
@@ -352,7 +356,7 @@ static void fill_partitions(const struct mrdi_view *v, const struct mrd_local *l
 {
     ret->partition_count = (uint16_t)mrd_partition_count(v->config);
     for (unsigned i = 0; i < ret->partition_count; i++) {
-        struct mrdi_partition p = mrdi_partition(v->config, i);
+        struct mrdi_partition p = mrdi_partition(v, i);
         ret->partitions[i].class_index = (uint8_t)(p.class - v->config->classes);
         memcpy(ret->partitions[i].name, p.name, strlen(p.name) + 1);
         fill_authority(v, local, self, &p, &ret->partitions[i].authority);
@@ -368,6 +372,15 @@ static void fill_token_key(const struct mrd_store *store, uint8_t ret[32])
     }
 }
 
+/* What lies behind the used regions, classes and partitions is nobody's. */
+static void wipe(const struct mrd_config *config, struct mrd_snapshot *ret)
+{
+    memset(ret, 0, offsetof(struct mrd_snapshot, regions));
+    memset(ret->regions, 0, config->region_count * sizeof(ret->regions[0]));
+    memset(ret->classes, 0, config->class_count * sizeof(ret->classes[0]));
+    memset(ret->partitions, 0, mrd_partition_count(config) * sizeof(ret->partitions[0]));
+}
+
 void mrd_region_snapshot(const struct mrd_region_state *r, const struct mrd_config *config,
                          const struct mrd_store *store, const struct mrd_local *local,
                          mrd_boot_ns now_ns, mrd_wall_ms wall_ms, struct mrd_snapshot *ret)
@@ -375,10 +388,7 @@ void mrd_region_snapshot(const struct mrd_region_state *r, const struct mrd_conf
     struct mrdi_view v;
 
     mrdi_view_load(&v, config, store);
-    /* What lies behind the used partitions is nobody's. */
-    memset(ret, 0,
-           offsetof(struct mrd_snapshot, partitions) +
-               mrd_partition_count(config) * sizeof(ret->partitions[0]));
+    wipe(config, ret);
     ret->published_ns = now_ns;
     ret->published_ms = wall_ms;
     ret->config_version = config->version;

@@ -182,13 +182,13 @@ static bool old_commits_ended(const struct step *s)
 static bool open_session(struct step *s)
 {
     const struct mrdi_region_view *own = &s->v.regions[s->r->self];
-    struct mrd_session_record rec = s->local->report;
+    struct mrd_session_record rec;
 
     if ((s->r->session != 0 && !lived_through_failover(s)) || !old_commits_ended(s) ||
         !canary_fresh(s)) {
         return false;
     }
-    if (mrdi_unborn_why(&s->v, s->r->self, rec.wal_lsn) != NULL) {
+    if (mrdi_unborn_why(&s->v, s->r->self, s->local->report.wal_lsn) != NULL) {
         return false;
     }
     if (own->session_revision != 0 && !own->has_session) {
@@ -198,6 +198,7 @@ static bool open_session(struct step *s)
     if (mrdi_fencing(&s->v, s->r->self) && own->has_session && !own->session->expired) {
         return false;
     }
+    rec = s->local->report;
     rec.session = own->has_session ? own->session->session + 1 : 1;
     rec.seq = 0;
     rec.expired = false;
@@ -248,7 +249,7 @@ static void forget_lost_renewal(const struct step *s)
 static bool renew(struct step *s)
 {
     const struct mrdi_region_view *own = &s->v.regions[s->r->self];
-    struct mrd_session_record rec = s->local->report;
+    struct mrd_session_record rec;
     uint64_t seq;
 
     forget_lost_renewal(s);
@@ -258,6 +259,7 @@ static bool renew(struct step *s)
         return false;
     }
     seq = (own->session->seq > s->r->seq ? own->session->seq : s->r->seq) + 1;
+    rec = s->local->report;
     rec.session = s->r->session;
     rec.seq = seq;
     rec.expired = false;
@@ -399,7 +401,7 @@ void mrd_region_duties(const struct mrd_region_state *r, const struct mrd_config
 
     mrdi_view_load(&v, config, store);
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(config, i);
+        struct mrdi_partition p = mrdi_partition(&v, i);
         ret[i] = (struct mrd_duty){.kind = MRD_DUTY_NONE, .tail_origin = MRD_REGION_NONE};
         duty_of(&v, local, r->self, &p, &ret[i]);
     }
@@ -412,7 +414,7 @@ static void report_frozen(struct step *s, const struct mrdi_partition *p,
 {
     struct mrd_receipt_record r;
     bool ok;
-    uint64_t receipt = mrdi_receipt(s->v.store, m->id, &r, &ok);
+    uint64_t receipt = mrdi_receipt(&s->v, m->id, &r, &ok);
 
     m->state = MRD_MOVE_FROZEN;
     m->final_lsn =
@@ -447,7 +449,7 @@ static void take_over(struct step *s, const struct mrdi_partition *p, struct mrd
     };
     struct mrd_receipt_record r;
     bool ok;
-    uint64_t receipt = mrdi_receipt(s->v.store, m->id, &r, &ok);
+    uint64_t receipt = mrdi_receipt(&s->v, m->id, &r, &ok);
 
     m->state = MRD_MOVE_DONE;
     mrd_authority_grant(a, &closed, s->name);
@@ -678,7 +680,7 @@ static bool update_receipt(struct step *s, const struct mrdi_partition *p,
     struct mrd_receipt_record r;
     bool ok, returned = false;
     bool changed = false;
-    uint64_t revision = mrdi_receipt(s->v.store, a->history[i].receipt, &r, &ok);
+    uint64_t revision = mrdi_receipt(&s->v, a->history[i].receipt, &r, &ok);
 
     if (!ok) {
         return false;
@@ -736,13 +738,13 @@ static bool step_duties(struct step *s)
         return true;
     }
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(s->v.config, i);
+        struct mrdi_partition p = mrdi_partition(&s->v, i);
         if (advance_move(s, &p)) {
             return true;
         }
     }
     for (unsigned i = 0; i < count; i++) {
-        struct mrdi_partition p = mrdi_partition(s->v.config, i);
+        struct mrdi_partition p = mrdi_partition(&s->v, i);
         if (write_receipts(s, &p)) {
             return true;
         }

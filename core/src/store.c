@@ -29,9 +29,10 @@ struct item {
     uint64_t hash;
     char *key; /* key and value lie behind the item, in one block with it */
     uint8_t *value;
-    size_t len;
+    size_t len, room; /* of the value: what it is, what it may become in place */
     uint64_t revision;
-    void *decoded; /* what mrd_store_decoded() made of the value, or NULL */
+    void *decoded;   /* what mrd_store_decoded() made of a value, or NULL */
+    bool is_decoded; /* of this value */
 };
 
 /* What others worked out from the state, as it is now or (@stale) was. */
@@ -195,16 +196,12 @@ const void *mrd_store_decoded(const struct mrd_store *s, const char *key, mrd_de
     struct item *it = look_up(s, key);
 
     *ret_revision = it != NULL ? it->revision : 0;
-    if (it != NULL && it->decoded == NULL) {
+    if (it != NULL && !it->is_decoded) {
         struct mrd_buf in = mrd_buf_reader(it->value, it->len);
-        void *fresh = malloc(size);
-        if (fresh != NULL && decode(&in, fresh) == 0) {
-            it->decoded = fresh;
-        } else {
-            free(fresh);
-        }
+        it->decoded = it->decoded != NULL ? it->decoded : malloc(size);
+        it->is_decoded = it->decoded != NULL && decode(&in, it->decoded) == 0;
     }
-    return it != NULL ? it->decoded : NULL;
+    return it != NULL && it->is_decoded ? it->decoded : NULL;
 }
 
 void *mrd_store_memo(const struct mrd_store *s, enum mrd_memo which, size_t size)
@@ -334,7 +331,7 @@ static struct item *item_make(const char *key, const uint8_t *value, size_t len,
     if (it == NULL) {
         return NULL;
     }
-    *it = (struct item){.hash = hash_of(key), .len = len, .revision = revision};
+    *it = (struct item){.hash = hash_of(key), .len = len, .room = len, .revision = revision};
     it->key = (char *)(it + 1);
     it->value = (uint8_t *)it->key + key_size;
     memcpy(it->key, key, key_size);
@@ -389,6 +386,23 @@ static void remove_key(struct mrd_store *s, const char *key)
     }
 }
 
+/* Most values that change stay as long as they are, and take the place of the one before. */
+static bool replace(struct mrd_store *s, struct item *fresh)
+{
+    struct item *old = look_up(s, fresh->key);
+
+    if (old == NULL || old->room < fresh->len) {
+        return false;
+    }
+    s->bytes += fresh->len - old->len; /* may wrap, and back */
+    memcpy(old->value, fresh->value, fresh->len + 1);
+    old->len = fresh->len;
+    old->revision = fresh->revision;
+    old->is_decoded = false;
+    item_free(fresh);
+    return true;
+}
+
 static void insert(struct mrd_store *s, struct item *fresh)
 {
     bool found;
@@ -435,10 +449,10 @@ static void commit(struct mrd_store *s, const struct mrd_txn *txn, struct item *
             s->memos[MRD_MEMO_SELDOM].stale = true;
         }
         changed[i] = fresh[i] != NULL || look_up(s, txn->puts[i].key) != NULL;
-        if (fresh[i] != NULL) {
-            insert(s, fresh[i]);
-        } else {
+        if (fresh[i] == NULL) {
             remove_key(s, txn->puts[i].key);
+        } else if (!replace(s, fresh[i])) {
+            insert(s, fresh[i]);
         }
     }
     for (size_t i = 0; i < count; i++) {

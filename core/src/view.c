@@ -33,30 +33,34 @@ static const char *key_of(char out[MRD_KEY_MAX], const char *kind, const char *a
         return mrd_store_decoded(s, key, decode_##noun, sizeof(struct mrd_##noun##_record),    \
                                  revision);                                                    \
     }
-/* And a copy of it. */
-#define READ(noun)                                                                             \
+/* And a copy of it, which is looked for only once. */
+#define FIND(noun)                                                                             \
     LOOK(noun)                                                                                 \
-    static uint64_t read_##noun(const struct mrd_store *s, const char *key,                    \
-                                struct mrd_##noun##_record *ret, bool *ok)                     \
+    static uint64_t find_##noun(const struct mrdi_view *v, struct mrdi_found *f,               \
+                                const char *a, const char *b, struct mrd_##noun##_record *ret, \
+                                bool *ok)                                                      \
     {                                                                                          \
-        uint64_t revision;                                                                     \
-        const struct mrd_##noun##_record *r = look_##noun(s, key, &revision);                  \
-        *ok = r != NULL;                                                                       \
-        if (r != NULL) {                                                                       \
-            *ret = *r;                                                                         \
+        char key[MRD_KEY_MAX];                                                                 \
+        if (!f->looked) {                                                                      \
+            f->record = look_##noun(v->store, key_of(key, #noun, a, b), &f->revision);         \
+            f->looked = true;                                                                  \
         }                                                                                      \
-        return revision;                                                                       \
+        *ok = f->record != NULL;                                                               \
+        if (f->record != NULL) {                                                               \
+            *ret = *(const struct mrd_##noun##_record *)f->record;                             \
+        }                                                                                      \
+        return f->revision;                                                                    \
     }
 LOOK(session)
 LOOK(failover)
 LOOK(authority)
-LOOK(move)
-LOOK(fence)
-READ(receipt)
-READ(approval)
-READ(anew)
-READ(dial)
-#undef READ
+LOOK(dial)
+LOOK(receipt)
+FIND(move)
+FIND(fence)
+FIND(approval)
+FIND(anew)
+#undef FIND
 #undef LOOK
 
 static const struct mrd_session_record no_session;
@@ -77,26 +81,27 @@ static bool is_under(const struct mrdi_under *u, const struct mrd_config *config
 static void settle_region(const struct mrdi_view *v, unsigned i)
 {
     struct mrdi_region_view *r = &v->settled->regions[i];
+    const struct mrd_dial_record *dial;
     char key[MRD_KEY_MAX];
-    bool has_dial;
 
     r->failover = look_failover(v->store, key_of(key, "failover", mrdi_name(v, i), ""),
                                 &r->failover_revision);
     r->has_failover = r->failover != NULL;
     r->failover = r->has_failover ? r->failover : &no_failover;
-    r->dial = (struct mrd_dial_record){.percent = 100};
-    r->dial_revision =
-        read_dial(v->store, key_of(key, "dial", mrdi_name(v, i), ""), &r->dial, &has_dial);
+    dial = look_dial(v->store, key_of(key, "dial", mrdi_name(v, i), ""), &r->dial_revision);
+    r->dial = dial != NULL ? *dial : (struct mrd_dial_record){.percent = 100};
 }
 
-static void settle_authority(const struct mrdi_view *v, unsigned i)
+static void settle_partition(const struct mrdi_view *v, unsigned i)
 {
-    struct mrdi_partition p = mrdi_partition(v->config, i);
+    struct mrdi_partition *p = &v->settled->partitions[i];
     struct mrdi_authority_view *a = &v->settled->authorities[i];
     char key[MRD_KEY_MAX];
 
-    key_of(key, "authority", p.class->name, p.name);
-    a->record = look_authority(v->store, key, &a->revision);
+    p->index = i;
+    p->class = mrd_partition_at(v->config, i, &p->name);
+    a->record = look_authority(v->store, key_of(key, "authority", p->class->name, p->name),
+                               &a->revision);
 }
 
 static void settle(const struct mrdi_view *v)
@@ -108,7 +113,7 @@ static void settle(const struct mrdi_view *v)
         settle_region(v, i);
     }
     for (unsigned i = 0; i < count; i++) {
-        settle_authority(v, i);
+        settle_partition(v, i);
     }
 }
 
@@ -293,14 +298,6 @@ int mrd_partition_index(const struct mrd_config *config, const char *class_name,
     return -1;
 }
 
-struct mrdi_partition mrdi_partition(const struct mrd_config *config, unsigned index)
-{
-    struct mrdi_partition p = {.index = index};
-
-    p.class = mrd_partition_at(config, index, &p.name);
-    return p;
-}
-
 mrd_region mrdi_configured_home(const struct mrdi_partition *p)
 {
     if (p->class->posture != MRD_PARTITIONED) {
@@ -329,53 +326,26 @@ uint64_t mrdi_authority(const struct mrdi_view *v, const struct mrdi_partition *
 uint64_t mrdi_move(const struct mrdi_view *v, const struct mrdi_partition *p,
                    struct mrd_move_record *ret, bool *ok)
 {
-    struct mrdi_found *f = &v->settled->moves[p->index];
-    char key[MRD_KEY_MAX];
-
-    if (!f->looked) {
-        f->record =
-            look_move(v->store, key_of(key, "move", p->class->name, p->name), &f->revision);
-        f->looked = true;
-    }
-    *ok = f->record != NULL;
-    if (*ok) {
-        *ret = *(const struct mrd_move_record *)f->record;
-    }
-    return f->revision;
+    return find_move(v, &v->settled->moves[p->index], p->class->name, p->name, ret, ok);
 }
 
 uint64_t mrdi_fence(const struct mrdi_view *v, unsigned lost, unsigned by,
                     struct mrd_fence_record *ret, bool *ok)
 {
-    struct mrdi_found *f = &v->settled->fences[lost][by];
-    char key[MRD_KEY_MAX];
-
-    if (!f->looked) {
-        f->record = look_fence(
-            v->store, key_of(key, "fence", mrdi_name(v, lost), mrdi_name(v, by)), &f->revision);
-        f->looked = true;
-    }
-    *ok = f->record != NULL;
-    if (*ok) {
-        *ret = *(const struct mrd_fence_record *)f->record;
-    }
-    return f->revision;
+    return find_fence(v, &v->settled->fences[lost][by], mrdi_name(v, lost), mrdi_name(v, by),
+                      ret, ok);
 }
 
-uint64_t mrdi_approval(const struct mrd_store *s, const char *region,
+uint64_t mrdi_approval(const struct mrdi_view *v, unsigned region,
                        struct mrd_approval_record *ret, bool *ok)
 {
-    char key[MRD_KEY_MAX];
-
-    return read_approval(s, key_of(key, "approval", region, ""), ret, ok);
+    return find_approval(v, &v->settled->approvals[region], mrdi_name(v, region), "", ret, ok);
 }
 
-uint64_t mrdi_anew(const struct mrd_store *s, const char *region, struct mrd_anew_record *ret,
+uint64_t mrdi_anew(const struct mrdi_view *v, unsigned region, struct mrd_anew_record *ret,
                    bool *ok)
 {
-    char key[MRD_KEY_MAX];
-
-    return read_anew(s, key_of(key, "anew", region, ""), ret, ok);
+    return find_anew(v, &v->settled->anews[region], mrdi_name(v, region), "", ret, ok);
 }
 
 /* "receipt/%016llx", which is asked for too often for printf. */
@@ -391,15 +361,7 @@ static const char *key_of_receipt(char out[MRD_KEY_MAX], uint64_t id)
     return out;
 }
 
-uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt_record *ret,
-                      bool *ok)
-{
-    char key[MRD_KEY_MAX];
-
-    return read_receipt(s, key_of_receipt(key, id), ret, ok);
-}
-
-const struct mrd_receipt_record *mrdi_receipt_at(const struct mrdi_view *v, uint64_t id)
+static const struct mrdi_found *find_receipt(const struct mrdi_view *v, uint64_t id)
 {
     /* An id is a revision and, in its low bits, a partition. */
     struct mrdi_found *f = &v->settled->receipts[(id ^ id >> 8) % MRDI_RECEIPTS];
@@ -410,7 +372,24 @@ const struct mrd_receipt_record *mrdi_receipt_at(const struct mrdi_view *v, uint
         f->id = id;
         f->looked = true;
     }
-    return f->record;
+    return f;
+}
+
+uint64_t mrdi_receipt(const struct mrdi_view *v, uint64_t id, struct mrd_receipt_record *ret,
+                      bool *ok)
+{
+    const struct mrdi_found *f = find_receipt(v, id);
+
+    *ok = f->record != NULL;
+    if (f->record != NULL) {
+        *ret = *(const struct mrd_receipt_record *)f->record;
+    }
+    return f->revision;
+}
+
+const struct mrd_receipt_record *mrdi_receipt_at(const struct mrdi_view *v, uint64_t id)
+{
+    return find_receipt(v, id)->record;
 }
 
 bool mrdi_unopened(const struct mrdi_view *v, const struct mrd_authority_record *a)

@@ -27,6 +27,12 @@ struct mrdi_region_view {
     struct mrd_dial_record dial; /* all of its traffic where there is no record */
 };
 
+struct mrdi_partition {
+    unsigned index;
+    const struct mrd_conf_class *class;
+    const char *name;
+};
+
 struct mrdi_authority_view {
     const struct mrd_authority_record *record; /* NULL: not there, or not readable */
     uint64_t revision;
@@ -50,14 +56,16 @@ struct mrdi_under {
 };
 
 /*
- * What was read of records that seldom change: all but sessions. The records of moves, refusals
- * and receipts are looked for when they are asked for.
+ * What was read of records that seldom change: all but sessions. Those below the authorities
+ * are looked for when they are asked for.
  */
 struct mrdi_settled {
     struct mrdi_under under;
-    struct mrdi_region_view regions[MRD_REGIONS_MAX]; /* without their sessions */
+    struct mrdi_partition partitions[MRD_PARTITIONS_MAX]; /* of the configuration */
+    struct mrdi_region_view regions[MRD_REGIONS_MAX];     /* without their sessions */
     struct mrdi_authority_view authorities[MRD_PARTITIONS_MAX];
     struct mrdi_found moves[MRD_PARTITIONS_MAX];
+    struct mrdi_found approvals[MRD_REGIONS_MAX], anews[MRD_REGIONS_MAX];
     struct mrdi_found fences[MRD_REGIONS_MAX][MRD_REGIONS_MAX]; /* of whom, by whom */
     struct mrdi_found receipts[MRDI_RECEIPTS]; /* by their id, of several the last */
 };
@@ -68,6 +76,8 @@ struct mrdi_known {
     struct mrdi_region_view regions[MRD_REGIONS_MAX];
     mrd_regions has_applied[MRD_REGIONS_MAX]; /* by whom, of whom */
     mrd_lsn applied[MRD_REGIONS_MAX][MRD_REGIONS_MAX];
+    mrd_regions has_rank; /* as a snapshot has it */
+    uint8_t rank[MRD_REGIONS_MAX][MRD_REGIONS_MAX];
     bool has_health, edge_lost[MRD_REGIONS_MAX];
     enum mrd_health health[MRD_REGIONS_MAX];
 };
@@ -121,13 +131,11 @@ void mrdi_health(const struct mrdi_view *v, enum mrd_health ret[MRD_REGIONS_MAX]
 
 /* ---- partitions and their records; each returns the key's revision, 0 when absent ---- */
 
-struct mrdi_partition {
-    unsigned index;
-    const struct mrd_conf_class *class;
-    const char *name;
-};
+static inline struct mrdi_partition mrdi_partition(const struct mrdi_view *v, unsigned index)
+{
+    return v->settled->partitions[index];
+}
 
-struct mrdi_partition mrdi_partition(const struct mrd_config *config, unsigned index);
 /** Home of the partition as configured. */
 mrd_region mrdi_configured_home(const struct mrdi_partition *p);
 
@@ -138,11 +146,11 @@ uint64_t mrdi_move(const struct mrdi_view *v, const struct mrdi_partition *p,
 /** How far @by had applied what @lost wrote, when it refused its stream. */
 uint64_t mrdi_fence(const struct mrdi_view *v, unsigned lost, unsigned by,
                     struct mrd_fence_record *ret, bool *ok);
-uint64_t mrdi_approval(const struct mrd_store *s, const char *region,
+uint64_t mrdi_approval(const struct mrdi_view *v, unsigned region,
                        struct mrd_approval_record *ret, bool *ok);
-uint64_t mrdi_anew(const struct mrd_store *s, const char *region, struct mrd_anew_record *ret,
+uint64_t mrdi_anew(const struct mrdi_view *v, unsigned region, struct mrd_anew_record *ret,
                    bool *ok);
-uint64_t mrdi_receipt(const struct mrd_store *s, uint64_t id, struct mrd_receipt_record *ret,
+uint64_t mrdi_receipt(const struct mrdi_view *v, uint64_t id, struct mrd_receipt_record *ret,
                       bool *ok);
 /** To look at: borrowed until the next apply; NULL when absent or unreadable. */
 const struct mrd_receipt_record *mrdi_receipt_at(const struct mrdi_view *v, uint64_t id);
