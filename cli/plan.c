@@ -303,7 +303,7 @@ static int plan(struct planned *q, const struct asked *a)
         return 1;
     }
     if (a->deployment != NULL) {
-        return planned_deployment(q, a->deployment, a->workload != NULL, a->json);
+        return planned_deployment(q, a->deployment, a->workload != NULL, a->json, a->html);
     }
     if (plan_answer(q->data, &q->load, (size_t)q->years, q->seed, q->answers, &err) != 0 ||
         find_countries(q, &err) != 0 ||
@@ -332,12 +332,12 @@ int cli_plan(int argc, char **argv)
          "the answer as a page with maps and charts, into a file"},
         {NULL, NULL, NULL, NULL},
     };
-    const struct cli_usage usage = {
-        "plan FILE [--json] [--html OUT] | plan [FILE] --deployment CONFIG [--json]",
-        "Does the workload in FILE need several regions, in which "
-        "posture, at what cost, and how "
-        "sure is\nthat? See examples/workloads.",
-        options, 0, 1};
+    const struct cli_usage usage = {"plan FILE [--json] [--html OUT] | plan [FILE] "
+                                    "--deployment CONFIG [--json] [--html OUT]",
+                                    "Does the workload in FILE need several regions, in which "
+                                    "posture, at what cost, and how "
+                                    "sure is\nthat? See examples/workloads.",
+                                    options, 0, 1};
     int rc = cli_parse(&usage, argc, argv, words, &count);
     if (rc >= 0) {
         return rc;
@@ -346,9 +346,6 @@ int cli_plan(int argc, char **argv)
     if (asked.workload == NULL && asked.deployment == NULL) {
         return cli_misuse(&usage,
                           "a workload, or --deployment with a configuration, is missing");
-    }
-    if (asked.html != NULL && asked.deployment != NULL) {
-        return cli_misuse(&usage, "--html makes a page of a workload, not of --deployment");
     }
     struct planned *q = calloc(1, sizeof(*q));
     if (q == NULL) {

@@ -4,10 +4,9 @@
  */
 #include <args.h>
 #include <cli.h>
-#include <planned.h>
+#include <promised.h>
 #include <table.h>
 
-#include <deployment.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,7 +18,8 @@
 /* ---- what is not known ---- */
 
 /** A sentence for each thing that nobody said; their count. */
-static unsigned unknowns(const struct plan_deployment *d, char out[PLANNED_LINES][PLANNED_LINE])
+unsigned promised_unknowns(const struct plan_deployment *d,
+                           char out[PLANNED_LINES][PLANNED_LINE])
 {
     unsigned n = 0;
     size_t used = 0;
@@ -78,8 +78,8 @@ static unsigned unknowns(const struct plan_deployment *d, char out[PLANNED_LINES
     return n;
 }
 
-static unsigned assumptions(const struct plan_deployment *d,
-                            char out[PLANNED_LINES][PLANNED_LINE])
+unsigned promised_assumptions(const struct plan_deployment *d,
+                              char out[PLANNED_LINES][PLANNED_LINE])
 {
     unsigned n = 0;
 
@@ -98,7 +98,7 @@ static unsigned assumptions(const struct plan_deployment *d,
 
 /* ---- words ---- */
 
-static char *span(double s, char out[32])
+char *promised_span(double s, char out[32])
 {
     if (s < 0) {
         snprintf(out, 32, "not known");
@@ -107,17 +107,17 @@ static char *span(double s, char out[32])
     return planned_seconds(s, out);
 }
 
-static char *rto(const struct plan_promise *p, char out[32])
+char *promised_rto(const struct plan_promise *p, char out[32])
 {
     if (!p->unattended && p->r.n > 1 && p->r.covered > 0) {
         snprintf(out, 32, "approval");
         return out;
     }
-    return span(plan_promise_rto(p), out);
+    return promised_span(plan_promise_rto(p), out);
 }
 
 /** "72 ms", "70 to 152 ms": commits over the homes of a class. */
-static char *commits(const struct plan_promise *p, char out[40])
+char *promised_commits(const struct plan_promise *p, char out[40])
 {
     double low = INFINITY, high = 0;
 
@@ -139,10 +139,17 @@ static char *commits(const struct plan_promise *p, char out[40])
     return out;
 }
 
-static const char *home_name(const struct plan_deployment *d, const struct plan_promise *p)
+const char *promised_home(const struct plan_deployment *d, const struct plan_promise *p)
 {
     return p->class->home != MRD_REGION_NONE ? d->config.regions[p->class->home].name
                                              : "each its own";
+}
+
+const char *promised_mode(const struct plan_deployment *d)
+{
+    static const char *const modes[] = {"automatic", "when an operator approves",
+                                        "when two operators approve"};
+    return modes[d->config.failover];
 }
 
 /* ---- tables ---- */
@@ -160,31 +167,17 @@ static void print_promises(const struct plan_deployment *d)
         double usd = plan_promise_cost(p, &all);
 
         cli_cell(t, "%s", p->class->name);
-        cli_cell(t, "%s", home_name(d, p));
-        if (p->unable != NULL) {
-            for (unsigned k = 0; k < 7; k++) {
-                cli_cell(t, "?");
-            }
-            continue;
-        }
+        cli_cell(t, "%s", promised_home(d, p));
         cli_cell(t, "%.0f min", mrd_avail_min_per_year(p->r.u));
         cli_cell(t, "%.0f to %.0f", mrd_avail_min_per_year(p->u_low),
                  mrd_avail_min_per_year(p->u_high));
-        cli_cell(t, "%s", rto(p, lasts));
-        cli_cell(t, "%s", span(plan_promise_rpo(p), lasts));
-        cli_cell(t, "%s", commits(p, text));
+        cli_cell(t, "%s", promised_rto(p, lasts));
+        cli_cell(t, "%s", promised_span(plan_promise_rpo(p), lasts));
+        cli_cell(t, "%s", promised_commits(p, text));
         cli_cell(t, p->sized && p->placed ? "%.0f ms" : "not known", p->r.read_p95);
         cli_cell(t, !p->sized ? "not known" : all ? "%.0f USD" : "> %.0f USD", usd);
     }
     cli_table_print(t, NULL);
-    for (unsigned i = 0; i < d->count; i++) {
-        if (d->classes[i].unable != NULL) {
-            char line[PLANNED_LINE];
-            snprintf(line, sizeof(line), "%s: %s", d->classes[i].class->name,
-                     d->classes[i].unable);
-            cli_paragraph(line, 0);
-        }
-    }
 }
 
 static void print_costs(const struct plan_deployment *d)
@@ -245,20 +238,18 @@ static void print_figures(const struct plan_deployment *d)
 
 static int print_deployment(const struct plan_deployment *d, const struct planned *q)
 {
-    static const char *const modes[] = {"automatic", "when an operator approves",
-                                        "when two operators approve"};
     char lines[PLANNED_LINES][PLANNED_LINE];
     unsigned n = 0;
 
     printf("%s: %u region%s, failover %s\n\n", d->config.name, d->config.region_count,
-           d->config.region_count == 1 ? "" : "s", modes[d->config.failover]);
+           d->config.region_count == 1 ? "" : "s", promised_mode(d));
     print_promises(d);
     print_costs(d);
     print_losses(d);
     if (q->explain) {
         print_figures(d);
     }
-    n = unknowns(d, lines);
+    n = promised_unknowns(d, lines);
     if (n > 0) {
         puts("\nnot known");
     }
@@ -266,7 +257,7 @@ static int print_deployment(const struct plan_deployment *d, const struct planne
         cli_paragraph(lines[i], 2);
     }
     puts("\nassumed");
-    n = assumptions(d, lines);
+    n = promised_assumptions(d, lines);
     for (unsigned i = 0; i < n; i++) {
         cli_paragraph(lines[i], 2);
     }
@@ -289,14 +280,9 @@ static json_t *promise_json(const struct plan_deployment *d, const struct plan_p
     double usd = plan_promise_cost(p, &all);
     unsigned n = plan_promise_figures(d, p, figures);
 
-    json_t *j = json_pack("{s:s, s:s, s:s, s:s?}", "class", p->class->name, "posture",
+    json_t *j = json_pack("{s:s, s:s, s:s}", "class", p->class->name, "posture",
                           mrd_posture_name(p->class->posture), "durability",
-                          mrd_durability_name(p->class->durability), "unable", p->unable);
-    if (p->unable != NULL) {
-        json_decref(cost);
-        json_decref(commit);
-        return j;
-    }
+                          mrd_durability_name(p->class->durability));
     for (unsigned k = 0; k < PLAN_COST_PARTS; k++) {
         json_object_set_new(cost, plan_cost_name((enum plan_cost_part)k),
                             known(p->known[k], p->r.cost[k]));
@@ -363,8 +349,8 @@ static int print_deployment_json(const struct plan_deployment *d, const struct p
     bool whole = false;
     double usd = plan_deployment_cost(d, &whole);
     json_object_set_new(all, "usd_month", known(whole, usd));
-    json_object_set_new(all, "not_known", lines_json(lines, unknowns(d, lines)));
-    json_object_set_new(all, "assumed", lines_json(lines, assumptions(d, lines)));
+    json_object_set_new(all, "not_known", lines_json(lines, promised_unknowns(d, lines)));
+    json_object_set_new(all, "assumed", lines_json(lines, promised_assumptions(d, lines)));
     json_object_set_new(all, "facts", planned_facts_json(q->data));
     int rc = json_dumpf(all, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     json_decref(all);
@@ -389,7 +375,8 @@ static int load_config(const char *path, struct mrd_config *config)
     return rc == 0 ? 0 : 1;
 }
 
-int planned_deployment(struct planned *q, const char *path, bool sized, bool json)
+int planned_deployment(struct planned *q, const char *path, bool sized, bool json,
+                       const char *html)
 {
     struct mrd_config *config = calloc(1, sizeof(*config));
     struct plan_deployment *d = calloc(1, sizeof(*d));
@@ -401,7 +388,10 @@ int planned_deployment(struct planned *q, const char *path, bool sized, bool jso
                                         (size_t)q->years, q->seed, &err) != 0) {
         rc = cli_fail(err.hint, "%s", err.text);
     }
-    if (rc == 0) {
+    if (rc == 0 && html != NULL && promised_report(d, q, html, &err) != 0) {
+        rc = cli_fail(err.hint, "%s", err.text);
+    }
+    if (rc == 0 && (json || html == NULL)) {
         rc = json ? print_deployment_json(d, q) : print_deployment(d, q);
     }
     free(config);

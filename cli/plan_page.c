@@ -37,11 +37,12 @@ static const char head[] =
     "th{vertical-align:bottom;font-weight:600;color:var(--quiet);"
     "border-bottom:1.5px solid var(--ink)}\n"
     "td{white-space:nowrap}th:first-child,td:first-child,.words{text-align:left}"
-    "td.words{white-space:normal;min-width:6rem;overflow-wrap:anywhere}"
+    "td.words{white-space:normal;min-width:4.2rem;overflow-wrap:anywhere}.id{white-space:"
+    "nowrap}"
     "tr.best td{font-weight:650;background:var(--best)}\n"
     "figure{margin:1rem 0;overflow-x:auto}summary{cursor:pointer;font-size:.92rem;margin:.6rem "
     "0}figcaption,.quiet{color:var(--quiet);font-size:12.5px}\n"
-    "svg{width:100%;min-width:34rem;height:auto;font-size:11px;fill:var(--ink)}\n"
+    "svg{width:100%;min-width:34rem;height:auto;font-size:10px;fill:var(--ink)}\n"
     ".land{fill:var(--land);stroke:var(--paper);stroke-width:.4}"
     ".rule{stroke:var(--line);fill:none}.part{stroke:var(--paper);stroke-width:1}\n"
     ".s0{fill:#fde725}.s1{fill:#5ec962}.s2{fill:#21918c}.s3{fill:#3b528b}.s4{fill:#440154}\n"
@@ -201,12 +202,12 @@ void page_places(FILE *f, const struct page_place *places, unsigned n)
 {
     for (unsigned k = 0; k < n; k++) {
         double x = page_map_x(places[k].longitude), y = page_map_y(places[k].latitude);
+        bool left = x + 7 + 6 * (double)strlen(places[k].name) > PAGE_MAP_WIDTH;
         fprintf(f, "<path class=\"region%s\" d=\"M%.1f %.1fl6 11h-12z\"><title>",
                 places[k].dashed ? " edge" : "", x, y - 7);
         page_put(f, "%s", places[k].name);
-        fprintf(f, "</title></path><text x=\"%.1f\" y=\"%.1f\">",
-                fmin(x + 7, PAGE_MAP_WIDTH - 6.2 * (double)strlen(places[k].name)),
-                label_y(places, k));
+        fprintf(f, "</title></path><text x=\"%.1f\" y=\"%.1f\"%s>", left ? x - 7 : x + 7,
+                label_y(places, k), left ? " text-anchor=\"end\"" : "");
         page_put(f, "%s", places[k].name);
         fputs("</text>\n", f);
     }

@@ -3,21 +3,14 @@
  * downtime for the eye. It fetches nothing and runs nothing, so that it can be mailed, printed
  * and kept.
  *
- * Every text goes through page_put(), which escapes it whoever wrote it; markup goes through
- * fprintf with numbers and our own words only. Meaning never hangs on a colour alone: shades
- * rise in lightness, stacks carry letters, lines have dashes, and a table has every number.
+ * Charts are drawn by plan_charts.c; a table has every number that they show.
  */
-#include <plan_page.h>
+#include <plan_charts.h>
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <mrd/availability.h>
-
-#define SHADES 5
-
-static const double shade_ms[SHADES - 1] = {50, 100, 150, 250};
 
 static void name_cell(FILE *f, const struct plan_answer *a, unsigned i)
 {
@@ -27,143 +20,70 @@ static void name_cell(FILE *f, const struct plan_answer *a, unsigned i)
     fputs("</td>", f);
 }
 
-/* ---- the map ---- */
-
-static unsigned shade(double ms)
-{
-    unsigned s = 0;
-    while (s < SHADES - 1 && ms >= shade_ms[s]) {
-        s++;
-    }
-    return s;
-}
-
-static void map_key(FILE *f)
-{
-    for (unsigned s = 0; s < SHADES; s++) {
-        fprintf(f,
-                "<rect x=\"%u\" y=\"292\" width=\"14\" height=\"10\" class=\"s%u user\"/>"
-                "<text x=\"%u\" y=\"301\">",
-                10 + 100 * s, s, 28 + 100 * s);
-        if (s < SHADES - 1) {
-            page_put(f, "%s%.0f ms", s == 0 ? "below " : "to ", shade_ms[s]);
-        } else {
-            page_put(f, "more, or none");
-        }
-        fputs("</text>", f);
-    }
-    fputs("<path class=\"region\" d=\"M517 291l6 11h-12z\"/>"
-          "<text x=\"528\" y=\"301\">region</text>\n",
-          f);
-}
+/* ---- charts ---- */
 
 static void draw_map(FILE *f, const struct planned *q, const struct plan_result *r,
                      const struct plan_country_latency *l, bool writes)
 {
-    char text[32];
+    struct page_place places[PLAN_COPIES_MAX];
+    char caption[200];
 
-    fprintf(f,
-            "<figure class=\"map\"><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" "
-            "aria-label=\"%s latency by country\"><use href=\"#land\" class=\"land\"/>\n",
-            PAGE_MAP_WIDTH, PAGE_MAP_HEIGHT + 24, writes ? "write" : "read");
-    for (unsigned u = 0; u < q->load.user_count; u++) {
-        const struct plan_country *c = &q->data->countries[l[u].country];
-        double ms = writes ? l[u].write_p95 : l[u].read_p95;
-        unsigned s = shade(ms);
-        fprintf(f, "<g class=\"s%u\"><title>", s);
-        page_put(f, "%s: %s, %.1f%% of the users", c->name, planned_ms(ms, text),
-                 100 * q->load.users[u].share);
-        fputs("</title><use href=\"#c-", f);
-        page_put(f, "%s", c->iso2);
-        fprintf(f,
-                "\" class=\"seen\"/><circle class=\"user\" cx=\"%.1f\" cy=\"%.1f\" "
-                "r=\"%.1f\"/></g>\n",
-                page_map_x(c->centre.longitude), page_map_y(c->centre.latitude),
-                2 + 12 * sqrt(q->load.users[u].share));
-    }
-    struct page_place places[PLAN_REPLICAS_MAX];
     for (unsigned k = 0; k < r->n; k++) {
         const struct plan_region *at = &q->data->regions[r->region[k]];
         places[k] = (struct page_place){at->id, at->latitude, at->longitude, k >= r->held};
     }
-    page_places(f, places, r->n);
-    map_key(f);
-    fprintf(f,
-            "</svg><figcaption>95th percentile of %s, by country; a circle's area is the share "
-            "of the users%s. Outlines: Natural Earth.</figcaption></figure>\n",
-            writes ? "writes" : "reads", r->held < r->n ? "; dashed: edges without data" : "");
-}
-
-/* ---- what it costs ---- */
-
-static double dearest(const struct plan_answer *a)
-{
-    double most = 1e-9;
-    for (unsigned i = 0; i < a->count; i++) {
-        most = a->results[i].refused == NULL ? fmax(most, a->results[i].total) : most;
-    }
-    return most;
-}
-
-static void draw_stack(FILE *f, const struct plan_result *r, bool best, double most, unsigned y)
-{
-    double x = 180;
-    char name[40];
-
-    fprintf(f, "<text x=\"172\" y=\"%u\" text-anchor=\"end\"%s>", y + 13,
-            best ? " font-weight=\"700\"" : "");
-    page_put(f, "%s", plan_result_name(r, name));
-    fputs("</text>", f);
-    for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
-        double w = 440 * r->cost[i] / most;
-        if (!(w > 0)) {
-            continue;
-        }
-        fprintf(f,
-                "<rect class=\"part p%u\" x=\"%.2f\" y=\"%u\" width=\"%.2f\" "
-                "height=\"18\"><title>",
-                i, x, y, w);
-        page_put(f, "%s: %.2f USD/month", plan_cost_name((enum plan_cost_part)i), r->cost[i]);
-        fputs("</title></rect>", f);
-        if (w > 12) {
-            fprintf(
-                f,
-                "<text class=\"letter\" x=\"%.2f\" y=\"%u\" text-anchor=\"middle\">%c</text>",
-                x + w / 2, y + 13, 'A' + (int)i);
-        }
-        x += w;
-    }
-    fprintf(f, "<text x=\"%.2f\" y=\"%u\">%.0f USD</text>\n", x + 6, y + 13, r->total);
+    snprintf(caption, sizeof(caption),
+             "95th percentile of %s, by country; a circle's area is the share of the users%s. "
+             "Outlines: Natural Earth.",
+             writes ? "writes" : "reads", r->held < r->n ? "; dashed: edges without data" : "");
+    chart_map(f, q, l, writes, places, r->n, caption);
 }
 
 static void draw_costs(FILE *f, const struct plan_answer *a)
 {
-    unsigned rows = 0, y = 4;
+    struct chart_stack stacks[2 * PLAN_POSTURES];
+    char name[40];
+    unsigned n = 0;
 
     for (unsigned i = 0; i < a->count; i++) {
-        rows += a->results[i].refused == NULL;
-    }
-    fprintf(f,
-            "<figure class=\"costs\"><svg viewBox=\"0 0 720 %u\" role=\"img\" "
-            "aria-label=\"monthly cost by posture\">\n",
-            24 * rows + 46);
-    for (unsigned i = 0; i < a->count; i++) {
-        if (a->results[i].refused == NULL) {
-            draw_stack(f, &a->results[i], (int)i == a->best, dearest(a), y);
-            y += 24;
+        const struct plan_result *r = &a->results[i];
+        if (r->refused == NULL) {
+            stacks[n] = (struct chart_stack){"", r->cost, r->total, (int)i == a->best, false};
+            plan_result_name(r, name);
+            snprintf(stacks[n++].name, sizeof(name), "%s", name);
         }
     }
-    for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
-        fprintf(f,
-                "<rect class=\"p%u\" x=\"%u\" y=\"%u\" width=\"10\" height=\"10\"/>"
-                "<text x=\"%u\" y=\"%u\">%c ",
-                i, 10 + 140 * (i % 5), y + 8 + 18 * (i / 5), 24 + 140 * (i % 5),
-                y + 17 + 18 * (i / 5), 'A' + (int)i);
-        page_put(f, "%s", plan_cost_name((enum plan_cost_part)i));
-        fputs("</text>", f);
-    }
-    fputs("</svg><figcaption>USD a month by component and posture.</figcaption></figure>\n", f);
+    chart_costs(f, stacks, n, "USD a month by component and posture.");
 }
+
+static void draw_years(FILE *f, const struct planned *q, const struct plan_answer *a)
+{
+    struct chart_curve curves[2 * PLAN_POSTURES];
+    char name[40];
+    char caption[300];
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < a->count; i++) {
+        const struct plan_result *r = &a->results[i];
+        if (r->refused == NULL && r->simulated) {
+            const char *class = (int)i == a->best           ? "best"
+                                : r->posture == PLAN_SINGLE ? "single"
+                                : (int)i == a->runner_up    ? "runner"
+                                                            : "other";
+            curves[n] = (struct chart_curve){"", class, r->worse};
+            plan_result_name(r, name);
+            snprintf(curves[n++].name, sizeof(name), "%s", name);
+        }
+    }
+    snprintf(caption, sizeof(caption),
+             "Share of %llu simulated years with more downtime than that. Thick: recommended; "
+             "dashes: single-region; dots: runner-up; thin: the others. A posture with fewer "
+             "than %d outages is not drawn.",
+             q->years, MRD_OUTAGE_EVENTS_MIN);
+    chart_years(f, curves, n, caption);
+}
+
+/* ---- tables ---- */
 
 static void cost_table(FILE *f, const struct plan_answer *a)
 {
@@ -185,61 +105,6 @@ static void cost_table(FILE *f, const struct plan_answer *a)
         }
     }
     page_table_end(f);
-}
-
-/* ---- what it buys ---- */
-
-#define YEARS_X(i) (50 + 660.0 * (i) / (PLAN_YEAR_STEPS - 1))
-#define YEARS_Y(share) (200 - 190 * (share))
-
-static void draw_curve(FILE *f, const struct plan_result *r, const char *class)
-{
-    char name[40];
-    fprintf(f, "<polyline class=\"curve %s\" points=\"", class);
-    for (unsigned i = 0; i < PLAN_YEAR_STEPS; i++) {
-        fprintf(f, "%.1f,%.1f ", YEARS_X(i), YEARS_Y(sqrt(r->worse[i])));
-    }
-    fputs("\"><title>", f);
-    page_put(f, "%s", plan_result_name(r, name));
-    fputs("</title></polyline>\n", f);
-}
-
-static void draw_years(FILE *f, const struct planned *q, const struct plan_answer *a)
-{
-    static const double shares[] = {0, 0.01, 0.05, 0.2, 0.5, 1};
-
-    fputs("<figure class=\"years\"><svg viewBox=\"0 0 720 225\" role=\"img\" "
-          "aria-label=\"downtime over years\">\n",
-          f);
-    for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
-        double y = YEARS_Y(sqrt(shares[i]));
-        fprintf(f,
-                "<path class=\"rule\" d=\"M50 %.1fH710\"/><text x=\"44\" y=\"%.1f\" "
-                "text-anchor=\"end\">%.0f%%</text>",
-                y, y + 4, 100 * shares[i]);
-    }
-    for (unsigned i = 0; i < PLAN_YEAR_STEPS; i += 8) {
-        fprintf(f, "<text x=\"%.1f\" y=\"216\" text-anchor=\"middle\">%g h</text>",
-                YEARS_X(i) - (i == PLAN_YEAR_STEPS - 1 ? 14 : 0), plan_year_step_h(i));
-    }
-    for (unsigned i = 0; i < a->count; i++) {
-        const struct plan_result *r = &a->results[i];
-        if (r->refused == NULL && r->simulated) {
-            draw_curve(f, r,
-                       (int)i == a->best           ? "best"
-                       : r->posture == PLAN_SINGLE ? "single"
-                       : (int)i == a->runner_up    ? "runner"
-                                                   : "other");
-        }
-    }
-    fputs("</svg><figcaption>", f);
-    page_put(
-        f,
-        "Share of %llu simulated years with more downtime than that. Thick: recommended; "
-        "dashes: single-region; dots: runner-up; thin: the others. A posture with fewer than "
-        "%d outages is not drawn.",
-        q->years, MRD_OUTAGE_EVENTS_MIN);
-    fputs("</figcaption></figure>\n", f);
 }
 
 static void posture_table(FILE *f, const struct planned *q, const struct plan_answer *a)
@@ -264,7 +129,11 @@ static void posture_table(FILE *f, const struct planned *q, const struct plan_an
         fputs("<td class=\"words\">", f);
         page_put(f, "%s", r->missed != 0 ? plan_missed(r->missed, text) : "nothing");
         fputs("</td><td class=\"words\">", f);
-        page_put(f, "%s", planned_regions(q, r, text));
+        for (unsigned k = 0; k < r->n; k++) { /* a line may end between them, not within one */
+            fputs("<span class=\"id\">", f);
+            page_put(f, "%s", q->data->regions[r->region[k]].id);
+            fputs("</span> ", f);
+        }
         fputs("</td></tr>\n", f);
     }
     page_table_end(f);

@@ -63,4 +63,5 @@ void planned_figures(const struct plan_figure *figures, unsigned n);
 void planned_facts(const struct plan_data *data);
 
 /** What the configuration @path promises; @sized: q->load is a workload. The exit status. */
-int planned_deployment(struct planned *q, const char *path, bool sized, bool json);
+int planned_deployment(struct planned *q, const char *path, bool sized, bool json,
+                       const char *html);

@@ -3,9 +3,13 @@
  *
  * Its regions are those of the facts with the same name, or join them with the place that the
  * configuration gives. Each class becomes a result as the planner has it for a posture, at the
- * regions where its copies are; detection, DNS and the lease are the configuration's own. A
- * failover is taken as four decisions of the store (the failover, the refusals, the grant, the
- * opening), and an asynchronous class waits for the old lease to end.
+ * regions where its copies are; detection, DNS and the lease are the configuration's own.
+ *
+ * A failover is four decisions of the store: the failover, the refusals, the grant, the opening.
+ * Each is proposed to the leader and heard of from it (a round trip), committed (another one),
+ * noticed with the next heartbeats, two at most, and acted on in an agent's next round. An
+ * asynchronous class is granted meanwhile and opens when the old lease has ended; what is left
+ * then is one decision.
  */
 #include <deployment.h>
 #include <place.h>
@@ -18,7 +22,10 @@
 
 #include <mrd/latency.h>
 
+_Static_assert(MRD_REGIONS_MAX <= PLAN_COPIES_MAX, "every region may have a copy");
+
 #define DECISIONS 4 /* of the store, in a failover */
+#define ROUND_MS 50 /* between an agent's rounds (docs/internals/control.md) */
 
 static unsigned size(mrd_regions set)
 {
@@ -104,6 +111,14 @@ static bool is_home(const struct mrd_conf_class *c, unsigned region)
     return c->home == region;
 }
 
+/** A decision of the store, from being proposed to being acted on elsewhere. */
+static double decision_ms(const struct plan_deployment *d)
+{
+    double store_ms = isnan(d->store_ms) ? 0 : d->store_ms;
+
+    return 2 * store_ms + 2.0 * d->config.heartbeat_ms + ROUND_MS;
+}
+
 /** What the formulas are asked: the workload's, with what the configuration says instead. */
 static void ask(const struct plan_deployment *d, struct plan_promise *p)
 {
@@ -117,12 +132,13 @@ static void ask(const struct plan_deployment *d, struct plan_promise *p)
     w->ttl_s = c->dns_zone[0] != '\0' ? c->dns_ttl_s : 0;
     w->warm_s = 0;
     w->standby = 1;
-    w->steps_s = isnan(d->store_ms) ? 0 : DECISIONS * d->store_ms / 1000;
+    double decision_s = decision_ms(d) / 1000;
+    w->steps_s = DECISIONS * decision_s;
     if (p->class->durability != MRD_QUORUM) {
         double lease_s = (c->lease_ms + c->lease_margin_ms) / 1000.0;
         double detect_s = (w->checks - 0.5) * w->interval_s + w->timeout_s;
         p->steps_wait_s = fmax(0, lease_s - detect_s);
-        w->steps_s += p->steps_wait_s;
+        w->steps_s = fmax(w->steps_s, p->steps_wait_s + decision_s);
     }
 }
 
@@ -228,10 +244,6 @@ static int work_out(const struct plan_deployment *d, struct plan_promise *p, siz
     p->unattended = d->config.failover == MRD_FAILOVER_AUTOMATIC;
     p->r.posture = posture_of(c);
     p->r.quorum = c->durability == MRD_QUORUM && size(c->replicas) > 1;
-    if (size(c->replicas) > PLAN_REPLICAS_MAX) {
-        p->unable = "it has more than 5 copies, which the planner does not work out";
-        return 0;
-    }
     ask(d, p);
     list_copies(d, p);
     int rc = evaluate(d, p, err);
@@ -311,9 +323,6 @@ unsigned plan_promise_figures(const struct plan_deployment *d, const struct plan
 {
     unsigned n = 0, kept = 0;
 
-    if (p->unable != NULL) {
-        return 0;
-    }
     n = plan_figures(d->data, &p->load, &p->size, &p->r, &p->r, ret);
     for (unsigned i = 0; i < n; i++) {
         if (figure_known(p, ret[i].name)) {
@@ -324,13 +333,16 @@ unsigned plan_promise_figures(const struct plan_deployment *d, const struct plan
         ret[kept++] = (struct plan_figure){
             .name = "steps_s",
             .unit = "s",
-            .formula = "decisions x store_ms / 1000 + max(0, lease + margin - detect) for an "
-                       "asynchronous class",
+            .formula = "decisions x decision_ms / 1000, an asynchronous class at least "
+                       "lease_wait_s and one decision; decision_ms = 2 store_ms + 2 heartbeat_ms "
+                       "+ round_ms; lease_wait_s = max(0, lease + margin - detect)",
             .source = "the configuration; store_ms is F16 over all voters, the best leader",
             .value = p->load.steps_s,
-            .count = 3,
+            .count = 5,
             .inputs = {{"decisions", "1", 1, {DECISIONS}},
                        {"store_ms", "ms", 1, {isnan(d->store_ms) ? 0 : d->store_ms}},
+                       {"heartbeat_ms", "ms", 1, {d->config.heartbeat_ms}},
+                       {"round_ms", "ms", 1, {ROUND_MS}},
                        {"lease_wait_s", "s", 1, {p->steps_wait_s}}},
         };
     }
@@ -341,7 +353,7 @@ double plan_promise_cost(const struct plan_promise *p, bool *ret_all)
 {
     double sum = 0;
 
-    *ret_all = p->unable == NULL;
+    *ret_all = true;
     for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
         sum += p->known[i] ? p->r.cost[i] : 0;
         *ret_all &= p->known[i];

@@ -20,7 +20,6 @@ struct plan_promise {
     bool sized;         /* the workload has a class of that name */
     bool placed;        /* all regions with a copy have a place: distances are known */
     bool unattended;    /* nobody must approve a failover */
-    const char *unable; /* why nothing is worked out, or NULL */
     struct plan_workload load; /* as the formulas are asked */
     struct plan_class size;    /* of the workload, or empty */
     struct plan_result r;      /* the home first */

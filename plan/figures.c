@@ -61,7 +61,7 @@ static struct plan_figure *begin_model(struct book *b, const char *name, double 
 static void list(struct plan_figure *f, const char *name, const char *unit, const double *v,
                  unsigned count)
 {
-    mrd_assert(f->count < PLAN_INPUTS_MAX && count <= PLAN_REPLICAS_MAX);
+    mrd_assert(f->count < PLAN_INPUTS_MAX && count <= PLAN_COPIES_MAX);
     struct plan_input *in = &f->inputs[f->count++];
 
     in->name = name;
@@ -352,7 +352,7 @@ static void add_latency(struct book *b, const char *name, double value, const ch
 static void add_commit(struct book *b)
 {
     const struct plan_result *r = b->r;
-    double rtt[PLAN_REPLICAS_MAX], ms = 0;
+    double rtt[PLAN_COPIES_MAX], ms = 0;
     size_t w = r->posture == PLAN_CELLS ? 2 : r->held / 2 + 1;
 
     if (b->c->residency_count > 0 && place_homes_are_local(r->posture)) {

@@ -15,7 +15,7 @@
 struct plan_input {
     const char *name, *unit;
     unsigned count; /* 1, or more for a list */
-    double v[PLAN_REPLICAS_MAX];
+    double v[PLAN_COPIES_MAX];
 };
 
 struct plan_figure {

@@ -151,7 +151,7 @@ static double way_ms(const struct place *p, const struct place_set *s,
 double place_commit_ms(const struct place *p, const struct place_set *s,
                        const struct plan_result *r, int home, int lost)
 {
-    double rtt[PLAN_REPLICAS_MAX], ms = 0;
+    double rtt[PLAN_COPIES_MAX], ms = 0;
     uint64_t mine = p->users[s->at[home]];
     size_t n = 0, held = 1;
 
@@ -159,7 +159,7 @@ double place_commit_ms(const struct place *p, const struct place_set *s,
         return 0;
     }
     if (r->posture == PLAN_EDGE_HIERARCHY) {
-        int core[PLAN_REPLICAS_MAX];
+        int core[PLAN_COPIES_MAX];
         place_by_distance(p, s, core);
         for (held = 0; held < place_held(r, s->n) && held < s->n; held++) {
             if (core[held] != lost && core[held] != home) {
@@ -232,7 +232,7 @@ struct times {
 static void all_times(const struct place *p, const struct place_set *s,
                       const struct plan_result *r, struct times *t)
 {
-    double commit[PLAN_REPLICAS_MAX] = {0}, work = p->load->processing_ms;
+    double commit[PLAN_COPIES_MAX] = {0}, work = p->load->processing_ms;
     const double *to_home = p->ms[s->at[s->home]];
     bool edges = r->posture == PLAN_EDGE_HIERARCHY;
     bool local = place_reads_are_local(r->posture);
@@ -394,7 +394,7 @@ static double stale_p95(const struct place *p, const struct place_set *s,
                         const struct plan_result *r, int country)
 {
     static struct sample x;
-    double at[PLAN_REPLICAS_MAX];
+    double at[PLAN_COPIES_MAX];
     size_t n = 0;
 
     for (unsigned k = 0; k < s->n; k++) {
@@ -414,7 +414,7 @@ static double stale_p95(const struct place *p, const struct place_set *s,
 static int serving(const struct place *p, const struct place_set *s,
                    const struct plan_result *r, int country)
 {
-    double share[PLAN_REPLICAS_MAX] = {0};
+    double share[PLAN_COPIES_MAX] = {0};
     int best = -1;
 
     for (unsigned i = 0; i < p->points; i++) {
@@ -462,7 +462,7 @@ static void put_first(struct place_set *s, int member)
 static void set_order(const struct place *p, struct place_set *s, struct plan_result *r)
 {
     struct place_set sorted = *s;
-    int order[PLAN_REPLICAS_MAX];
+    int order[PLAN_COPIES_MAX];
 
     put_first(s, s->home);
     s->home = 0;

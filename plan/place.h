@@ -26,7 +26,7 @@ struct place {
 
 struct place_set {
     unsigned n;
-    int at[PLAN_REPLICAS_MAX]; /* candidates */
+    int at[PLAN_COPIES_MAX]; /* candidates */
     int home;                  /* index into at[] */
     const int *near; /* the member nearest to each point, or -1, when known; else NULL */
 };
@@ -86,7 +86,7 @@ bool place_holds_all(const struct place *p, int c);
 int place_nearest(const struct place *p, const struct place_set *s, unsigned i, int lost);
 /** The home, then the others by their distance from it, as indices into ->at. */
 void place_by_distance(const struct place *p, const struct place_set *s,
-                       int ret[PLAN_REPLICAS_MAX]);
+                       int ret[PLAN_COPIES_MAX]);
 /** ->share of the users at each member. */
 void place_user_shares(const struct place *p, const struct place_set *s, struct plan_result *r);
 /** Share of the users whose data a second member may hold. */

@@ -60,10 +60,10 @@ struct plan_result {
     unsigned missed;     /* plan_miss */
     unsigned n;
     unsigned held;                   /* so many of them, the first, hold the data */
-    int region[PLAN_REPLICAS_MAX];   /* of the facts; the home or the hub first */
+    int region[PLAN_COPIES_MAX];   /* of the facts; the home or the hub first */
     int hub;                         /* the member through which changes travel, 0 in the end */
     double copies;                   /* beside the first, as the average write has them */
-    double share[PLAN_REPLICAS_MAX]; /* of the users, by nearness */
+    double share[PLAN_COPIES_MAX]; /* of the users, by nearness */
     bool quorum;                     /* commits wait for a majority */
     double covered; /* share of the users whose data another region may take over */
     double cost[PLAN_COST_PARTS], total;

@@ -351,7 +351,7 @@ static void consider(struct walk *w, struct search *q, const struct place_set *s
                           .home_read = w->home_reads[s->at[s->home]]};
 
     memcpy(reach.of, w->reached[s->n], sizeof(reach.of));
-    memcpy(r.share, share, sizeof(r.share));
+    memcpy(r.share, share, PLAN_REPLICAS_MAX * sizeof(*share));
     if (!place_serves_nearby(r.posture)) {
         place_user_shares(p, s, &r);
     }

@@ -15,7 +15,13 @@
 
 #define MONTH_S (30.0 * 86400)
 #define GB 1e9
-#define MASKS (1u << PLAN_REPLICAS_MAX)
+#define GROUPS (1u << PLAN_REPLICAS_MAX)
+
+/* The writes by the members that may store them, and the member they are made at. */
+struct writes {
+    unsigned groups, may[GROUPS];
+    double share[PLAN_COPIES_MAX][GROUPS];
+};
 
 double place_origin_gb(const struct plan_class *c, bool cdn)
 {
@@ -33,7 +39,7 @@ unsigned place_held(const struct plan_result *r, unsigned n)
 }
 
 void place_by_distance(const struct place *p, const struct place_set *s,
-                       int ret[PLAN_REPLICAS_MAX])
+                       int ret[PLAN_COPIES_MAX])
 {
     const double *rtt = p->rtt[s->at[s->home]];
     unsigned n = 1;
@@ -158,7 +164,7 @@ static double copies_usd_gb(const struct place *p, const struct place_set *s,
     unsigned n = 0;
 
     if (r->posture == PLAN_EDGE_HIERARCHY) {
-        int core[PLAN_REPLICAS_MAX];
+        int core[PLAN_COPIES_MAX];
         place_by_distance(p, s, core);
         for (n = 1; n < place_held(r, s->n) && n < s->n; n++) {
             sum += price(p, s, a, (unsigned)core[n]);
@@ -182,21 +188,26 @@ static double copies_usd_gb(const struct place *p, const struct place_set *s,
     return r->posture == PLAN_HUB ? through_hub(p, s, (unsigned)r->hub, a, may) : sum;
 }
 
-/** Shares of the writes by the member they are made at and the members that may store them. */
 static void group_writes(const struct place *p, const struct place_set *s,
-                         const struct plan_result *r,
-                         double ret[PLAN_REPLICAS_MAX][MASKS])
+                         const struct plan_result *r, struct writes *ret)
 {
     unsigned may[PLAN_USERS_MAX], all = (1u << s->n) - 1;
 
     if (!p->divided || !place_homes_are_local(r->posture)) {
         bool spread = r->posture >= PLAN_FOLLOW_THE_SUN;
-        for (unsigned k = 0; k < s->n; k++) { /* no other mask is looked at */
-            ret[k][all] = spread ? r->share[k] : (int)k == s->home ? 1 : 0;
+        ret->groups = 1;
+        ret->may[0] = all;
+        for (unsigned k = 0; k < s->n; k++) {
+            ret->share[k][0] = spread ? r->share[k] : (int)k == s->home ? 1 : 0;
         }
         return;
     }
-    memset(ret, 0, PLAN_REPLICAS_MAX * sizeof(ret[0]));
+    mrd_assert(s->n <= PLAN_REPLICAS_MAX);
+    ret->groups = all + 1;
+    memset(ret->share, 0, s->n * sizeof(ret->share[0]));
+    for (unsigned g = 0; g <= all; g++) {
+        ret->may[g] = g;
+    }
     for (unsigned u = 0; u < p->load->user_count; u++) {
         may[u] = 0;
         for (unsigned k = 0; k < s->n; k++) {
@@ -206,27 +217,24 @@ static void group_writes(const struct place *p, const struct place_set *s,
     for (unsigned i = 0; i < p->points; i++) {
         int near = place_nearest(p, s, i, -1);
         if (near >= 0) {
-            ret[near][may[p->country[i]]] += p->weight[i];
+            ret->share[near][may[p->country[i]]] += p->weight[i];
         }
     }
 }
 
 /** Replication of all groups, by the present ->hub; ->copies. */
 static double replication_usd_gb(const struct place *p, const struct place_set *s,
-                                 struct plan_result *r,
-                                 double writes[PLAN_REPLICAS_MAX][MASKS])
+                                 struct plan_result *r, const struct writes *w)
 {
-    unsigned all = (1u << s->n) - 1;
-    unsigned least = p->divided && place_homes_are_local(r->posture) ? 0 : all;
     double usd = 0;
 
     r->copies = 0;
     for (unsigned a = 0; a < s->n; a++) {
-        for (unsigned may = least; may <= all; may++) {
-            if (writes[a][may] > 0) {
+        for (unsigned g = 0; g < w->groups; g++) {
+            if (w->share[a][g] > 0) {
                 unsigned copies = 0;
-                usd += writes[a][may] * copies_usd_gb(p, s, r, a, may, &copies);
-                r->copies += writes[a][may] * copies;
+                usd += w->share[a][g] * copies_usd_gb(p, s, r, a, w->may[g], &copies);
+                r->copies += w->share[a][g] * copies;
             }
         }
     }
@@ -236,7 +244,7 @@ static double replication_usd_gb(const struct place *p, const struct place_set *
 /** The hub through which it all costs least, of those that may hold everything; of equals, the
  * one in the middle. */
 static void choose_hub(const struct place *p, const struct place_set *s, struct plan_result *r,
-                       double writes[PLAN_REPLICAS_MAX][MASKS])
+                       const struct writes *w)
 {
     double least = INFINITY, least_ms = INFINITY;
     int best = 0;
@@ -247,7 +255,7 @@ static void choose_hub(const struct place *p, const struct place_set *s, struct 
             ms += p->rtt[s->at[k]][s->at[b]];
         }
         r->hub = (int)k;
-        double usd = place_holds_all(p, s->at[k]) ? replication_usd_gb(p, s, r, writes)
+        double usd = place_holds_all(p, s->at[k]) ? replication_usd_gb(p, s, r, w)
                                                   : (double)INFINITY;
         if (usd < least * (1 - 1e-9) || (usd <= least * (1 + 1e-9) && ms < least_ms)) {
             least = usd;
@@ -260,13 +268,13 @@ static void choose_hub(const struct place *p, const struct place_set *s, struct 
 
 static double copy_all(const struct place *p, const struct place_set *s, struct plan_result *r)
 {
-    double writes[PLAN_REPLICAS_MAX][MASKS];
+    struct writes w;
 
-    group_writes(p, s, r, writes);
+    group_writes(p, s, r, &w);
     if (r->posture == PLAN_HUB) {
-        choose_hub(p, s, r, writes);
+        choose_hub(p, s, r, &w);
     }
-    return replication_usd_gb(p, s, r, writes);
+    return replication_usd_gb(p, s, r, &w);
 }
 
 /* ---- the whole ---- */

@@ -14,7 +14,8 @@
 #define PLAN_USERS_MAX 64
 #define PLAN_CANDIDATES_MAX 64
 #define PLAN_RULES_PER_CLASS 8
-#define PLAN_REPLICAS_MAX 5
+#define PLAN_REPLICAS_MAX 5 /* that a placement is searched for */
+#define PLAN_COPIES_MAX 16  /* that a configuration may have */
 #define PLAN_NO_TARGET UINT64_MAX
 
 enum plan_kind {
