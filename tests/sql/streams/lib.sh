@@ -2,14 +2,14 @@
 # loopback. Source it inside tests/lib/pgenv. A region's server lives in $ROOT/REGION.
 . "$(dirname "${BASH_SOURCE[0]}")/../../lib/pg.sh"
 set -u
-ROOT=$(mktemp -d /tmp/pgstream-XXXXXX)
+ROOT=$(mktemp -d -t pgstream-XXXXXX)
 chmod 755 "$ROOT"
 PG_TEMPLATE=${PG_TEMPLATE:-$ROOT/template}
 # Runs beside each other take other ports, three each. The lock is held for as long as a process
 # of the test lives, its servers too; below 32768 no connection's own end takes one of them.
 PORT_BASE=
 for base in $(seq 25450 3 25495); do
-    exec {claim}>"/tmp/meridian-streams-ports-$base"
+    exec {claim}>"${TMPDIR:-/tmp}/meridian-streams-ports-$base"
     if flock -n "$claim"; then PORT_BASE=$base; break; fi
     exec {claim}>&-
 done
