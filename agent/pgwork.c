@@ -496,6 +496,7 @@ static void take_status(struct pgwork *w, const json_t *all)
                 w->local->opened_epoch[p] = opened;
             }
             w->local->first_write_ms[p] = json_u64(row, "first_write_ms");
+            w->local->compared_epoch[p] = json_u64(row, "compared_epoch");
             mrd_set_lacks(&w->local->report, (unsigned)p,
                           json_is_false(json_object_get(row, "covered")));
         }

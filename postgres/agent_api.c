@@ -187,6 +187,26 @@ put_text(StringInfo out, const char *key, const char *value)
 	escape_json(out, value);
 }
 
+/*
+ * The closed epochs that went on without this region.  Not once it is home: then
+ * its rows are those that count.
+ */
+static void
+put_unfenced(StringInfo out, const struct mrd_snapshot *s, const struct mrd_authority *a)
+{
+	bool		first = true;
+
+	appendStringInfo(out, ",\"epoch\":" UINT64_FORMAT ",\"unfenced\":[", (uint64) a->epoch);
+	for (int k = 0; a->region != s->self && k < a->history_count; k++)
+	{
+		if ((a->history[k].unfenced >> s->self & 1) == 0 || a->history[k].region == s->self)
+			continue;
+		appendStringInfo(out, "%s" UINT64_FORMAT, first ? "" : ",", (uint64) a->history[k].epoch);
+		first = false;
+	}
+	appendStringInfoChar(out, ']');
+}
+
 /* JSON array of this region's view of each partition, less what SQL adds. */
 Datum
 meridian_agent_partitions(PG_FUNCTION_ARGS)
@@ -207,6 +227,7 @@ meridian_agent_partitions(PG_FUNCTION_ARGS)
 		put_text(&out, "class", class_name);
 		appendStringInfoChar(&out, ',');
 		put_text(&out, "partition", p->name);
+		put_unfenced(&out, s, &p->authority);
 		appendStringInfo(&out, ",\"first_write_ms\":" UINT64_FORMAT ",\"in_flight\":%u,\"in_doubt\":%u}",
 						 state.first_write_epoch == p->authority.epoch ?
 						 state.first_write_ms : UINT64CONST(0),

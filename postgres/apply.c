@@ -169,7 +169,7 @@ turn_to_tail(void)
 	if (!meridian_apply.full_images)
 		meridian_apply_put_aside("its images before the change are needed");
 	meridian_apply.xact.tail = true;
-	meridian_tail_begin();
+	meridian_tail_begin(0);
 }
 
 /* ----------------------------------------------------------------
@@ -658,6 +658,13 @@ on_origin(void)
 static void
 dispatch_outside(void)
 {
+	const struct mrd_snapshot *s = meridian_snapshot_lately();
+
+	if (s != NULL && meridian_unfenced_news(s))
+	{
+		meridian_apply.reconnect = true;	/* our positions are looked at before they move */
+		return;
+	}
 	switch (msg.type)
 	{
 		case MERIDIAN_WIRE_HELLO:

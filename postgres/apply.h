@@ -172,7 +172,10 @@ extern void meridian_mark_copied(List *copied); /* taken */
 extern void meridian_forget_copied(const char *origin);
 extern void meridian_unmark(List *copied);
 extern bool meridian_copied_stands(const struct mrd_snapshot *s, const MeridianCopied *c);
+extern void meridian_forget_partition(const struct mrd_snapshot *s, const char *class_name,
+									  const char *partition, uint64 epoch);
 extern bool meridian_copy_lock(void);
+extern bool meridian_past_cut_lock(void);
 
 /* lend.c: does the region that we stream from lend that to us, its home? */
 extern bool meridian_lends(PGconn *source, const MeridianCopied *c);
@@ -226,9 +229,21 @@ extern void meridian_left_out(const void *payload, size_t len);
 extern void meridian_join(MeridianApply *a, const char *conninfo, const char *slot);
 
 /* tail.c */
-extern void meridian_tail_begin(void);
+extern void meridian_tail_begin(int first_seq);
 extern void meridian_tail_change(const MeridianWireMsg *msg);
 extern void meridian_tail_statement(const MeridianWireMsg *msg);
+
+/*
+ * unfenced.c: what was applied past a cut that we had not heard of.  settle is for
+ * a worker that applies nothing at the moment; may_tell: is it a region's to tell
+ * of such an entry, of which it is not home?
+ */
+extern bool meridian_unfenced(const struct mrd_snapshot *s, const struct mrd_authority *a);
+extern bool meridian_unfenced_news(const struct mrd_snapshot *s);
+extern void meridian_unfenced_settle(void);
+extern bool meridian_unfenced_may_tell(const struct mrd_snapshot *s, const char *teller,
+									   const char *origin, const char *class_name,
+									   const char *partition, uint64 epoch);
 
 /* repair.c: what is sent by the home, between transactions of the stream */
 extern void meridian_repairs_begin(void);	/* a new stream: look at everything again */

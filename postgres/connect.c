@@ -446,6 +446,8 @@ run(void)
 	meridian_stream_name(meridian_region, slot, sizeof(slot));
 	while (!meridian_apply.leave)
 	{
+		meridian_unfenced_settle();
+		MemoryContextSwitchTo(meridian_apply.context);
 		if (meridian_apply.conn == NULL)
 			connect_stream(slot);
 		begin_stream(slot);

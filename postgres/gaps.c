@@ -594,6 +594,18 @@ forget_partition(const char *class_name, const char *partition, uint64 epoch, ui
 		elog(ERROR, "could not update meridian.copied");
 }
 
+/* In the transaction at hand: what is here of it, as of that epoch, is not what counts. */
+void
+meridian_forget_partition(const struct mrd_snapshot *s, const char *class_name,
+						  const char *partition, uint64 epoch)
+{
+	int			n = mrd_snapshot_find(s, class_name, partition);
+	const struct mrd_authority *a = n < 0 ? NULL : &s->partitions[n].authority;
+
+	if (a != NULL)
+		forget_partition(class_name, partition, epoch, a->region == s->self ? a->epoch : 0);
+}
+
 /*
  * What origin wrote beyond our position of it will not come by its stream:
  * forget the marks that counted on it.  In a transaction of its own.
@@ -627,14 +639,15 @@ meridian_forget_copied(const char *origin)
 	meridian_sql_end();
 }
 
+/* Not the table's own lock */
 static LockAcquireResult
-copy_lock(bool wait)
+lock_for(const char *table_name, bool wait)
 {
 	LOCKTAG		tag;
 	Oid			nsp = get_namespace_oid("meridian", false);
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
-					   get_relname_relid("copied", nsp), 1);
+					   get_relname_relid(table_name, nsp), 1);
 	return LockAcquire(&tag, ExclusiveLock, false, !wait);
 }
 
@@ -642,13 +655,20 @@ copy_lock(bool wait)
 bool
 meridian_copy_lock(void)
 {
-	return copy_lock(false) != LOCKACQUIRE_NOT_AVAIL;
+	return lock_for("copied", false) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* One worker looks at what is past a cut (unfenced.c); likewise. */
+bool
+meridian_past_cut_lock(void)
+{
+	return lock_for("past_cut", false) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /* For who decides what a copy would decide otherwise: waits for the one that is being made. */
 Datum
 meridian_copy_lock_sql(PG_FUNCTION_ARGS)
 {
-	(void) copy_lock(true);
+	(void) lock_for("copied", true);
 	PG_RETURN_VOID();
 }

@@ -88,7 +88,8 @@ has_ended(const char *class_name, const char *partition, uint64 epoch, XLogRecPt
 
 	if (a == NULL || a->epoch != epoch || a->region == s->self ||
 		(s->classes[s->partitions[n].class_index].replicas & (1u << s->self)) == 0 ||
-		!meridian_has_past(s, a, s->self) || meridian_guard_committing(class_name, partition))
+		meridian_unfenced(s, a) || !meridian_has_past(s, a, s->self) ||
+		meridian_guard_committing(class_name, partition))
 		return false;
 	*ret = was_home(a, s->self) ? GetXLogInsertRecPtr() : InvalidXLogRecPtr;
 	return true;

@@ -128,6 +128,19 @@ CREATE TABLE meridian.settled (
     PRIMARY KEY (class, partition)
 );
 
+-- Closed epochs that a failover ended without this region, and where it was in their home's WAL
+-- when it heard of the cut (unfenced.c).
+CREATE TABLE meridian.past_cut (
+    class text NOT NULL,
+    partition text NOT NULL,
+    epoch bigint NOT NULL,
+    origin text NOT NULL,
+    cut pg_lsn NOT NULL,
+    reached pg_lsn NOT NULL,
+    compared_at timestamptz,        -- null: what lies between the two is not filed yet
+    PRIMARY KEY (class, partition, epoch)
+);
+
 CREATE TABLE meridian.conflict_count (
     origin text NOT NULL,
     relation text NOT NULL,
@@ -521,7 +534,9 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
                       '(revert it here as superuser with meridian.restoring on, or repeat it at the home of the schema; '
                       'then discard %s:%s:%s)', left(e.after #>> '{}', 200), e.origin, e.commit_lsn, e.seq) AS problem
         FROM meridian.reconcile_entry e
-        WHERE e.operation = 'ddl' AND e.status = 'open' AND e.origin = current_setting('meridian.region')
+        WHERE e.operation = 'ddl' AND e.status = 'open' AND (e.origin = current_setting('meridian.region')
+            OR EXISTS (SELECT FROM meridian.past_cut c WHERE (c.class, c.partition, c.epoch, c.origin) =
+                (e.class, e.partition, e.epoch, e.origin) AND e.commit_lsn > c.cut AND e.commit_lsn <= c.reached))
         UNION ALL
         SELECT format('%s changes of %s that region "%s" lost cannot be repaired there: %s',
                       count(*), e.relation, e.origin, min(e.problem))
@@ -541,7 +556,11 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
         'database_size', meridian.database_size(),
         'audit', meridian.audit_waits(),
         'partitions', (SELECT coalesce(jsonb_agg(x || jsonb_build_object('opened_epoch',
-                coalesce(p.opened_epoch, 0), 'covered', NOT gaps.list @>
+                coalesce(p.opened_epoch, 0), 'compared_epoch', CASE WHEN NOT EXISTS (
+                    SELECT FROM jsonb_array_elements(x->'unfenced') AS u WHERE NOT EXISTS (
+                        SELECT FROM meridian.past_cut c WHERE c.class = x->>'class'
+                            AND c.partition = x->>'partition' AND c.epoch = u::bigint
+                            AND c.compared_at IS NOT NULL)) THEN (x->>'epoch')::bigint ELSE 0 END, 'covered', NOT gaps.list @>
                 jsonb_build_array(jsonb_build_object('class', x->'class', 'partition', x->'partition')))), '[]')
             FROM jsonb_array_elements(meridian.agent_partitions()) AS x
             LEFT JOIN meridian.promotion p

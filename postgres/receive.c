@@ -139,7 +139,7 @@ look_at_orders(void)
 		if (!meridian_orders_still_ours(s))
 			meridian_apply.reconnect = true;	/* which abandons it */
 	}
-	else if (meridian_forwards_left(s) || meridian_forwards_wanted(s))
+	else if (meridian_forwards_left(s) || meridian_forwards_wanted(s) || meridian_unfenced_news(s))
 		meridian_apply.reconnect = true;
 	else if (mrd_may_apply(s, meridian_boot_ns()))
 	{

@@ -7,7 +7,8 @@
  * repair.c says how the home of a partition makes these messages.  Here it is
  * taken at its word only where its stamp says that it is home: a repair, an
  * entry or a decision for a partition that the transaction is not stamped for is
- * refused, or changes nothing.
+ * refused, or changes nothing; but for an entry that is still open, of an epoch
+ * that is closed, and of another region's than the teller (unfenced.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -249,14 +250,17 @@ check_entry(const MeridianWireEntry *e)
 		!one_of(e->operation, operations, lengthof(operations)) ||
 		s == NULL || mrd_snapshot_region(s, e->origin) < 0 || e->seq > PG_INT32_MAX)
 		malformed("entry", MRD_EFORMAT);
-	if (stamp_of(e->class_name, e->partition) == NULL)
+	if (stamp_of(e->class_name, e->partition) == NULL &&
+		(strcmp(e->status, "open") != 0 ||
+		 !meridian_unfenced_may_tell(s, meridian_apply.xact.origin, e->origin, e->class_name,
+									 e->partition, e->epoch)))
 		not_home("an entry", e->class_name);
 }
 
 /*
  * The mark is the home's: in a transaction that counts, the repair does too.  In
- * one that is lost itself, only the entry is news, and the present home must see
- * to its repair.
+ * one that is lost itself, and in what a region tells that held it past a cut
+ * (unfenced.c), only the entry is news, and the present home must see to its repair.
  */
 static const char upsert_entry[] =
 "INSERT INTO meridian.reconcile_entry AS e (origin, commit_lsn, seq, class, partition, epoch, "
@@ -286,11 +290,13 @@ meridian_entry(const void *payload, size_t len)
 	Datum		values[15];
 	char		nulls[16] = "               ";
 	MeridianWireEntry e;
+	const MeridianWireStampEntry *stamp;
 	int			rc = meridian_wire_read_entry(payload, len, &e);
 
 	if (rc != MRD_OK)
 		malformed("entry", rc);
 	check_entry(&e);
+	stamp = meridian_apply.xact.tail ? NULL : stamp_of(e.class_name, e.partition);
 	values[0] = CStringGetTextDatum(e.origin);
 	values[1] = LSNGetDatum(e.commit_lsn);
 	values[2] = Int32GetDatum((int32) e.seq);
@@ -305,13 +311,13 @@ meridian_entry(const void *payload, size_t len)
 	values[11] = CStringGetTextDatum(e.status);
 	values[12] = CStringGetTextDatum(e.who);
 	values[13] = TimestampTzGetDatum(e.decided_at);
-	values[14] = Int64GetDatum((int64) stamp_of(e.class_name, e.partition)->epoch);
+	values[14] = Int64GetDatum(stamp == NULL ? 0 : (int64) stamp->epoch);
 	if (strcmp(e.status, "open") == 0)
 		nulls[12] = nulls[13] = 'n';
-	if (meridian_apply.xact.tail)
+	if (stamp == NULL)
 		nulls[14] = 'n';
 	meridian_sql_write(upsert_entry, 15, types, values, nulls, SPI_OK_INSERT);
-	if (meridian_apply.xact.tail)
+	if (stamp == NULL)
 		meridian_repairs_expect(e.origin);
 }
 

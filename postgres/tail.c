@@ -36,11 +36,14 @@
 
 static int	tail_seq;			/* of the next entry of this transaction */
 
-/* Called at the start of the transaction, before anything of it is applied. */
+/*
+ * Called at the start of the transaction, before anything of it is applied.  0 is
+ * its first entry's number in the origin's own stream.
+ */
 void
-meridian_tail_begin(void)
+meridian_tail_begin(int first_seq)
 {
-	tail_seq = 0;
+	tail_seq = first_seq;
 }
 
 /* ----------------------------------------------------------------

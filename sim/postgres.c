@@ -172,6 +172,46 @@ static bool judge(struct sim *w, unsigned i, unsigned origin, const struct sim_r
     return true;
 }
 
+/* What of the closed epoch @k is past its cut, and was applied, is filed; rows are copied. */
+static void put_aside(struct sim *w, unsigned i, unsigned p, const struct mrd_authority *a,
+                      unsigned k)
+{
+    const struct mrd_closed_epoch *c = &a->history[k];
+    struct sim_postgres *o;
+
+    if (c->region >= w->config->region_count ||
+        !mrd_authority_past_cut(a, k, (mrd_region)i, sim_applied(w, i, c->region))) {
+        return;
+    }
+    o = &w->regions[c->region].postgres;
+    for (size_t n = 0; n < w->regions[i].postgres.streams[c->region].taken; n++) {
+        struct sim_record *rec = &o->wal[n];
+        if (rec->kind == SIM_REC_COMMIT && rec->partition == p && rec->epoch == c->epoch &&
+            rec->lsn > c->cut && rec->fate[i] == SIM_APPLIED) {
+            file_commit(w, i, c->region, n);
+        }
+    }
+}
+
+void sim_compare(struct sim *w, unsigned i)
+{
+    const struct mrd_snapshot *s = sim_snapshot(w, i);
+    struct sim_postgres *pg = &w->regions[i].postgres;
+
+    for (unsigned p = 0; s != NULL && p < s->partition_count; p++) {
+        const struct mrd_authority *a = &s->partitions[p].authority;
+        if (pg->compared[p] == a->epoch) {
+            continue;
+        }
+        for (unsigned k = 0; k < a->history_count; k++) {
+            if (a->history[k].epoch >= pg->compared[p]) {
+                put_aside(w, i, p, a, k);
+            }
+        }
+        pg->compared[p] = a->epoch;
+    }
+}
+
 static bool holds_copy(const struct sim *w, unsigned i, unsigned partition)
 {
     return (sim_class(w, partition)->replicas >> i & 1u) != 0;
@@ -319,6 +359,9 @@ void sim_streams(struct sim *w, unsigned i)
 {
     bool moved = true;
 
+    if (w->regions[i].postgres_up) {
+        sim_compare(w, i);
+    }
     while (moved && w->regions[i].postgres_up && sim_snapshot(w, i) != NULL &&
            w->report->broken == NULL) {
         moved = false;

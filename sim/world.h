@@ -181,6 +181,7 @@ struct sim_postgres {
     struct sim_stream streams[SIM_REGIONS_MAX];
     mrd_lsn acked[SIM_REGIONS_MAX]; /* by each peer: on its disk */
     mrd_epoch opened[SIM_PARTITIONS_MAX];
+    mrd_epoch compared[SIM_PARTITIONS_MAX]; /* what of earlier epochs was past a cut is known */
     mrd_wall_ms first_write_ms[SIM_PARTITIONS_MAX];
     bool duty_busy[SIM_PARTITIONS_MAX];
     mrd_epoch
@@ -421,6 +422,8 @@ mrd_lsn sim_wal_end(const struct sim *w, unsigned region);
 struct sim_record *sim_wal_append(struct sim *w, unsigned region, enum sim_record_kind kind);
 /** @i, if it is home of the partition, sends the origins of what it filed its own rows. */
 void sim_repair(struct sim *w, unsigned i, unsigned p);
+/** What @i had applied before it heard of a cut, and is past it, gives way to the home's rows. */
+void sim_compare(struct sim *w, unsigned i);
 mrd_lsn sim_applied(const struct sim *w, unsigned region, unsigned origin);
 /** Look at all streams into @region: its orders or its positions changed. */
 void sim_streams(struct sim *w, unsigned region);

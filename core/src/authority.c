@@ -74,6 +74,17 @@ bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_
     return true;
 }
 
+bool mrd_authority_past_cut(const struct mrd_authority *a, unsigned i, mrd_region self,
+                            mrd_lsn applied)
+{
+    const struct mrd_closed_epoch *c = &a->history[i];
+
+    mrd_assert(i < a->history_count && i < MRD_HISTORY_MAX && self < MRD_REGIONS_MAX);
+    /* Once it is home, its rows are those that count. */
+    return (c->unfenced >> self & 1u) != 0 && c->region != self && a->region != self &&
+           applied > c->cut && !MRDI_MUTANT(UNCOMPARED);
+}
+
 bool mrd_authority_settled(const struct mrd_authority *a, mrd_region origin, mrd_epoch epoch)
 {
     return epoch != a->epoch || origin != a->region || a->state != MRD_AUTH_FENCING ||

@@ -9,7 +9,9 @@
  *
  * A region may also hold too much: what it wrote past a cut of its own, its lost tail, until a
  * later home has sent it that home's rows instead. These lie in the WAL of that home, and count
- * only if its epoch was not in turn cut before them; then the next home sends its own.
+ * only if its epoch was not in turn cut before them; then the next home sends its own. Or it
+ * was away when a failover drew a cut, and had applied more than that of the home that was
+ * lost.
  */
 #include "mutant.h"
 #include "view.h"
@@ -136,9 +138,25 @@ bool mrdi_epoch_taken(const struct mrdi_view *v, const struct mrd_authority_reco
     return r == NULL || (r->taken_epoch != 0 && counts(a, r->taken_epoch, r->taken_lsn, cut));
 }
 
+bool mrdi_uncompared(const struct mrdi_view *v, unsigned region,
+                     const struct mrd_authority_record *a)
+{
+    for (unsigned i = 0; i < a->history_count; i++) {
+        /* Of what it wrote itself it has a lost tail, which is looked at below. */
+        if ((a->history[i].unfenced >> region & 1u) != 0 &&
+            strcmp(a->history[i].region, mrdi_name(v, region)) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool mrdi_tail_taken(const struct mrdi_view *v, unsigned region,
                      const struct mrd_authority_record *a, mrd_lsn cut)
 {
+    if (mrdi_uncompared(v, region, a)) {
+        return false;
+    }
     for (unsigned i = 0; i < a->history_count; i++) {
         if (mrdi_same(a->history[i].region, mrdi_name(v, region)) &&
             !mrdi_epoch_taken(v, a, &a->history[i], cut) && !MRDI_MUTANT(OWN_TAIL)) {

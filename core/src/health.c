@@ -170,6 +170,11 @@ static bool recovering(const struct mrdi_view *v, unsigned t, char *why)
                 a->region);
             return true;
         }
+        if (mrdi_uncompared(v, t, a)) {
+            say(why, MRD_WHY_MAX, "it may hold more of %.40s/%.40s than counts", p.class->name,
+                p.name);
+            return true;
+        }
         if (tail_waits(v, t, (unsigned)h, a)) {
             say(why, MRD_WHY_MAX, "\"%s\" has not settled yet what it lost of %.40s/%.40s",
                 a->region, p.class->name, p.name);

@@ -61,6 +61,7 @@ bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, un
     mrd_regions others = class->replicas & (mrd_regions)~mrdi_bit(t);
     unsigned votes = 0, live = 0, unhurt = 0, copies = 0, able = 0, whole = 0;
     const char *origin = "", *loser = "";
+    bool away = false;
 
     for (unsigned b = 0; b < v->config->region_count; b++) {
         if (!mrdi_in(others, b)) {
@@ -79,6 +80,7 @@ bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, un
                 able++;
                 whole += taken;
                 loser = taken ? loser : mrdi_name(v, b);
+                away = away || mrdi_uncompared(v, b, a);
             }
         }
     }
@@ -93,6 +95,9 @@ bool mrdi_feasible(const struct mrdi_view *v, const struct mrdi_partition *p, un
         snprintf(why, 128, "no live region that may hold it has a copy");
     } else if (able == 0) {
         mrdi_say_stuck(origin, why);
+    } else if (whole == 0 && away) {
+        snprintf(why, 128, "\"%.40s\" may hold more than counts, and nobody else can take it",
+                 loser);
     } else if (whole == 0) {
         snprintf(why, 128,
                  "what \"%.40s\" lost is not repaired there, and nobody else can take it",

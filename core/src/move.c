@@ -72,7 +72,8 @@ static const char *stuck(struct mrdi_step *s, const struct mrd_move_record *m, u
     }
     /* Counted from the move's last change: each of its steps gets the whole bound. */
     if (mrdi_age_ns(&s->c->moves[index], revision, s->now_ns) > MOVE_BOUND_MS * MRDI_MS) {
-        return m->state == MRD_MOVE_WAIT ? "what the target lost was not repaired there in time"
+        return m->state == MRD_MOVE_WAIT
+                   ? "what only the target has was not repaired there in time"
                : m->state == MRD_MOVE_FREEZE ? "writers did not finish in time"
                                              : "the target did not catch up in time";
     }

@@ -324,6 +324,7 @@ static void copy_authority(const struct mrdi_view *v, const struct mrd_authority
             .cut = a->history[i].cut,
             .cut_session = a->history[i].cut_session,
             .cut_boot_ms = a->history[i].cut_boot_ms,
+            .unfenced = a->history[i].unfenced,
         };
     }
 }

@@ -727,6 +727,44 @@ static bool write_receipts(struct step *s, const struct mrdi_partition *p)
            (due >= 0 && due != last && update_receipt(s, p, a, (unsigned)due, true));
 }
 
+/* ---- what we hold past a cut ---- */
+
+/*
+ * A failover went on without us, and what we had applied by then may be more than counts. Our
+ * database has looked, and what it found was copied again: we hold just what the others do.
+ */
+static bool say_compared(struct step *s, const struct mrdi_partition *p)
+{
+    const struct mrd_authority_record *now = s->v.authorities[p->index].record;
+    struct mrd_authority_record a;
+    mrd_regions own = (mrd_regions)(1u << s->r->self);
+    mrd_epoch newest = 0;
+    uint64_t revision;
+    bool ok;
+
+    if (s->r->session == 0 || now == NULL || !mrdi_uncompared(&s->v, s->r->self, now) ||
+        mrd_lacks(&s->local->report, p->index)) {
+        return false;
+    }
+    revision = mrdi_authority(&s->v, p, &a, &ok);
+    for (unsigned i = 0; ok && i < a.history_count; i++) {
+        struct mrd_closed_record *c = &a.history[i];
+        if ((c->unfenced & own) != 0 && c->epoch < s->local->compared_epoch[p->index]) {
+            c->unfenced &= (mrd_regions)~own;
+            newest = c->epoch;
+        }
+    }
+    if (newest == 0) {
+        return false;
+    }
+    mrdi_compare(s->p, revision, "authority/%s/%s", p->class->name, p->name);
+    mrdi_put_authority(s->p, p, &a);
+    mrd_proposal_event(s->p, s->v.store, s->wall_ms,
+                       "event=replica.compared class=%s partition=%s region=%s epoch=%llu",
+                       p->class->name, p->name, s->name, (unsigned long long)newest);
+    return true;
+}
+
 /* ---- the step ---- */
 
 /* Everything but the lease itself, in the order in which clients wait for it. */
@@ -745,7 +783,7 @@ static bool step_duties(struct step *s)
     }
     for (unsigned i = 0; i < count; i++) {
         struct mrdi_partition p = mrdi_partition(&s->v, i);
-        if (write_receipts(s, &p)) {
+        if (write_receipts(s, &p) || say_compared(s, &p)) {
             return true;
         }
     }

@@ -209,9 +209,16 @@ enum mrdi_copy mrdi_copy_of(const struct mrdi_view *v, unsigned self,
                             const char **ret_origin);
 
 /**
+ * Did a failover of this partition go on without @region, which has not said since that it
+ * holds no more than counts? Whatever it is that it holds, others may not.
+ */
+bool mrdi_uncompared(const struct mrdi_view *v, unsigned region,
+                     const struct mrd_authority_record *a);
+
+/**
  * Is what @region lost when failovers ended epochs of its own repaired there, once it has
- * applied every closed epoch up to its cut? Otherwise it holds rows that nobody else has, and
- * must not become home.
+ * applied every closed epoch up to its cut? And is it not mrdi_uncompared? Otherwise it holds
+ * rows that nobody else has, and must not become home.
  *
  * @cut  where the present epoch is about to be closed; UINT64_MAX: after all that it wrote
  */

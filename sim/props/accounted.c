@@ -2,8 +2,6 @@
  * At the end, with everything healed, every commit that was ever made is either applied at
  * every replica or filed as lost tail at every replica but its origin, once; and the origin was
  * sent what to hold instead. Nothing acknowledged has vanished.
- *
- * Replicas that a closed epoch names as unfenced may hold more: that is what the name says.
  */
 #include "props.h"
 
@@ -11,10 +9,9 @@ static void check_replica(struct sim *w, unsigned origin, const struct sim_recor
                           const struct mrd_closed_record *c, unsigned i)
 {
     bool counts = c == NULL || rec->lsn <= c->cut;
-    bool unfenced = !counts && (c->unfenced >> i & 1u) != 0;
     enum sim_fate due = counts ? SIM_APPLIED : SIM_TAIL;
 
-    if (rec->fate[i] != due && !unfenced) {
+    if (rec->fate[i] != due) {
         sim_broken(w, "accounted", "%scommit %llu of %s (%s, epoch %llu) is %s at %s, not %s",
                    rec->acked ? "acknowledged " : "", (unsigned long long)rec->lsn,
                    sim_name(w, origin), sim_class(w, rec->partition)->name,

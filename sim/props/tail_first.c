@@ -2,10 +2,6 @@
  * A home's first write under a new epoch comes after everything that counts of the epochs
  * before it: no commit that lies before a cut is missing there, and none of its own that lies
  * past one is still held instead of the rows of the home that it lost it to.
- *
- * A home that the cut's epoch names as unfenced may have applied such a commit before it heard
- * of the cut (docs/internals/leases.md). It has nothing to send instead: who takes over from it
- * has the same rows.
  */
 #include "props.h"
 
@@ -27,24 +23,14 @@ static void check_epoch(struct sim *w, unsigned i, unsigned p,
     }
 }
 
-/* The home before this one holds it, too, and may. */
-static bool held_before(const struct sim *w, const struct mrd_authority_record *a,
-                        const struct mrd_closed_record *c, const struct sim_record *rec)
-{
-    int before = mrd_config_region(w->config, a->history[a->history_count - 1].region);
-
-    return (c->unfenced >> before & 1u) != 0 && rec->fate[before] == SIM_APPLIED;
-}
-
 static void check_own(struct sim *w, unsigned i, unsigned p, const struct mrd_closed_record *c)
 {
-    const struct mrd_authority_record *a = &w->authority[p];
     const struct sim_postgres *pg = &w->regions[i].postgres;
 
     for (size_t k = 0; k < pg->count; k++) {
         const struct sim_record *rec = &pg->wal[k];
         if (rec->kind == SIM_REC_COMMIT && rec->partition == p && rec->epoch == c->epoch &&
-            rec->lsn > c->cut && !rec->repaired && !held_before(w, a, c, rec)) {
+            rec->lsn > c->cut && !rec->repaired) {
             sim_broken(w, "tail first",
                        "%s opens %s with commit %llu, which it lost in epoch %llu",
                        sim_name(w, i), sim_class(w, p)->name, (unsigned long long)rec->lsn,

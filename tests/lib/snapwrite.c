@@ -15,7 +15,7 @@
  *            [applied=SESSION:BOOT_MS]
  *     class NAME POSTURE DURABILITY [replicas=R,...] [allowed=R,...] [acks=N]
  *     partition CLASS NAME [home=R] [epoch=N] [state=open|frozen|fencing|vacant]
- *            [closed=EPOCH:REGION:LSN:SESSION:BOOT_MS]...
+ *            [closed=EPOCH:REGION:LSN:SESSION:BOOT_MS[:UNFENCED,...]]...
  *
  * Partitions of one class stand together, after their class. "#" begins a comment. Prints the
  * generation. Exits 2 when the description is wrong, 1 when the file cannot be written.
@@ -299,6 +299,9 @@ static void closed_epoch(struct mrd_authority *a, char *v)
     c->cut = number(item(&v, ":"), UINT64_MAX);
     c->cut_session = number(item(&v, ":"), UINT64_MAX);
     c->cut_boot_ms = number(item(&v, ":"), UINT64_MAX);
+    if (v != NULL) {
+        c->unfenced = region_set(v);
+    }
     a->history_count++;
 }
 

@@ -12,7 +12,7 @@
  *   epochs        no replica ever sees an epoch go back
  *   acknowledged  no acknowledged commit of a quorum class lies past the cut of its epoch
  *   cut           nobody but its origin keeps a commit past the cut of its epoch, save replicas
- *                 that the closed epoch names as unfenced
+ *                 that the closed epoch still names as unfenced
  *
  * A broken law makes the test fail with the seed and the time.
  */
@@ -59,6 +59,7 @@ struct world_region {
     unsigned wal_count;
     unsigned taken[MRD_REGIONS_MAX]; /* commits of each origin that were taken, in order */
     mrd_epoch opened[MRD_PARTITIONS_MAX];
+    mrd_epoch compared[MRD_PARTITIONS_MAX]; /* as sim/postgres.c has it */
     uint64_t first_write_ms[MRD_PARTITIONS_MAX];
     bool may_write[MRD_PARTITIONS_MAX]; /* as told in the story */
     mrd_epoch seen_epoch[MRD_PARTITIONS_MAX];

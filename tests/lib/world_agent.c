@@ -65,6 +65,7 @@ static void status(struct world *w, unsigned i)
     mrd_region_duties(&r->region, w->config, mrd_memory_store(w->memory, i), &r->local, duties);
     for (unsigned p = 0; p < count; p++) {
         r->local.opened_epoch[p] = r->opened[p];
+        r->local.compared_epoch[p] = r->compared[p];
         r->local.first_write_ms[p] =
             r->first_write_ms[p] != 0 ? r->first_write_ms[p] + r->wall_ahead_ms : 0;
         count_tail(w, i, p, &duties[p], &r->local.tail[p]);

@@ -139,8 +139,7 @@ static void expect_commit(struct world *w, unsigned o, const struct world_commit
 
     w->reconciled += !counts;
     for (unsigned j = 0; j < w->config->region_count; j++) {
-        bool unfenced = !counts && h != NULL && (h->unfenced >> j & 1u) != 0;
-        if (j != o && (k->replicas >> j & 1u) != 0 && c->fate[j] != expected && !unfenced) {
+        if (j != o && (k->replicas >> j & 1u) != 0 && c->fate[j] != expected) {
             world_broken(w, "%s: commit %llu of %s (%s, epoch %llu) has fate %u instead of %u",
                          w->config->regions[j].name, (unsigned long long)c->lsn,
                          w->config->regions[o].name, k->name, (unsigned long long)c->epoch,

@@ -128,6 +128,39 @@ static void stream(struct world *w, unsigned i, unsigned origin)
     }
 }
 
+/* What was applied past a cut before we heard of it gives way to the home's rows. */
+static void put_aside(struct world *w, unsigned i, unsigned p, const struct mrd_authority *a,
+                      unsigned k)
+{
+    const struct mrd_closed_epoch *h = &a->history[k];
+
+    if (h->region >= w->config->region_count ||
+        !mrd_authority_past_cut(a, k, (mrd_region)i, world_applied(w, i, h->region))) {
+        return;
+    }
+    for (unsigned n = 0; n < w->regions[i].taken[h->region]; n++) {
+        struct world_commit *c = &w->regions[h->region].wal[n];
+        if (c->partition == (int)p && c->epoch == h->epoch && c->lsn > h->cut) {
+            c->fate[i] = 1 + MRD_ACCEPT_TAIL;
+        }
+    }
+}
+
+static void compare(struct world *w, unsigned i)
+{
+    struct world_region *r = &w->regions[i];
+
+    for (unsigned p = 0; p < r->snapshot->partition_count; p++) {
+        const struct mrd_authority *a = &r->snapshot->partitions[p].authority;
+        for (unsigned k = 0; r->compared[p] != a->epoch && k < a->history_count; k++) {
+            if (a->history[k].epoch >= r->compared[p]) {
+                put_aside(w, i, p, a, k);
+            }
+        }
+        r->compared[p] = a->epoch;
+    }
+}
+
 void world_postgres(struct world *w, unsigned i)
 {
     struct world_region *r = &w->regions[i];
@@ -135,6 +168,7 @@ void world_postgres(struct world *w, unsigned i)
     if (!r->up || w->config->regions[i].witness || r->snapshot->region_count == 0) {
         return;
     }
+    compare(w, i);
     client_writes(w, i);
     for (unsigned o = 0; o < w->config->region_count; o++) {
         if (o != i) {

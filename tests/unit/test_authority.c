@@ -151,6 +151,40 @@ static void test_grant_closes_the_present_epoch(void **state)
     assert_string_equal(a.history[0].reason, "move");
 }
 
+/* Two failovers went on without ap: us's epoch 1, cut at 200, and eu's epoch 2, cut at 300. */
+static void test_past_a_cut_that_was_not_heard_of(void **state)
+{
+    static const struct {
+        const char *name;
+        mrd_region home, self;
+        unsigned epoch_at; /* which of the two, by its place in the history */
+        mrd_lsn applied;
+        bool past;
+    } rows[] = {
+        {"up to the cut", US, AP, 0, 200, false},
+        {"past it", US, AP, 0, 201, true},
+        {"past the other's position, not its own", US, AP, 1, 300, false},
+        {"past the second", US, AP, 1, 301, true},
+        {"it refused", US, EU, 0, 500, false},
+        {"its own epoch", EU, US, 0, 500, false},
+        {"home by now: its rows count", AP, AP, 0, 500, false},
+        {"nothing of it here", US, AP, 0, 0, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct mrd_authority a = {.region = rows[i].home, .epoch = 3, .history_count = 2};
+        ROW(rows[i].name);
+        a.history[0] = (struct mrd_closed_epoch){
+            .epoch = 1, .region = US, .cut = 200, .unfenced = 1u << AP | 1u << US};
+        a.history[1] = (struct mrd_closed_epoch){
+            .epoch = 2, .region = EU, .cut = 300, .unfenced = 1u << AP};
+        assert_int_equal(
+            mrd_authority_past_cut(&a, rows[i].epoch_at, rows[i].self, rows[i].applied),
+            rows[i].past);
+    }
+}
+
 static void test_a_vacant_epoch_is_closed_as_its_last_home_s(void **state)
 {
     struct mrd_authority_record a = record();
@@ -189,6 +223,7 @@ int main(void)
         cmocka_unit_test(test_settled),
         cmocka_unit_test(test_complete),
         cmocka_unit_test(test_grant_closes_the_present_epoch),
+        cmocka_unit_test(test_past_a_cut_that_was_not_heard_of),
         cmocka_unit_test(test_a_vacant_epoch_is_closed_as_its_last_home_s),
         cmocka_unit_test(test_history_overflows_at_the_old_end),
     };

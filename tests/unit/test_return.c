@@ -196,7 +196,7 @@ static void a_move_waits_until_the_target_is_repaired(void **state)
         } else {
             desk_pass(d, 15000, 7);
             desk_expect(d, "move.aborted class=events partition=all from=eu to=us "
-                           "why=\"what the target lost was not repaired there in time\"\n");
+                           "why=\"what only the target has was not repaired there in time\"\n");
             desk_get_authority(d, "events", &a);
             assert_int_equal(a.state, MRD_AUTH_OPEN);
         }

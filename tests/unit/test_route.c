@@ -73,8 +73,8 @@ static void make_world(void)
     add_partition("ap", AP);
     a = &world.partitions[P_CATALOG].authority;
     a->history_count = 2;
-    a->history[0] = (struct mrd_closed_epoch){3, US, 10, 2, 500};
-    a->history[1] = (struct mrd_closed_epoch){4, EU, 20, 5, 1000};
+    a->history[0] = (struct mrd_closed_epoch){3, US, 10, 2, 500, 0};
+    a->history[1] = (struct mrd_closed_epoch){4, EU, 20, 5, 1000, 0};
     world.regions[EU].applied_session = 5;
     world.regions[EU].applied_boot_ms = 2000;
     world.regions[AP].applied_session = 1;

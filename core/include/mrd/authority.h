@@ -28,6 +28,8 @@ struct mrd_closed_epoch {
     mrd_lsn cut;             /* in @region's WAL: commits with an LSN <= cut count */
     mrd_session cut_session; /* @region's applied-through mark at the cut: writes that it */
     uint64_t cut_boot_ms;    /* acknowledged up to this mark are not lost */
+    mrd_regions unfenced;    /* replicas that the failover went on without, and that have not
+                                said since that they hold just what counts */
 };
 
 struct mrd_authority {
@@ -80,6 +82,17 @@ bool mrd_epoch_here(mrd_lsn applied, mrd_lsn cut, bool later);
  */
 bool mrd_authority_complete(const struct mrd_authority *a, mrd_region self, mrd_region origin,
                             mrd_epoch epoch, const mrd_lsn applied[MRD_REGIONS_MAX]);
+
+/**
+ * The failover that closed epoch @i of the history went on without @self. Did @self apply more
+ * of it than counts? Such commits are lost tail like any other, and its rows are to be replaced
+ * by the present home's.
+ *
+ * @applied  its position in the WAL of that epoch's region when it first hears of the cut: what
+ *           it takes after that is judged by the cut, and moves the position past it rightly
+ */
+bool mrd_authority_past_cut(const struct mrd_authority *a, unsigned i, mrd_region self,
+                            mrd_lsn applied);
 
 /**
  * Is it settled how far the commits of @origin under @epoch count? Not while that region is

@@ -150,6 +150,9 @@ struct mrd_local {
     mrd_lsn drained_lsn[MRD_PARTITIONS_MAX];   /* the position that drain returned */
     mrd_wall_ms first_write_ms[MRD_PARTITIONS_MAX]; /* first commit under the present epoch */
     mrd_epoch opened_epoch[MRD_PARTITIONS_MAX];     /* promoted and open at this epoch */
+    mrd_epoch compared_epoch[MRD_PARTITIONS_MAX];   /* of each closed epoch before this one what
+                                                       we have past its cut was looked for, by
+                                                       the call that said what we lack */
     struct mrd_tail_count { /* tail of mrd_duty.tail_epoch, as counted in meridian.reconcile by
                                the same status call that gave the applied positions */
         mrd_epoch epoch;    /* which one that was */

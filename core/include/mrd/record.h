@@ -89,8 +89,8 @@ struct mrd_closed_record {
     char reason[24];      /* "failover" or "move" */
     uint64_t receipt;     /* of the failover or move that closed it */
     mrd_regions unfenced; /* replicas, by index in the configuration, that had not refused and
-                             were not live either: they may have applied more than the cut and
-                             must be verified when they return */
+                             were not live either: they may have applied more than the cut.
+                             Each takes itself out once it holds just what counts */
     mrd_wall_ms at_ms;
 };
 

@@ -25,7 +25,7 @@
 #include <mrd/topology.h>
 
 #define MRD_SNAPSHOT_MAGIC 0x4d524453u /* "SDRM" in memory */
-#define MRD_SNAPSHOT_ABI 1u
+#define MRD_SNAPSHOT_ABI 2u
 #define MRD_ADDRESSES_MAX 2
 #define MRD_NETWORKS_MAX 16 /* client networks per region */
 

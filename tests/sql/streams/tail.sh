@@ -11,9 +11,9 @@ fence() { local r; for r in us eu ap; do [ "$r" = "$1" ] || refuses "$r" "$1"; d
 unfence() { local r; for r in us eu ap; do [ "$r" = "$1" ] || takes "$r" "$1"; done; }
 applied_of() { q "$1" "SELECT x->>'applied_lsn' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = '$2'"; }
 declare -A EPOCH HOME_OF CLOSED
-replace() { # CLASS OLD NEW: NEW becomes its home; OLD counts up to where NEW has it
+replace() { # CLASS OLD NEW [UNFENCED]: NEW becomes its home; OLD counts up to where NEW has it
     local c=$1 e=${EPOCH[$1]:-1}
-    CLOSED[$c]="${CLOSED[$c]:-} closed=$e:$2:$(number "$(applied_of "$3" "$2")"):5:0"
+    CLOSED[$c]="${CLOSED[$c]:-} closed=$e:$2:$(number "$(applied_of "$3" "$2")"):5:0${4:+:$4}"
     EPOCH[$c]=$((e + 1)) HOME_OF[$c]=$3
     PART[$c/all]="home=$3 epoch=$((e + 1)) ${CLOSED[$c]}"
 }
