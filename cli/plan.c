@@ -223,12 +223,16 @@ static void print_class(struct planned *q, unsigned c)
 
 void planned_facts(const struct plan_data *data)
 {
+    char line[PLANNED_LINE];
+
     puts("\nfacts");
     for (unsigned i = 0; i < PLAN_SOURCES; i++) {
         const struct plan_source *s = &data->sources[i];
         if (s->used) {
-            char line[300];
-            snprintf(line, sizeof(line), "%s: %s; %s, %s", s->file, s->what,
+            int n = snprintf(line, sizeof(line), "%s: ", s->file);
+            planned_fact(s, line + n, sizeof(line) - (size_t)n);
+            n = (int)strlen(line);
+            snprintf(line + n, sizeof(line) - (size_t)n, "; %s, %s",
                      s->own ? "yours" : s->origin, s->own ? s->own_date : s->date);
             cli_paragraph(line, 2);
         }

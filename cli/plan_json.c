@@ -195,10 +195,11 @@ json_t *planned_facts_json(const struct plan_data *data)
     for (unsigned i = 0; i < PLAN_SOURCES; i++) {
         const struct plan_source *s = &data->sources[i];
         if (s->used) {
-            json_array_append_new(facts, json_pack("{s:s, s:s, s:s, s:s, s:b}", "file", s->file,
-                                                   "what", s->what, "date",
+            json_array_append_new(facts, json_pack("{s:s, s:s, s:s, s:s, s:b, s:i}", "file",
+                                                   s->file, "what", s->what, "date",
                                                    s->own ? s->own_date : s->date, "licence",
-                                                   s->own ? "" : s->licence, "yours", s->own));
+                                                   s->own ? "" : s->licence, "yours", s->own,
+                                                   "missing_pairs", s->missing));
         }
     }
     return facts;

@@ -263,7 +263,8 @@ void page_facts(FILE *f, const struct plan_data *data)
     for (unsigned i = 0; i < PLAN_SOURCES; i++) {
         const struct plan_source *s = &data->sources[i];
         if (s->used) {
-            const char *const cells[] = {s->file, s->what, s->own ? "yours" : s->origin,
+            char what[200];
+            const char *const cells[] = {s->file, planned_fact(s, what, sizeof(what)), s->own ? "yours" : s->origin,
                                          s->own ? s->own_date : s->date,
                                          s->own ? "" : s->licence};
             fputs("<tr>", f);

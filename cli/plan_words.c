@@ -236,3 +236,14 @@ bool planned_budget(const struct planned *q, char out[PLANNED_LINE])
              least > budget ? ": what has to give is a target, or the budget" : "");
     return true;
 }
+
+char *planned_fact(const struct plan_source *s, char *out, size_t cap)
+{
+    if (s->missing > 0) {
+        snprintf(out, cap, "%s; %d of its pairs are missing, and estimated (F22)", s->what,
+                 s->missing);
+    } else {
+        snprintf(out, cap, "%s", s->what);
+    }
+    return out;
+}

@@ -58,6 +58,8 @@ int planned_report(struct planned *q, const char *path, struct mrd_err *err);
 int planned_json(struct planned *q);
 json_t *planned_figures_json(const struct plan_figure *figures, unsigned n);
 json_t *planned_facts_json(const struct plan_data *data);
+/** What a source holds, and what it lacks. Returns @out. */
+char *planned_fact(const struct plan_source *s, char *out, size_t cap);
 /** Print figures, or the facts that were used, as numbered notes and paragraphs. */
 void planned_figures(const struct plan_figure *figures, unsigned n);
 void planned_facts(const struct plan_data *data);

@@ -1,10 +1,12 @@
 /*
  * Reading tables (csv.h). They may be the operator's own, so every field is checked where it
- * is used and every message says file and line.
+ * is used and every message says file, line and column.
  */
 #include <csv.h>
 
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,7 @@ static size_t cut(struct plan_csv *csv, char *out[PLAN_CSV_COLUMNS_MAX])
     size_t n = 0;
 
     csv->line++;
+    csv->line_start = p;
     for (bool more = true; more;) {
         bool quoted = *p == '"';
         char *to = p += quoted;
@@ -76,6 +79,20 @@ void plan_csv_fini(struct plan_csv *csv)
     csv->text = NULL;
 }
 
+int plan_csv_refuse(const struct plan_csv *csv, size_t column, struct mrd_err *err, int code,
+                    const char *fmt, ...)
+{
+    size_t last = csv->count < PLAN_CSV_COLUMNS_MAX ? csv->count : PLAN_CSV_COLUMNS_MAX;
+    char text[200];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    long at = column < last ? csv->field[column] - csv->line_start + 1 : 1;
+    return mrd_err_set(err, code, "%s:%d:%ld: %s", csv->name, csv->line, at, text);
+}
+
 int plan_csv_next(struct plan_csv *csv, struct mrd_err *err)
 {
     while (*csv->next == '\n' || *csv->next == '\r') {
@@ -87,8 +104,8 @@ int plan_csv_next(struct plan_csv *csv, struct mrd_err *err)
     }
     csv->count = cut(csv, csv->field);
     if (csv->count != csv->columns) {
-        return mrd_err_set(err, MRD_EFORMAT, "%s:%d: %zu fields under %zu titles", csv->name,
-                           csv->line, csv->count, csv->columns);
+        return plan_csv_refuse(csv, 0, err, MRD_EFORMAT, "%zu fields under %zu titles",
+                               csv->count, csv->columns);
     }
     return 1;
 }
@@ -102,7 +119,7 @@ int plan_csv_column(const struct plan_csv *csv, const char *title, size_t *ret,
             return 0;
         }
     }
-    return mrd_err_set(err, MRD_ENOTFOUND, "%s:1: no column \"%s\"", csv->name, title);
+    return mrd_err_set(err, MRD_ENOTFOUND, "%s:1:1: no column \"%s\"", csv->name, title);
 }
 
 int plan_csv_number(const struct plan_csv *csv, size_t column, double min, double max,
@@ -113,9 +130,9 @@ int plan_csv_number(const struct plan_csv *csv, size_t column, double min, doubl
     double v = strspn(text, "0123456789+-.eE") == strlen(text) ? strtod(text, &end) : NAN;
 
     if (end == NULL || end == text || *end != '\0' || !(v >= min && v <= max)) {
-        return mrd_err_set(err, MRD_EFORMAT,
-                           "%s:%d: %s is \"%.40s\"; a number from %g to %g belongs here",
-                           csv->name, csv->line, csv->title[column], text, min, max);
+        return plan_csv_refuse(csv, column, err, MRD_EFORMAT,
+                               "%.40s is \"%.40s\"; a number from %g to %g belongs here",
+                               csv->title[column], text, min, max);
     }
     *ret = v;
     return 0;
@@ -132,11 +149,10 @@ int plan_csv_text(const struct plan_csv *csv, size_t column, char *ret, size_t c
         printable = printable && (unsigned char)text[i] >= 0x20 && text[i] != 0x7f;
     }
     if (!printable || n >= cap) {
-        return mrd_err_set(err, MRD_EFORMAT, "%s:%d: %s is %s", csv->name, csv->line,
-                           csv->title[column],
-                           n == 0     ? "empty"
-                           : n >= cap ? "too long"
-                                      : "not printable");
+        return plan_csv_refuse(csv, column, err, MRD_EFORMAT, "%.40s is %s", csv->title[column],
+                               n == 0     ? "empty"
+                               : n >= cap ? "too long"
+                                          : "not printable");
     }
     memcpy(ret, text, n + 1);
     return 0;

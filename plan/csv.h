@@ -15,6 +15,7 @@
 struct plan_csv {
     const char *name;  /* for messages */
     char *text, *next; /* our own copy, cut into fields as it is read */
+    const char *line_start;
     int line;
     size_t columns;
     char *title[PLAN_CSV_COLUMNS_MAX];
@@ -29,6 +30,10 @@ void plan_csv_fini(struct plan_csv *csv);
 
 /** The next row into field[]; 1, 0 at the end, or negative: it has fewer fields than titles. */
 int plan_csv_next(struct plan_csv *csv, struct mrd_err *err);
+
+/** An error at field @column of the present row: FILE:LINE:COLUMN: and the text. Returns @code. */
+int plan_csv_refuse(const struct plan_csv *csv, size_t column, struct mrd_err *err, int code,
+                    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 /** Index of the column @title, or an error that names it. */
 int plan_csv_column(const struct plan_csv *csv, const char *title, size_t *ret,

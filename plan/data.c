@@ -23,29 +23,29 @@
 #define GB_PRICE_MAX 1000.0
 
 static const struct plan_source sources[PLAN_SOURCES] = {
-    [PLAN_RTT_OWN] = {"rtt.csv", "round trips the operator measured", "", "", "", false, false, ""},
+    [PLAN_RTT_OWN] = {"rtt.csv", "round trips the operator measured", "", "", "", false, false, "", 0},
     [PLAN_RTT_AWS] = {"rtt_aws_ping_2020-06-05.csv", "ping between 19 AWS regions, average",
-                      "2020-06-05", "MIT", "github.com/vitorenesduarte/fantoch", false, false, ""},
+                      "2020-06-05", "MIT", "github.com/vitorenesduarte/fantoch", false, false, "", 0},
     [PLAN_RTT_GCP] = {"rtt_gcp_ping_2019-09-18.csv", "ping between 20 GCP regions, average",
-                      "2019-09-18", "MIT", "github.com/vitorenesduarte/fantoch", false, false, ""},
+                      "2019-09-18", "MIT", "github.com/vitorenesduarte/fantoch", false, false, "", 0},
     [PLAN_RTT_AZURE] = {"rtt_azure_p95_2026-07-30.csv",
                         "95th percentile of round trips between 54 Azure regions", "2026-07-30",
-                        "CC BY 4.0", "Microsoft, azure-docs", false, false, ""},
+                        "CC BY 4.0", "Microsoft, azure-docs", false, false, "", 0},
     [PLAN_SOURCE_REGIONS] = {"regions.csv", "where 257 cloud regions are", "2026-01-21", "MIT",
-                             "github.com/jasonwilbur/mcp-server-cloud-regions", false, false, ""},
+                             "github.com/jasonwilbur/mcp-server-cloud-regions", false, false, "", 0},
     [PLAN_SOURCE_COUNTRIES] = {"countries.csv", "population and its centre, by country",
-                               "2026-11-20", "CC BY 4.0", "World Bank, GeoNames", false, false, ""},
+                               "2026-11-20", "CC BY 4.0", "World Bank, GeoNames", false, false, "", 0},
     [PLAN_SOURCE_METROS] = {"metros.csv", "the largest cities of each country", "2026-11-20",
-                            "CC BY 4.0", "GeoNames", false, false, ""},
+                            "CC BY 4.0", "GeoNames", false, false, "", 0},
     [PLAN_SOURCE_BLOCS] = {"blocs.csv", "blocs of law; not legal advice", "2026-11-20", "facts",
-                           "public law", false, false, ""},
+                           "public law", false, false, "", 0},
     [PLAN_SOURCE_PRICES_AWS] = {"transfer_aws_usd_per_gb_2022.csv",
                                 "list prices of transfer, AWS", "2022-11", "Apache-2.0",
-                                "github.com/skyplane-project/skyplane", false, false, ""},
+                                "github.com/skyplane-project/skyplane", false, false, "", 0},
     [PLAN_SOURCE_PRICES_RULES] = {"transfer_rules_gcp_azure_2023.csv",
                                   "list prices of transfer by continent, GCP and Azure",
                                   "2024-01-09", "facts", "github.com/skyplane-project/skyplane",
-                                  false, false, ""},
+                                  false, false, "", 0},
 };
 
 const unsigned char *plan_embedded(const char *name, size_t *ret_size)
@@ -61,16 +61,12 @@ const unsigned char *plan_embedded(const char *name, size_t *ret_size)
 
 /* ---- files ---- */
 
-/** The whole of the operator's file into @ret; 1, 0 when there is none. */
-static int own_file(const char *dir, const char *name, unsigned char **ret, size_t *ret_size,
-                    char ret_date[12], struct mrd_err *err)
+/** The whole of the operator's file @path into @ret; 1, 0 when there is none. */
+static int own_file(const char *path, unsigned char **ret, size_t *ret_size, char ret_date[12],
+                    struct mrd_err *err)
 {
     struct stat st = {0};
     struct tm when = {0};
-    char path[4096];
-    if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path)) {
-        return mrd_err_set(err, MRD_EINVAL, "the path of \"%s\" is too long", name);
-    }
     FILE *f = fopen(path, "rbe");
     if (f == NULL) {
         return errno == ENOENT ? 0
@@ -102,9 +98,14 @@ static int load(struct plan_data *data, const char *dir, enum plan_source_id id,
     struct plan_source *s = &data->sources[id];
     struct plan_csv csv;
     unsigned char *own = NULL;
+    char path[4096];
     size_t size = 0;
-    int rc = dir != NULL ? own_file(dir, s->file, &own, &size, s->own_date, err) : 0;
 
+    if (snprintf(path, sizeof(path), "%s/%s", dir != NULL ? dir : "", s->file) >=
+        (int)sizeof(path)) {
+        return mrd_err_set(err, MRD_EINVAL, "the path of \"%s\" is too long", s->file);
+    }
+    int rc = dir != NULL ? own_file(path, &own, &size, s->own_date, err) : 0;
     if (rc < 0) {
         return rc;
     }
@@ -113,9 +114,12 @@ static int load(struct plan_data *data, const char *dir, enum plan_source_id id,
     if (text == NULL) {
         return 0; /* rtt.csv is the operator's or nobody's */
     }
-    rc = plan_csv_init(&csv, s->file, text, size, err);
+    rc = plan_csv_init(&csv, s->own ? path : s->file, text, size, err);
     if (rc == 0) {
         rc = read(data, &csv, (int)id, err);
+        if (rc == 0 && csv.line == 1) {
+            rc = mrd_err_set(err, MRD_EFORMAT, "%s:2:1: no rows under the titles", csv.name);
+        }
         plan_csv_fini(&csv);
     }
     free(own);
@@ -171,8 +175,7 @@ static int read_regions(struct plan_data *data, struct plan_csv *csv, int which,
         struct plan_region *r = &data->regions[data->region_count];
         char text[PLAN_NAME_MAX];
         if (data->region_count == PLAN_REGIONS_DATA_MAX) {
-            return mrd_err_set(err, MRD_EFULL, "%s:%d: more than %d regions", csv->name,
-                               csv->line, PLAN_REGIONS_DATA_MAX);
+            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d regions", PLAN_REGIONS_DATA_MAX);
         }
         memset(r, 0, sizeof(*r));
         memset(r->row, 0xff, sizeof(r->row));
@@ -186,11 +189,15 @@ static int read_regions(struct plan_data *data, struct plan_csv *csv, int which,
             (rc = plan_csv_number(csv, lon, -180, 180, &r->longitude, err)) != 0) {
             return rc;
         }
-        bool taken = plan_region_find(data, text) >= 0;
+        int first = plan_region_find(data, text);
+        bool taken = first >= 0;
+        if (taken && strcmp(data->regions[first].provider, r->provider) == 0) {
+            return plan_csv_refuse(csv, id, err, MRD_EINVAL, "a second region \"%.40s\" of %s",
+                                   text, r->provider);
+        }
         if (snprintf(r->id, sizeof(r->id), "%s%s%s", taken ? r->provider : "", taken ? "/" : "",
                      text) >= (int)sizeof(r->id)) {
-            return mrd_err_set(err, MRD_ETOOBIG, "%s:%d: region is too long", csv->name,
-                               csv->line);
+            return plan_csv_refuse(csv, 0, err, MRD_ETOOBIG, "region is too long");
         }
         data->region_count++;
     }
@@ -225,27 +232,37 @@ static int matrix_row(struct plan_data *data, int which, int r)
     return *row;
 }
 
-static int put_rtt(struct plan_data *data, struct plan_csv *csv, int which, const char *from,
-                   const char *to, size_t column, struct mrd_err *err)
+/** One round trip: between whom is text that stands in two columns, or in a title. */
+struct rtt_cell {
+    const char *from, *to;
+    size_t from_column, to_column, column;
+};
+
+static int put_rtt(struct plan_data *data, struct plan_csv *csv, int which, struct rtt_cell at,
+                   struct mrd_err *err)
 {
     static const char *const providers[PLAN_MATRICES] = {NULL, "aws", "gcp", "azure"};
-    int a = matrix_region(data, providers[which], from);
-    int b = matrix_region(data, providers[which], to);
+    int a = matrix_region(data, providers[which], at.from);
+    int b = matrix_region(data, providers[which], at.to);
     double rtt = 0;
 
     if (a < 0 || b < 0) {
-        return mrd_err_set(err, MRD_ENOTFOUND, "%s:%d: no region \"%.40s\"", csv->name,
-                           csv->line, a < 0 ? from : to);
+        return plan_csv_refuse(csv, a < 0 ? at.from_column : at.to_column, err, MRD_ENOTFOUND,
+                               "no region \"%.40s\"", a < 0 ? at.from : at.to);
     }
     int i = matrix_row(data, which, a), j = matrix_row(data, which, b);
     if (i < 0 || j < 0) {
-        return mrd_err_set(err, MRD_EFULL, "%s:%d: more than %d regions", csv->name, csv->line,
+        return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d regions",
                            PLAN_MATRIX_MAX);
     }
-    int rc = plan_csv_number(csv, column, 0, 10000, &rtt, err);
-    if (rc == 0) {
-        data->matrices[which].rtt_ms[i][j] = i == j ? 0 : rtt;
+    double *cell = &data->matrices[which].rtt_ms[i][j];
+    int rc = plan_csv_number(csv, at.column, 0, 10000, &rtt, err);
+    if (rc == 0 && i != j && !isnan(*cell)) {
+        return plan_csv_refuse(csv, at.column, err, MRD_EINVAL,
+                               "a second round trip from \"%.40s\" to \"%.40s\"", at.from,
+                               at.to);
     }
+    *cell = rc != 0 ? *cell : i == j ? 0 : rtt;
     return rc;
 }
 
@@ -262,7 +279,8 @@ static int read_pairs(struct plan_data *data, struct plan_csv *csv, int which,
         return rc;
     }
     while ((rc = plan_csv_next(csv, err)) == 1) {
-        rc = put_rtt(data, csv, which, csv->field[src], csv->field[dst], avg, err);
+        rc = put_rtt(data, csv, which,
+                     (struct rtt_cell){csv->field[src], csv->field[dst], src, dst, avg}, err);
         if (rc != 0) {
             return rc;
         }
@@ -280,7 +298,8 @@ static int read_square(struct plan_data *data, struct plan_csv *csv, int which,
             if (csv->field[c][0] == '\0') {
                 continue;
             }
-            rc = put_rtt(data, csv, which, csv->field[0], csv->title[c], c, err);
+            rc = put_rtt(data, csv, which,
+                         (struct rtt_cell){csv->field[0], csv->title[c], 0, c, c}, err);
             if (rc != 0) {
                 return rc;
             }
@@ -321,8 +340,7 @@ static int read_countries(struct plan_data *data, struct plan_csv *csv, int whic
         struct plan_country *c = &data->countries[data->country_count];
         double number = 0;
         if (data->country_count == PLAN_COUNTRIES_MAX) {
-            return mrd_err_set(err, MRD_EFULL, "%s:%d: more than %d countries", csv->name,
-                               csv->line, PLAN_COUNTRIES_MAX);
+            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d countries", PLAN_COUNTRIES_MAX);
         }
         memset(c, 0, sizeof(*c));
         if ((rc = plan_csv_text(csv, iso2, c->iso2, sizeof(c->iso2), err)) != 0 ||
@@ -334,6 +352,10 @@ static int read_countries(struct plan_data *data, struct plan_csv *csv, int whic
             (rc = plan_csv_number(csv, lat, -90, 90, &c->centre.latitude, err)) != 0 ||
             (rc = plan_csv_number(csv, lon, -180, 180, &c->centre.longitude, err)) != 0) {
             return rc;
+        }
+        if (plan_country_find(data, c->iso2) >= 0) {
+            return plan_csv_refuse(csv, iso2, err, MRD_EINVAL, "a second country \"%s\"",
+                                   c->iso2);
         }
         c->iso_num = (int)number;
         c->centre.weight = 1;
@@ -362,8 +384,7 @@ static int read_metros(struct plan_data *data, struct plan_csv *csv, int which,
             continue; /* an operator's countries.csv may have fewer */
         }
         if (data->countries[c].metro_count == PLAN_METROS_MAX) {
-            return mrd_err_set(err, MRD_EFULL, "%s:%d: more than %d cities in %s", csv->name,
-                               csv->line, PLAN_METROS_MAX, csv->field[iso2]);
+            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d cities in %s", PLAN_METROS_MAX, csv->field[iso2]);
         }
         if ((rc = plan_csv_number(csv, population, 0, 1e10, &p.weight, err)) != 0 ||
             (rc = plan_csv_number(csv, lat, -90, 90, &p.latitude, err)) != 0 ||
@@ -391,6 +412,20 @@ static void settle_metros(struct plan_data *data)
         }
         for (int k = 0; k < c->metro_count; k++) {
             c->metros[k].weight /= sum;
+        }
+    }
+}
+
+/** Pairs of a matrix that nobody measured, in neither direction. */
+static void count_missing(struct plan_data *data)
+{
+    for (int which = 0; which < PLAN_MATRICES; which++) {
+        const struct plan_matrix *m = &data->matrices[which];
+        for (int i = 0; i < m->count; i++) {
+            for (int j = 0; j < i; j++) {
+                data->sources[which].missing +=
+                    isnan(m->rtt_ms[i][j]) && isnan(m->rtt_ms[j][i]);
+            }
         }
     }
 }
@@ -432,8 +467,7 @@ static int read_blocs(struct plan_data *data, struct plan_csv *csv, int which,
         }
         if (b == NULL || snprintf(b->members + used, sizeof(b->members) - used, "%s ",
                                   csv->field[members]) >= (int)(sizeof(b->members) - used)) {
-            return mrd_err_set(err, MRD_EFULL, "%s:%d: too many blocs or members", csv->name,
-                               csv->line);
+            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "too many blocs or members");
         }
     }
     return rc;
@@ -490,8 +524,7 @@ static int read_prices(struct plan_data *data, struct plan_csv *csv, int which,
             continue; /* regions we cannot place, such as those of governments */
         }
         if (data->price_count == PLAN_PRICES_MAX) {
-            return mrd_err_set(err, MRD_EFULL, "%s:%d: more than %d prices", csv->name,
-                               csv->line, PLAN_PRICES_MAX);
+            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d prices", PLAN_PRICES_MAX);
         }
         data->prices[data->price_count++] =
             (struct plan_price){(int16_t)a, (int16_t)b, usd};
@@ -515,8 +548,7 @@ static int read_rules(struct plan_data *data, struct plan_csv *csv, int which,
     while ((rc = plan_csv_next(csv, err)) == 1) {
         struct plan_rule *r = &data->rules[data->rule_count];
         if (data->rule_count == PLAN_RULES_MAX) {
-            return mrd_err_set(err, MRD_EFULL, "%s:%d: more than %d rules", csv->name,
-                               csv->line, PLAN_RULES_MAX);
+            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d rules", PLAN_RULES_MAX);
         }
         if ((rc = plan_csv_text(csv, provider, r->provider, sizeof(r->provider), err)) != 0 ||
             (rc = plan_csv_text(csv, from, r->from, sizeof(r->from), err)) != 0 ||
@@ -613,7 +645,13 @@ double plan_usd_per_gb(struct plan_data *data, int a, int b, enum plan_source_id
 static double measured(struct plan_data *data, int which, int a, int b)
 {
     int i = data->regions[a].row[which], j = data->regions[b].row[which];
-    return i < 0 || j < 0 ? (double)NAN : data->matrices[which].rtt_ms[i][j];
+    const struct plan_matrix *m = &data->matrices[which];
+
+    if (i < 0 || j < 0) {
+        return (double)NAN;
+    }
+    /* It is there and back: where one direction was not measured, the other has it. */
+    return isnan(m->rtt_ms[i][j]) ? m->rtt_ms[j][i] : m->rtt_ms[i][j];
 }
 
 /** The three regions of matrix @which nearest to a place; how many there are. */
@@ -764,6 +802,7 @@ int plan_data_new(const char *dir, struct plan_data **ret, struct mrd_err *err)
         return rc;
     }
     settle_metros(data);
+    count_missing(data);
     *ret = data;
     return 0;
 }

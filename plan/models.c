@@ -420,9 +420,8 @@ RUN(run_rtt)
         mrd_fibre_rtt_ms(
             mrd_distance_km(ra->latitude, ra->longitude, rb->latitude, rb->longitude)));
     json_object_set_new(result, "data", json_string(rtt_source(data, source)));
-    json_object_set_new(result, "data_date",
-                        json_string(source >= 0 ? data->sources[source].date
-                                                : data->sources[PLAN_RTT_AWS].date));
+    const struct plan_source *s = &data->sources[source >= 0 ? source : PLAN_RTT_AWS];
+    json_object_set_new(result, "data_date", json_string(s->own ? s->own_date : s->date));
     return 0;
 }
 

@@ -192,9 +192,10 @@ static void say_tree(struct book *b, unsigned many)
                          : b->r->n > 1 ? "several regions"
                                        : "one region");
     row->agrees = b->r != NULL && (b->r->n > 1) == (yes != NULL);
-    if (!row->agrees && b->r != NULL) {
+    if (!row->agrees) {
         SAY(row->why, "%s",
-            b->r->n > 1 ? b->a->driver
+            b->r == NULL ? b->a->rule
+            : b->r->n > 1 ? b->a->driver
                         : "one region keeps every target that was set; a reason without a "
                           "target it misses is none");
     }
