@@ -37,7 +37,7 @@ static const char head[] =
     "th{vertical-align:bottom;font-weight:600;color:var(--quiet);"
     "border-bottom:1.5px solid var(--ink)}\n"
     "td{white-space:nowrap}th:first-child,td:first-child,.words{text-align:left}"
-    "td.words{white-space:normal;min-width:4.2rem;overflow-wrap:anywhere}.id{white-space:"
+    "td.words{white-space:normal;min-width:4.2rem;overflow-wrap:break-word}.id{white-space:"
     "nowrap}"
     "tr.best td{font-weight:650;background:var(--best)}\n"
     "figure{margin:1rem 0;overflow-x:auto}summary{cursor:pointer;font-size:.92rem;margin:.6rem "
@@ -50,18 +50,22 @@ static const char head[] =
     ".region{fill:#fff;stroke:#000;stroke-width:1.2}.edge{stroke-dasharray:2 1.5}\n"
     ".p0{fill:#0072b2}.p1{fill:#56b4e9}.p2{fill:#009e73}.p3{fill:#f0e442}.p4{fill:#d55e00}"
     ".p5{fill:#cc79a7}.p6{fill:#e69f00}.p7{fill:#bbb}.p8{fill:#777}\n"
-    ".map text,.years text.name{paint-order:stroke;stroke:var(--paper);stroke-width:3;"
+    ".map text,.costs text:not(.letter){paint-order:stroke;stroke:var(--paper);stroke-width:3;"
     "stroke-linejoin:round}"
-    ".letter{fill:#000}.light{fill:#fff}.curve{fill:none;stroke:var(--quiet);stroke-width:.8}"
+    ".letter{fill:#000}.curve{fill:none;stroke:var(--quiet);stroke-width:.8}"
     ".curve.best{stroke:var(--ink);stroke-width:3}"
     ".curve.single{stroke:#d55e00;stroke-width:2;stroke-dasharray:7 4}"
     ".curve.runner{stroke:var(--runner);stroke-width:2;stroke-dasharray:2 3}\n"
+    "td.no{font-weight:650;color:#b34700}@media "
+    "(prefers-color-scheme:dark){td.no{color:#f0a050}}\n"
+    "@media (max-width:44rem){td.words{min-width:9rem}}\n"
     "@page{margin:16mm 14mm}"
     "@media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--quiet:#444;--line:#999;"
     "--land:#e8e8e3;--best:#f3f1e4;--runner:#0072b2}h1,h2,h3{break-after:avoid}"
     "figure,tr{break-inside:avoid}thead{display:table-header-group}"
     "body{max-width:none;margin:0;padding:0;font-size:11pt}table{font-size:7.6pt;width:100%}"
-    "th,td{padding:.08rem .22rem}td.words{min-width:0}p{max-width:none}"
+    "th,td{padding:.08rem "
+    ".22rem}td.words{min-width:0;overflow-wrap:anywhere}td.no{color:#000}p{max-width:none}"
     ".wide,figure{overflow:visible}svg{min-width:0}"
     "details::details-content{content-visibility:visible;display:block}}\n"
     "</style>\n";
@@ -264,9 +268,9 @@ void page_facts(FILE *f, const struct plan_data *data)
         const struct plan_source *s = &data->sources[i];
         if (s->used) {
             char what[200];
-            const char *const cells[] = {s->file, planned_fact(s, what, sizeof(what)), s->own ? "yours" : s->origin,
-                                         s->own ? s->own_date : s->date,
-                                         s->own ? "" : s->licence};
+            const char *const cells[] = {
+                s->file, planned_fact(s, what, sizeof(what)), s->own ? "yours" : s->origin,
+                s->own ? s->own_date : s->date, s->own ? "" : s->licence};
             fputs("<tr>", f);
             for (size_t k = 0; k < sizeof(cells) / sizeof(cells[0]); k++) {
                 page_words(f, cells[k]);

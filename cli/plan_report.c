@@ -254,7 +254,8 @@ static void write_countries(FILE *f, struct planned *q, unsigned c)
 
 static void write_wisdom(FILE *f, struct planned *q, unsigned c)
 {
-    static const char *const titles[] = {"table", "~row", "~says", "~here", "~", "~why", NULL};
+    static const char *const titles[] = {"table", "~row", "~says", "~here",
+                                         "~and",  "~why", NULL};
     struct plan_wisdom rows[PLAN_WISDOM_MAX];
     unsigned n = planned_wisdom(q, c, rows);
 
@@ -262,13 +263,16 @@ static void write_wisdom(FILE *f, struct planned *q, unsigned c)
     page_table(f, titles);
     for (unsigned i = 0; i < n; i++) {
         const struct plan_wisdom *w = &rows[i];
-        const char *const words[] = {w->row, w->says, w->here, w->agrees ? "agrees" : "differs",
-                                     w->why};
-        fputs(w->agrees ? "<tr>" : "<tr class=\"best\">", f);
-        page_words(f, w->table);
-        for (size_t k = 0; k < sizeof(words) / sizeof(words[0]); k++) {
-            page_words(f, words[k]);
-        }
+        fputs("<tr><td>", f);
+        page_put(f, "%s", w->table);
+        fputs("</td>", f);
+        page_words(f, w->row);
+        page_words(f, w->says);
+        page_words(f, w->here);
+        fputs(w->agrees ? "<td class=\"words\">agrees</td>"
+                        : "<td class=\"words no\">differs</td>",
+              f);
+        page_words(f, w->why);
         fputs("</tr>\n", f);
     }
     page_table_end(f);

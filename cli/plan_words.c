@@ -148,12 +148,18 @@ static void say_years(const struct planned *q, const struct plan_result *r,
                       char out[PLANNED_LINE])
 {
     const struct mrd_outage_years *y = &r->years;
+    char half[60] = "half of all years without any", span[32];
+
+    if (y->p50_h > 0) {
+        snprintf(half, sizeof(half), "half of all years below %s",
+                 planned_seconds(y->p50_h * 3600, span));
+    }
     snprintf(out, PLANNED_LINE,
-             "%llu simulated years, seed %llu: down %.1f min a year (95%%: %.1f to %.1f), "
-             "half of all years below %.1f min, worst outage %.1f h; closed form (F6) %.1f min",
+             "%llu simulated years, seed %llu: down %.1f min a year (95%%: %.1f to %.1f), %s, "
+             "worst outage %.1f h; closed form (F6) %.1f min",
              q->years, q->seed, mrd_avail_min_per_year(y->u),
              mrd_avail_min_per_year(fmax(0, y->u - 1.96 * y->u_se)),
-             mrd_avail_min_per_year(y->u + 1.96 * y->u_se), y->p50_h * 60, y->worst_outage_h,
+             mrd_avail_min_per_year(y->u + 1.96 * y->u_se), half, y->worst_outage_h,
              mrd_avail_min_per_year(r->u));
 }
 

@@ -91,11 +91,12 @@ static void read_uint(struct conf_doc *doc, const struct conf_key *k, const stru
 static void read_real(struct conf_doc *doc, const struct conf_key *k, const struct conf_node *n,
                       void *field)
 {
-    double v;
+    double v, any = 1e300;
     if (!conf_parse_number(n->text, (double)k->min, (double)k->max, &v)) {
-        conf_error_at(
-            doc, n, "\"%.60s\" is out of range; %s takes a number from %" PRIu64 " to %" PRIu64,
-            n->text, k->name, k->min, k->max);
+        bool number = conf_parse_number(n->text, -any, any, &v);
+        conf_error_at(doc, n, "\"%.60s\" is %s; %s takes a number from %" PRIu64 " to %" PRIu64,
+                      n->text, number ? "out of range" : "not a number in digits", k->name,
+                      k->min, k->max);
         return;
     }
     memcpy(field, &v, sizeof(v));
