@@ -389,6 +389,7 @@ static json_t *stream_of(const struct agent *a, unsigned from)
     static const char *const orders[] = {"none", "run", "refuse", "forward"};
     const struct mrd_snap_region *r = &a->node.snapshot.regions[from];
     const json_t *all = a->pg != NULL ? pgwork_status(a->pg) : NULL;
+    const char *blocked = NULL;
     json_t *o = json_object(), *row;
     size_t i;
 
@@ -406,6 +407,7 @@ static json_t *stream_of(const struct agent *a, unsigned from)
         const char *origin = json_string_value(json_object_get(row, "origin"));
         if (origin != NULL && strcmp(origin, a->config->regions[from].name) == 0) {
             static const char *const keys[] = {"state", "received_lsn", "error", "since_ms"};
+            blocked = json_string_value(json_object_get(row, "blocked"));
             for (size_t k = 0; k < 4; k++) {
                 json_t *v = json_object_get(row, keys[k]);
                 if (v != NULL) {
@@ -413,6 +415,9 @@ static json_t *stream_of(const struct agent *a, unsigned from)
                 }
             }
         }
+    }
+    if (!json_is_string(json_object_get(o, "error")) && blocked != NULL) {
+        set(o, "error", json_string(blocked));
     }
     /* Between two tries it complains about nothing, and stands all the same. */
     if (!json_is_string(json_object_get(o, "error")) && lag_why(a, from)[0] != '\0' &&

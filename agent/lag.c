@@ -81,8 +81,9 @@ static void keep_why(struct agent *a, unsigned from)
 {
     const json_t *row = stream_row(a, from);
     const char *error = json_string_value(json_object_get(row, "error"));
+    const char *blocked = json_string_value(json_object_get(row, "blocked"));
     const char *copying = json_string_value(json_object_get(row, "copying"));
-    const char *why = error != NULL ? error : copying;
+    const char *why = error != NULL ? error : blocked != NULL ? blocked : copying;
 
     if (why != NULL) {
         snprintf(a->lag.why[from], sizeof(a->lag.why[from]), "%s", why);
@@ -168,7 +169,7 @@ static void say_standing(const struct agent *a, unsigned from, unsigned to, uint
                           " s now: %.110s (docs/streams.md)",
                  name, ms / 1000,
                  why[0] != '\0' ? why
-                                : "it gives no reason; a lock that a session here holds?");
+                                : "it gives no reason");
     }
 }
 

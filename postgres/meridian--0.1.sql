@@ -273,10 +273,10 @@ $$;
 CREATE VIEW meridian.links AS
     SELECT s.origin AS region, s.state, s.via, s.refused, s.applied_lsn, s.received_lsn, s.lag_bytes,
            s.transactions, s.error, pg_catalog.make_interval(secs => s.since_ms / 1000.0) AS since,
-           t.active AS taking_ours, t.confirmed_lsn, t.retained_bytes, s.copying
+           t.active AS taking_ours, t.confirmed_lsn, t.retained_bytes, s.copying, s.blocked
     FROM pg_catalog.jsonb_to_recordset(meridian.stream_states())
         AS s(origin text, state text, via text, refused bool, applied_lsn pg_lsn, received_lsn pg_lsn,
-             lag_bytes bigint, transactions bigint, error text, since_ms bigint, copying text)
+             lag_bytes bigint, transactions bigint, error text, since_ms bigint, copying text, blocked text)
     LEFT JOIN pg_catalog.jsonb_to_recordset(meridian.slot_states())
         AS t(name text, active bool, confirmed_lsn pg_lsn, retained_bytes bigint)
         ON t.name = 'meridian_' || pg_catalog.replace(s.origin, '-', '_')

@@ -12,9 +12,8 @@
  * them up: a lock that a session here has, a long statement.  A failover does
  * not wait for that.  The launcher ends a worker that still goes on half a
  * second later; what it had not committed comes again.  It also ends sessions
- * whose commits wait for acknowledgements in vain (guard_shared.c), and sessions
- * that hold a lock which an apply worker has waited for too long: a replica
- * yields to the home, as a standby's queries do to recovery.
+ * whose commits wait for acknowledgements in vain (guard_shared.c), and those that
+ * hold a lock which an apply worker has waited for too long (locks.c).
  *
  * The state of all streams is one small table in shared memory.  An origin's
  * applied position in it is durable: whoever reads it (the agent, a walsender
@@ -45,25 +44,18 @@
 #include "replication/slot.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lock.h"
-#include "storage/proc.h"
-#include "storage/procarray.h"
 #include "storage/shmem.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
-#include "audit.h"
 #include "streams.h"
 
 #define LAUNCHER_NAP_MS 100
 #define OBEY_MS 500				/* a worker has this long to see an order */
-#define COPY_YIELDS_MS 1000		/* to those who wait for its locks */
 #define BACKOFF_MIN_MS 200
 #define BACKOFF_MAX_MS 5000
 #define TRANCHE "meridian_streams"
@@ -389,127 +381,6 @@ attend(const struct mrd_snapshot *snap, const struct mrd_snap_region *region)
 }
 
 /*
- * For how long has this worker been waiting for a lock?  0: it is not.  The server
- * notes by the wall clock when a wait began: that tells one wait from the next,
- * but not how long it has been, because that clock may step.
- */
-static int64
-waits_for_ms(MeridianLockWait *w, const PGPROC *proc)
-{
-	uint64		start = 0;
-
-	if (proc->waitStatus == PROC_WAIT_STATUS_WAITING)
-		start = pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &proc->waitStart));
-	if (start != w->start)
-	{
-		w->start = start;
-		w->since = meridian_instant();
-	}
-	return start == 0 ? 0 : (meridian_instant() - w->since) / 1000;
-}
-
-/*
- * The table whose lock, or one of whose rows, the worker waits for.  A row is
- * waited for by its writer's transaction, with the row itself locked meanwhile.
- */
-static Oid
-waited_table(const PGPROC *worker)
-{
-	LockData   *all = GetLockStatusData();
-	Oid			ret = InvalidOid;
-
-	for (int i = 0; i < all->nelements && !OidIsValid(ret); i++)
-	{
-		const LockInstanceData *l = &all->locks[i];
-
-		if (l->pid == worker->pid && l->locktag.locktag_field1 == worker->databaseId &&
-			(l->locktag.locktag_type == LOCKTAG_TUPLE ||
-			 (l->locktag.locktag_type == LOCKTAG_RELATION && l->waitLockMode != NoLock)))
-			ret = l->locktag.locktag_field2;
-	}
-	pfree(all->locks);
-	pfree(all);
-	return ret;
-}
-
-static bool
-is_copier(pid_t pid)
-{
-	for (int i = 0; i < MRD_REGIONS_MAX; i++)
-	{
-		if (meridian_streams->streams[i].copier == pid)
-			return true;
-	}
-	return false;
-}
-
-static void
-end_blocker(const MeridianStream *s, const PGPROC *worker, PGPROC *proc)
-{
-	pid_t		pid = proc->pid;
-
-	if (!meridian_end_session(proc))
-		return;
-	ereport(LOG,
-			(errmsg("ending the session of process %d, for whose lock the changes of region \"%s\" have waited for %d ms",
-					(int) pid, s->origin, meridian_lock_wait_ms)));
-	meridian_audit(proc->roleId, waited_table(worker),
-				   "event=session.ended region=%s pid=%d reason=\"its lock held up the changes of %s for %d ms\"",
-				   meridian_region, (int) pid, s->origin, meridian_lock_wait_ms);
-}
-
-/*
- * End those that hold it up: clients' sessions after meridian.lock_wait, and soon
- * a copy, which can begin again.  Other apply workers come to an end by themselves,
- * autovacuum gives way, and a prepared transaction cannot have touched an attached
- * table.
- */
-static void
-end_blockers(const MeridianStream *s, const PGPROC *worker, bool sessions)
-{
-	ArrayType  *pids = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids,
-															  Int32GetDatum((int32) worker->pid)));
-	int			n = ArrayGetNItems(ARR_NDIM(pids), ARR_DIMS(pids));
-
-	for (int i = 0; i < n; i++)
-	{
-		pid_t		pid = (pid_t) ((int32 *) ARR_DATA_PTR(pids))[i];
-		PGPROC	   *proc = pid == 0 ? NULL : BackendPidGetProc(pid);
-
-		if (proc == NULL || (proc->statusFlags & PROC_IS_AUTOVACUUM))
-			continue;
-		if (is_copier(pid))
-			(void) kill(pid, SIGTERM);
-		else if (sessions && !proc->isBackgroundWorker)
-			end_blocker(s, worker, proc);
-	}
-	pfree(pids);
-}
-
-static void
-end_blockers_of(const MeridianStream *s, pid_t pid, MeridianLockWait *w)
-{
-	PGPROC	   *proc = pid == 0 ? NULL : BackendPidGetProc(pid);
-	int64		ms = proc == NULL ? 0 : waits_for_ms(w, proc);
-	bool		sessions = meridian_lock_wait_ms >= 0 && ms > meridian_lock_wait_ms;
-
-	if (sessions || ms > COPY_YIELDS_MS)
-		end_blockers(s, proc, sessions);
-}
-
-static void
-end_blockers_of_all(void)
-{
-	for (int i = 0; i < MRD_REGIONS_MAX; i++)
-	{
-		MeridianStream *s = &meridian_streams->streams[i];
-
-		end_blockers_of(s, s->pid, &s->waits);
-		end_blockers_of(s, s->copier, &s->copier_waits);
-	}
-}
-
-/*
  * After a start, what is durable is what the origins' own progress says.  Their
  * names are in a catalog that only a session with a database can read, so this
  * is a worker of its own, run once before any stream.
@@ -612,7 +483,7 @@ meridian_launcher_main(Datum arg)
 		}
 		if (snap != NULL)
 			meridian_guard_end_waits(snap);
-		end_blockers_of_all();
+		meridian_locks_tend();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 LAUNCHER_NAP_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
@@ -684,6 +555,8 @@ one_stream_json(StringInfo out, const MeridianStream *s)
 	json_text(out, "error", s->error);
 	appendStringInfoString(out, ", ");
 	json_text(out, "copying", s->copying);
+	appendStringInfoString(out, ", ");
+	json_text(out, "blocked", meridian_blocked(s));
 	appendStringInfo(out, ", \"transactions\": " UINT64_FORMAT ", \"lost_slots\": " UINT64_FORMAT ", \"lost\": %s, \"since_ms\": " INT64_FORMAT "}",
 					 s->transactions, s->lost_slots, s->lost ? "true" : "false",
 					 (int64) (s->since == 0 ? 0 : (meridian_instant() - s->since) / 1000));

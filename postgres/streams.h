@@ -123,6 +123,10 @@ extern XLogRecPtr meridian_furthest_cut(const struct mrd_snapshot *s, const char
 extern const struct mrd_snapshot *meridian_snapshot_lately(void);
 extern void meridian_stream_state(MeridianStream *s, MeridianStreamState state, const char *error);
 
+/* locks.c */
+extern void meridian_locks_tend(void);
+extern const char *meridian_blocked(const MeridianStream *s);
+
 /* "eu-west-1" -> "meridian_eu_west_1": slot, application and origin names */
 extern void meridian_stream_name(const char *region, char *ret, Size size);
 

@@ -129,11 +129,12 @@ exact shop.events
 q eu "ALTER SYSTEM RESET meridian.kept_limit" "SELECT pg_reload_conf()" >/dev/null
 
 # --- a lock here: its session is ended; a statement of another region: the copy gives way
-q eu "ALTER SYSTEM SET meridian.lock_wait = '1s'" "SELECT pg_reload_conf()" >/dev/null
+q eu "ALTER SYSTEM SET meridian.lock_wait = '3s'" "SELECT pg_reload_conf()" >/dev/null
 q eu "BEGIN" "LOCK shop.events IN SHARE MODE" "SELECT pg_sleep(60)" >/dev/null 2>&1 & holder=$!
 wait_for "locked" eu "SELECT count(*) = 1 FROM pg_locks WHERE relation = 'shop.events'::regclass AND mode = 'ShareLock' AND granted"
 gap shop.events
 begin=$(date +%s%3N)
+wait_for "it says who holds up the copy" eu "SELECT blocked LIKE 'process % (psql, query of %) holds a lock on shop.events' FROM meridian.links WHERE region = 'us'"
 no_gaps
 [ $(($(date +%s%3N) - begin)) -lt 30000 ] || die "the lock held up the copy"
 wait $holder && die "its session went on" || true

@@ -88,8 +88,11 @@ q eu "ALTER SYSTEM SET meridian.lock_wait = '3s'" "SELECT pg_reload_conf()" >/de
 hold eu "SELECT FROM shop.events WHERE id = 9 FOR UPDATE"
 q us "UPDATE shop.events SET label = 'in the end' WHERE id = 9"
 stuck eu
-sleep 0.4; expect "it is given time" "$(q eu "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%held%' AND state = 'idle in transaction'")" 1
+wait_for "it says who holds it up" eu "SELECT blocked ~ '^process [0-9]+ \\(psql, query of [0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]+\\+00\\) holds a lock on shop.events\$' FROM meridian.links WHERE region = 'us'"
+expect "the one that does" "$(q eu "SELECT blocked LIKE 'process ' || a.pid || ' %' FROM meridian.links, pg_stat_activity a WHERE region = 'us' AND a.query LIKE '%held%' AND a.state = 'idle in transaction'")" t
+expect "it is given time" "$(q eu "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%held%' AND state = 'idle in transaction'")" 1
 synced us eu; same shop.events
+expect "nobody holds it up any more" "$(q eu "SELECT count(blocked) FROM meridian.links")" 0
 echo "ROLLBACK;" >&8; exec 8>&-
 if wait $holder; then die "the session was left alone"; fi
 
