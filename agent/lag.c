@@ -167,9 +167,7 @@ static void say_standing(const struct agent *a, unsigned from, unsigned to, uint
                           " s: %.110s (docs/streams.md)"
                         : "\"%.40s\" is not yet copied here, for %" PRIu64
                           " s now: %.110s (docs/streams.md)",
-                 name, ms / 1000,
-                 why[0] != '\0' ? why
-                                : "it gives no reason");
+                 name, ms / 1000, why[0] != '\0' ? why : "it gives no reason");
     }
 }
 

@@ -12,14 +12,10 @@
  * statements (of CREATE SCHEMA, CREATE EXTENSION, our own attachment) are part
  * of the outermost one and emit nothing.
  *
- * Refused before they run: what cannot be repeated elsewhere with the same
- * outcome, namely CREATE TABLE AS and SELECT INTO (the rows would be computed
- * twice), the CONCURRENTLY forms (they cannot run inside a replicated
- * transaction), and new columns or conversions whose expression would give each
- * region other values.
- *
- * Away from home, what is about a relation of such a schema is refused before it
- * waits for that relation's lock; everything else by the event triggers.
+ * Some forms are refused before they run, and away from home so is what would wait
+ * for a lock (ddl_forms.c).  Everything else is refused by the event triggers, new
+ * columns whose values each region would compute for itself among it.  What was
+ * captured is repeated by ddl_repeat.c.
  *
  * Maintenance that changes no definition (REINDEX, CLUSTER, REFRESH) is every
  * region's own affair.
@@ -36,12 +32,8 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/optimizer.h"
-#include "parser/parse_expr.h"
-#include "parser/parse_relation.h"
-#include "parser/parser.h"
 #include "replication/message.h"
 #include "rewrite/rewriteHandler.h"
 #include "tcop/dest.h"
@@ -50,7 +42,6 @@
 #include "utils/lsyscache.h"
 #include "utils/queryjumble.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include <mrd/buf.h>
 
@@ -82,282 +73,6 @@ capturing(void)
 {
 	return !meridian_applying && !meridian_restoring && !meridian_attaching &&
 		meridian_region[0] != '\0';
-}
-
-static bool
-query_true(const char *sql)
-{
-	bool		isnull;
-	bool		result = false;
-
-	if (SPI_execute(sql, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not run \"%s\"", sql);
-	if (SPI_processed > 0)
-		result = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
-											SPI_tuptable->tupdesc, 1, &isnull)) && !isnull;
-	return result;
-}
-
-typedef struct Question
-{
-	const char *sql;
-	bool		answer;
-} Question;
-
-static void
-ask_question(void *arg)
-{
-	Question   *q = arg;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	q->answer = query_true(q->sql);
-	PopActiveSnapshot();
-}
-
-/* Does a class name a table in this schema? */
-static bool
-is_class_schema(Oid nspid)
-{
-	char	   *name = OidIsValid(nspid) ? get_namespace_name(nspid) : NULL;
-	Question	q = {NULL, false};
-
-	if (name == NULL || !OidIsValid(get_extension_oid("meridian", true)))
-		return false;
-	q.sql = psprintf("SELECT EXISTS (SELECT FROM meridian.table_config "
-					 "WHERE schema_name = %s)", quote_literal_cstr(name));
-	meridian_as_superuser(ask_question, &q);
-	return q.answer;
-}
-
-static bool
-is_class_relation(RangeVar *rv)
-{
-	Oid			relid = RangeVarGetRelid(rv, NoLock, true);
-
-	return OidIsValid(relid) && is_class_schema(get_rel_namespace(relid));
-}
-
-/*
- * Refused before they run
- */
-
-static void
-refuse_form(const char *what, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot run %s in a schema of a data class", what),
-			 errdetail("Every region runs the statement itself, inside the replicated transaction."),
-			 errhint("%s", hint)));
-}
-
-static void
-check_create_table_as(CreateTableAsStmt *stmt)
-{
-	RangeVar   *rv = stmt->into->rel;
-
-	if (stmt->objtype != OBJECT_TABLE || rv->relpersistence == RELPERSISTENCE_TEMP)
-		return;
-	if (is_class_schema(RangeVarGetCreationNamespace(rv)))
-		refuse_form(stmt->is_select_into ? "SELECT INTO" : "CREATE TABLE AS",
-					"Use CREATE TABLE, then INSERT ... SELECT.");
-}
-
-static bool
-drops_class_relation(DropStmt *stmt)
-{
-	ListCell   *lc;
-
-	foreach(lc, stmt->objects)
-		if (is_class_relation(makeRangeVarFromNameList((List *) lfirst(lc))))
-			return true;
-	return false;
-}
-
-static bool
-has_rows(Relation rel)
-{
-	Question	q = {NULL, false};
-
-	q.sql = psprintf("SELECT EXISTS (SELECT FROM ONLY %s)",
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												RelationGetRelationName(rel)));
-	meridian_as_superuser(ask_question, &q);
-	return q.answer;
-}
-
-/* USING may name any column of the table, as it was before. */
-static void
-check_using(RangeVar *rv, const char *column, Node *raw)
-{
-	Oid			relid = RangeVarGetRelid(rv, AccessShareLock, true);
-	Relation	rel;
-	MeridianAttachment att;
-
-	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_RELATION)
-		return;
-	rel = table_open(relid, NoLock);
-	if (meridian_attachment(rel, &att))
-	{
-		ParseState *pstate = make_parsestate(NULL);
-		Node	   *expr;
-
-		addNSItemToQuery(pstate,
-						 addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL,
-													   false, true),
-						 false, true, true);
-		expr = transformExpr(pstate, copyObject(raw), EXPR_KIND_ALTER_COL_TRANSFORM);
-		if (contain_mutable_functions(expr) && has_rows(rel))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot convert column \"%s\" by an expression that each region would compute for itself",
-							column),
-					 errhint("Add a new column, UPDATE the rows, then drop the old one.")));
-		free_parsestate(pstate);
-	}
-	table_close(rel, NoLock);
-}
-
-static void
-check_alter_table(AlterTableStmt *stmt)
-{
-	ListCell   *lc;
-
-	foreach(lc, stmt->cmds)
-	{
-		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
-
-		if (cmd->subtype == AT_DetachPartition &&
-			((PartitionCmd *) cmd->def)->concurrent && is_class_relation(stmt->relation))
-			refuse_form("DETACH PARTITION CONCURRENTLY", "Leave out CONCURRENTLY.");
-		if (cmd->subtype == AT_AlterColumnType && ((ColumnDef *) cmd->def)->raw_default != NULL)
-			check_using(stmt->relation, cmd->name, ((ColumnDef *) cmd->def)->raw_default);
-	}
-}
-
-static void
-check_form(Node *parsetree)
-{
-	switch (nodeTag(parsetree))
-	{
-		case T_CreateTableAsStmt:
-			check_create_table_as((CreateTableAsStmt *) parsetree);
-			break;
-		case T_ExplainStmt:		/* EXPLAIN ANALYZE runs it, unseen by event triggers */
-			{
-				Query	   *query = (Query *) ((ExplainStmt *) parsetree)->query;
-
-				if (IsA(query, Query) && query->utilityStmt != NULL)
-					check_form(query->utilityStmt);
-				break;
-			}
-		case T_IndexStmt:
-			if (((IndexStmt *) parsetree)->concurrent &&
-				is_class_relation(((IndexStmt *) parsetree)->relation))
-				refuse_form("CREATE INDEX CONCURRENTLY", "Leave out CONCURRENTLY.");
-			break;
-		case T_DropStmt:
-			if (((DropStmt *) parsetree)->concurrent &&
-				drops_class_relation((DropStmt *) parsetree))
-				refuse_form("DROP INDEX CONCURRENTLY", "Leave out CONCURRENTLY.");
-			break;
-		case T_AlterTableStmt:
-			check_alter_table((AlterTableStmt *) parsetree);
-			break;
-		default:
-			break;
-	}
-}
-
-/*
- * Refused before they wait for a lock, and hold up others: what changes something
- * that stands in a class's schema.  It is touched here already; the event triggers,
- * which know better, find what is left.
- */
-
-/* The relation that the statement is about */
-static RangeVar *
-target_of(Node *parsetree)
-{
-	switch (nodeTag(parsetree))
-	{
-		case T_AlterTableStmt:
-			return ((AlterTableStmt *) parsetree)->relation;
-		case T_RenameStmt:
-			return ((RenameStmt *) parsetree)->relation;
-		case T_AlterObjectSchemaStmt:
-			return ((AlterObjectSchemaStmt *) parsetree)->relation;
-		case T_IndexStmt:
-			return ((IndexStmt *) parsetree)->relation;
-		case T_CreateTrigStmt:
-			return ((CreateTrigStmt *) parsetree)->relation;
-		case T_RuleStmt:
-			return ((RuleStmt *) parsetree)->relation;
-		case T_CreatePolicyStmt:
-			return ((CreatePolicyStmt *) parsetree)->table;
-		case T_AlterPolicyStmt:
-			return ((AlterPolicyStmt *) parsetree)->table;
-		default:
-			return NULL;
-	}
-}
-
-/* An index that is there already is left as it is, everywhere. */
-static bool
-makes_nothing(Node *parsetree)
-{
-	IndexStmt  *stmt = (IndexStmt *) parsetree;
-	Oid			relid;
-
-	if (!IsA(parsetree, IndexStmt) || !stmt->if_not_exists || stmt->idxname == NULL)
-		return false;
-	relid = RangeVarGetRelid(stmt->relation, NoLock, true);
-	return OidIsValid(relid) && OidIsValid(get_relname_relid(stmt->idxname, get_rel_namespace(relid)));
-}
-
-static bool
-drops_in_class(DropStmt *stmt)
-{
-	ListCell   *lc;
-
-	switch (stmt->removeType)
-	{
-		case OBJECT_TABLE:
-		case OBJECT_INDEX:
-		case OBJECT_VIEW:
-		case OBJECT_MATVIEW:
-		case OBJECT_SEQUENCE:
-			return drops_class_relation(stmt);
-		case OBJECT_TRIGGER:
-		case OBJECT_RULE:
-		case OBJECT_POLICY:
-			foreach(lc, stmt->objects)
-			{
-				List	   *name = list_copy(lfirst(lc));
-
-				/* of the table, then its own */
-				if (is_class_relation(makeRangeVarFromNameList(list_delete_last(name))))
-					return true;
-			}
-			return false;
-		case OBJECT_SCHEMA:
-			foreach(lc, stmt->objects)
-				if (is_class_schema(get_namespace_oid(strVal(lfirst(lc)), true)))
-					return true;
-			return false;
-		default:
-			return false;
-	}
-}
-
-static void
-touch_early(Node *parsetree)
-{
-	RangeVar   *rv = target_of(parsetree);
-
-	if (rv != NULL ? is_class_relation(rv) && !makes_nothing(parsetree) :
-		IsA(parsetree, DropStmt) && drops_in_class((DropStmt *) parsetree))
-		meridian_touch(MRD_CLASS_SCHEMA, NULL);
 }
 
 /*
@@ -405,8 +120,8 @@ meridian_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOn
 	if (capturing() && outermost == NULL && IsTransactionState() &&
 		GetCommandLogLevel(pstmt->utilityStmt) == LOGSTMT_DDL)
 	{
-		check_form(pstmt->utilityStmt);
-		touch_early(pstmt->utilityStmt);
+		meridian_ddl_check_form(pstmt->utilityStmt);
+		meridian_ddl_touch_early(pstmt->utilityStmt);
 		/* ANALYZE of an EXPLAIN is not DDL itself */
 		if (!IsA(pstmt->utilityStmt, ExplainStmt))
 		{
@@ -463,164 +178,6 @@ capture(void)
 }
 
 /*
- * Repeating
- */
-
-/* Is a table of a class not here yet, in this schema (NULL: in whichever), or this very one? */
-static bool
-lacks_tables(const char *schema, const char *table)
-{
-	Question	q = {NULL, false};
-
-	q.sql = psprintf("SELECT EXISTS (SELECT FROM (SELECT schema_name, table_name FROM meridian.table_config "
-					 "UNION ALL SELECT schema_name, table_name FROM meridian.missing) t "
-					 "WHERE (schema_name = %s OR %s) AND (table_name = %s OR %s) "
-					 "AND to_regclass(format('%%I.%%I', schema_name, table_name)) IS NULL)",
-					 quote_literal_cstr(schema == NULL ? "" : schema),
-					 schema == NULL ? "true" : "false",
-					 quote_literal_cstr(table == NULL ? "" : table),
-					 table == NULL ? "true" : "false");
-	meridian_as_superuser(ask_question, &q);
-	return q.answer;
-}
-
-/* What the statement is about, also where nobody need wait for a lock */
-static RangeVar *
-subject_of(Node *parsetree)
-{
-	if (IsA(parsetree, GrantStmt))
-	{
-		GrantStmt  *stmt = (GrantStmt *) parsetree;
-
-		return stmt->targtype == ACL_TARGET_OBJECT && list_length(stmt->objects) == 1 &&
-			IsA(linitial(stmt->objects), RangeVar) ? linitial(stmt->objects) : NULL;
-	}
-	if (IsA(parsetree, CommentStmt))
-	{
-		CommentStmt *stmt = (CommentStmt *) parsetree;
-
-		if (stmt->objtype == OBJECT_TABLE)
-			return makeRangeVarFromNameList((List *) stmt->object);
-		if (stmt->objtype == OBJECT_COLUMN)
-			return makeRangeVarFromNameList(list_delete_last(list_copy((List *) stmt->object)));
-		return NULL;
-	}
-	return target_of(parsetree);
-}
-
-static const char *
-schema_in(List *name)
-{
-	return list_length(name) > 1 ? strVal(linitial(name)) : NULL;
-}
-
-/* The schema that the statement names for what it makes; NULL: none, or it makes nothing */
-static const char *
-schema_of_new(Node *parsetree)
-{
-	switch (nodeTag(parsetree))
-	{
-		case T_CreateStmt:
-			return ((CreateStmt *) parsetree)->relation->schemaname;
-		case T_ViewStmt:
-			return ((ViewStmt *) parsetree)->view->schemaname;
-		case T_CreateSeqStmt:
-			return ((CreateSeqStmt *) parsetree)->sequence->schemaname;
-		case T_CompositeTypeStmt:
-			return ((CompositeTypeStmt *) parsetree)->typevar->schemaname;
-		case T_CreateEnumStmt:
-			return schema_in(((CreateEnumStmt *) parsetree)->typeName);
-		case T_CreateDomainStmt:
-			return schema_in(((CreateDomainStmt *) parsetree)->domainname);
-		case T_CreateFunctionStmt:
-			return schema_in(((CreateFunctionStmt *) parsetree)->funcname);
-		default:
-			return NULL;
-	}
-}
-
-/* Is it about what will be copied here with the definition that it has by then? */
-static bool
-comes_later(Node *parsetree)
-{
-	const char *schema = schema_of_new(parsetree);
-	RangeVar   *rv = subject_of(parsetree);
-
-	if (schema != NULL)
-		return !OidIsValid(get_namespace_oid(schema, true)) && lacks_tables(schema, NULL);
-	if (rv == NULL || OidIsValid(RangeVarGetRelid(rv, NoLock, true)))
-		return false;
-	/* an index or a sequence does not say whose it is, nor is anything here of a whole schema */
-	if ((rv->schemaname != NULL && !OidIsValid(get_namespace_oid(rv->schemaname, true))) ||
-		(IsA(parsetree, AlterTableStmt) && ((AlterTableStmt *) parsetree)->objtype != OBJECT_TABLE))
-		return lacks_tables(rv->schemaname, NULL);
-	return lacks_tables(rv->schemaname, rv->relname);
-}
-
-/* Does it drop something that may have been left out? */
-static bool
-drops_later(DropStmt *stmt)
-{
-	ListCell   *lc;
-
-	foreach(lc, stmt->objects)
-	{
-		List	   *name = IsA(lfirst(lc), List) ? lfirst_node(List, lc) : NIL;
-		const char *schema = list_length(name) > 1 ? strVal(list_nth(name, list_length(name) - 2)) : NULL;
-		bool		whole = stmt->removeType != OBJECT_TABLE ||
-			(schema != NULL && !OidIsValid(get_namespace_oid(schema, true)));
-
-		if (stmt->removeType == OBJECT_TRIGGER || stmt->removeType == OBJECT_POLICY || stmt->removeType == OBJECT_RULE)
-			schema = NULL;		/* the table's name comes before its own */
-		if (lacks_tables(schema, whole || name == NIL ? NULL : strVal(llast(name))))
-			return true;
-	}
-	return false;
-}
-
-static void
-run_parsed(Node *parsetree, const char *text)
-{
-	PlannedStmt *pstmt = makeNode(PlannedStmt);
-
-	pstmt->commandType = CMD_UTILITY;
-	pstmt->utilityStmt = parsetree;
-	pstmt->stmt_len = (int) strlen(text);
-	ProcessUtility(pstmt, text, false, PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, NULL);
-}
-
-/*
- * Run what the schema's home ran.  A table that was attached there with rows in
- * it and is not here yet comes with the definition that it has by then, and with
- * its whole schema if that is not here either (copy.c): a statement about either
- * is left out, and a DROP drops what is here.
- */
-void
-meridian_ddl_repeat(const char *text)
-{
-	List	   *parsed = raw_parser(text, RAW_PARSE_DEFAULT);
-	Node	   *stmt = list_length(parsed) == 1 ? linitial_node(RawStmt, parsed)->stmt : NULL;
-
-	if (stmt != NULL && comes_later(stmt))
-	{
-		ereport(LOG,
-				(errmsg("left out a statement about a table that is still to be copied"),
-				 errdetail("%s", text)));
-		return;
-	}
-	if (stmt != NULL && IsA(stmt, DropStmt) && drops_later((DropStmt *) stmt))
-	{
-		((DropStmt *) stmt)->missing_ok = true;
-		run_parsed(stmt, text);
-		return;
-	}
-	SPI_connect();
-	if (SPI_execute(text, false, 0) < 0)
-		elog(ERROR, "could not run the statement: %s", text);
-	SPI_finish();
-}
-
-/*
  * Which statements: asked of the event triggers' own functions
  */
 
@@ -653,10 +210,10 @@ grant_in_class_schema(GrantStmt *stmt)
 	{
 		Node	   *object = lfirst(lc);
 
-		if (IsA(object, RangeVar) && is_class_relation((RangeVar *) object))
+		if (IsA(object, RangeVar) && meridian_is_class_relation((RangeVar *) object))
 			return true;
 		if (IsA(object, String) &&
-			is_class_schema(get_namespace_oid(strVal(object), true)))
+			meridian_is_class_schema(get_namespace_oid(strVal(object), true)))
 			return true;
 	}
 	return false;
@@ -687,7 +244,7 @@ check_new_column(Relation rel, const char *column)
 	AttrNumber	attno = get_attnum(RelationGetRelid(rel), column);
 	Node	   *expr = attno > 0 ? build_column_default(rel, attno) : NULL;
 
-	if (expr != NULL && contain_mutable_functions(expr) && has_rows(rel))
+	if (expr != NULL && contain_mutable_functions(expr) && meridian_ddl_has_rows(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot add column \"%s\" with a default that each region would compute for itself",
@@ -816,7 +373,7 @@ Datum
 meridian_on_ddl_end(PG_FUNCTION_ARGS)
 {
 	Node	   *parsetree;
-	Question	q = {commands_in_class_schema, false};
+	bool		ours;
 
 	check_event_trigger(fcinfo);
 	if (meridian_restoring || meridian_attaching || extension_at_work())
@@ -824,12 +381,12 @@ meridian_on_ddl_end(PG_FUNCTION_ARGS)
 	parsetree = ((EventTriggerData *) fcinfo->context)->parsetree;
 	if (maintenance(parsetree))
 		return (Datum) 0;
-	meridian_as_superuser(ask_question, &q);
-	if (!q.answer && IsA(parsetree, GrantStmt))
-		q.answer = grant_in_class_schema((GrantStmt *) parsetree);
+	ours = meridian_ddl_ask(commands_in_class_schema);
+	if (!ours && IsA(parsetree, GrantStmt))
+		ours = grant_in_class_schema((GrantStmt *) parsetree);
 	/* a table that was renamed or moved out of a class's schema is still attached */
 	meridian_as_superuser(check_attached, NULL);
-	if (!q.answer)
+	if (!ours)
 		return (Datum) 0;
 	capture();
 	if (IsA(parsetree, AlterTableStmt) && capturing())
@@ -859,13 +416,10 @@ check_drop(void)
 {
 	Node	   *parsetree = outermost == NULL ? NULL : outermost->parsetree;
 	bool		is_drop = parsetree != NULL && IsA(parsetree, DropStmt);
-	Question	attached = {drops_attached, false};
-	Question	others = {drops_others_too, false};
 
 	if (!capturing())
 		return;
-	meridian_as_superuser(ask_question, &attached);
-	if (attached.answer &&
+	if (meridian_ddl_ask(drops_attached) &&
 		(!is_drop || (((DropStmt *) parsetree)->removeType != OBJECT_TABLE &&
 					  ((DropStmt *) parsetree)->removeType != OBJECT_SCHEMA)))
 		ereport(ERROR,
@@ -873,9 +427,7 @@ check_drop(void)
 				 errmsg("cannot drop a table of a data class with something else"),
 				 errdetail("Every region runs the statement itself, and may not have that."),
 				 errhint("Drop the table first, with DROP TABLE.")));
-	if (is_drop)
-		meridian_as_superuser(ask_question, &others);
-	if (others.answer)
+	if (is_drop && meridian_ddl_ask(drops_others_too))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot drop objects in schemas of data classes together with others"),
@@ -928,13 +480,10 @@ forget_dropped(void *arg)
 Datum
 meridian_on_drop(PG_FUNCTION_ARGS)
 {
-	Question	q = {drops_in_class_schema, false};
-
 	check_event_trigger(fcinfo);
 	if (meridian_attaching || extension_at_work())
 		return (Datum) 0;
-	meridian_as_superuser(ask_question, &q);
-	if (q.answer)
+	if (meridian_ddl_ask(drops_in_class_schema))
 	{
 		check_drop();
 		capture();
