@@ -486,6 +486,7 @@ void place_evaluate(const struct place *p, const struct place_set *set, struct p
     double rtt = 0;
 
     s.near = NULL;
+    s.writes = NULL;
     set_order(p, &s, r);
     place_user_shares(p, &s, r);
     place_weigh(p, &s, r);

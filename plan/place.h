@@ -24,11 +24,20 @@ struct place {
     double internet_gb[PLAN_CANDIDATES_MAX];
 };
 
+#define PLACE_GROUPS (1u << PLAN_REPLICAS_MAX)
+
+/* The writes by the members that may store them, and the member they are made at. */
+struct place_writes {
+    unsigned groups, may[PLACE_GROUPS];
+    double share[PLAN_COPIES_MAX][PLACE_GROUPS];
+};
+
 struct place_set {
     unsigned n;
     int at[PLAN_COPIES_MAX]; /* candidates */
     int home;                  /* index into at[] */
     const int *near; /* the member nearest to each point, or -1, when known; else NULL */
+    const struct place_writes *writes; /* of records with homes of their own, likewise */
 };
 
 int place_new(struct plan_data *data, const struct plan_workload *load,
@@ -89,6 +98,9 @@ void place_by_distance(const struct place *p, const struct place_set *s,
                        int ret[PLAN_COPIES_MAX]);
 /** ->share of the users at each member. */
 void place_user_shares(const struct place *p, const struct place_set *s, struct plan_result *r);
+/** The writes to records with homes of their own, where the law divides them. */
+void place_divide_writes(const struct place *p, const struct place_set *s,
+                         struct place_writes *ret);
 /** Share of the users whose data a second member may hold. */
 double place_covered(const struct place *p, const struct place_set *s,
                      const struct plan_result *r);

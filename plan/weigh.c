@@ -15,14 +15,6 @@
 
 #define MONTH_S (30.0 * 86400)
 #define GB 1e9
-#define GROUPS (1u << PLAN_REPLICAS_MAX)
-
-/* The writes by the members that may store them, and the member they are made at. */
-struct writes {
-    unsigned groups, may[GROUPS];
-    double share[PLAN_COPIES_MAX][GROUPS];
-};
-
 double place_origin_gb(const struct plan_class *c, bool cdn)
 {
     return c->reads_per_s * c->read_bytes * (cdn ? 1 - c->cacheable : 1) * MONTH_S / GB;
@@ -188,24 +180,26 @@ static double copies_usd_gb(const struct place *p, const struct place_set *s,
     return r->posture == PLAN_HUB ? through_hub(p, s, (unsigned)r->hub, a, may) : sum;
 }
 
-static void group_writes(const struct place *p, const struct place_set *s,
-                         const struct plan_result *r, struct writes *ret)
+static void group_writes(const struct place_set *s, const struct plan_result *r, struct place_writes *ret)
 {
-    unsigned may[PLAN_USERS_MAX], all = (1u << s->n) - 1;
+    bool spread = r->posture >= PLAN_FOLLOW_THE_SUN;
 
-    if (!p->divided || !place_homes_are_local(r->posture)) {
-        bool spread = r->posture >= PLAN_FOLLOW_THE_SUN;
-        ret->groups = 1;
-        ret->may[0] = all;
-        for (unsigned k = 0; k < s->n; k++) {
-            ret->share[k][0] = spread ? r->share[k] : (int)k == s->home ? 1 : 0;
-        }
-        return;
+    ret->groups = 1;
+    ret->may[0] = (1u << s->n) - 1;
+    for (unsigned k = 0; k < s->n; k++) {
+        ret->share[k][0] = spread ? r->share[k] : (int)k == s->home ? 1 : 0;
     }
+}
+
+void place_divide_writes(const struct place *p, const struct place_set *s,
+                         struct place_writes *ret)
+{
+    unsigned may[PLAN_USERS_MAX];
+
     mrd_assert(s->n <= PLAN_REPLICAS_MAX);
-    ret->groups = all + 1;
+    ret->groups = 1u << s->n;
     memset(ret->share, 0, s->n * sizeof(ret->share[0]));
-    for (unsigned g = 0; g <= all; g++) {
+    for (unsigned g = 0; g < ret->groups; g++) {
         ret->may[g] = g;
     }
     for (unsigned u = 0; u < p->load->user_count; u++) {
@@ -224,7 +218,7 @@ static void group_writes(const struct place *p, const struct place_set *s,
 
 /** Replication of all groups, by the present ->hub; ->copies. */
 static double replication_usd_gb(const struct place *p, const struct place_set *s,
-                                 struct plan_result *r, const struct writes *w)
+                                 struct plan_result *r, const struct place_writes *w)
 {
     double usd = 0;
 
@@ -244,7 +238,7 @@ static double replication_usd_gb(const struct place *p, const struct place_set *
 /** The hub through which it all costs least, of those that may hold everything; of equals, the
  * one in the middle. */
 static void choose_hub(const struct place *p, const struct place_set *s, struct plan_result *r,
-                       const struct writes *w)
+                       const struct place_writes *w)
 {
     double least = INFINITY, least_ms = INFINITY;
     int best = 0;
@@ -268,13 +262,20 @@ static void choose_hub(const struct place *p, const struct place_set *s, struct 
 
 static double copy_all(const struct place *p, const struct place_set *s, struct plan_result *r)
 {
-    struct writes w;
+    bool divided = p->divided && place_homes_are_local(r->posture);
+    const struct place_writes *w = divided ? s->writes : NULL;
+    struct place_writes own;
 
-    group_writes(p, s, r, &w);
-    if (r->posture == PLAN_HUB) {
-        choose_hub(p, s, r, &w);
+    if (w == NULL && divided) {
+        place_divide_writes(p, s, &own);
+    } else if (w == NULL) {
+        group_writes(s, r, &own);
     }
-    return replication_usd_gb(p, s, r, &w);
+    w = w != NULL ? w : &own;
+    if (r->posture == PLAN_HUB) {
+        choose_hub(p, s, r, w);
+    }
+    return replication_usd_gb(p, s, r, w);
 }
 
 /* ---- the whole ---- */
