@@ -249,6 +249,7 @@ copy(void)
 	(void) meridian_copy_open(read_conninfo());
 	meridian_copy_begin(order->snapshot[0] == '\0' ? NULL : order->snapshot);
 	set_state(MERIDIAN_COPIER_BEGUN);
+	meridian_fault("cover-started");
 	replorigin_session_origin = DoNotReplicateId;
 	StartTransactionCommand();
 	alone = meridian_copy_lock();

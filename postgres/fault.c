@@ -8,7 +8,8 @@
  * Only a superuser can set it.  Places: before-commit (the guard has checked
  * for the last time, nothing is committed), after-touch (registered and
  * checked, not yet stamped), join-copied (a joining region has copied all, and
- * has not committed), cover-copied (a copier likewise), tail-filed (the home has
+ * has not committed), cover-copied (a copier likewise), cover-started (it has its
+ * snapshot, and has not looked what is still wanted), tail-filed (the home has
  * entries and has sent no repair), repair-sent (it has, and has not marked them),
  * repair-applied (the old home has changed its rows, and has not committed).
  *

@@ -39,3 +39,11 @@ tried=$(($(said us 'starting logical decoding') - before))
 q eu "SET meridian.restoring = on" "ALTER TABLE shop.events ADD COLUMN label text"
 TRIES=600 synced us eu
 expect "applied" "$(q eu "SELECT label FROM shop.events WHERE id = 2")" parked
+
+# --- it got on, so the same failure is news again, though no minute has passed
+q eu "SET meridian.restoring = on" "ALTER TABLE shop.events DROP COLUMN label"
+q us "INSERT INTO shop.events VALUES (3, 'parked again')"
+wait_for "links say why" eu "SELECT error LIKE '%has no column \"label\"%' FROM meridian.links WHERE region = 'us'"
+sleep 1
+expect "the failure is said again, once" "$(said eu 'ERROR:  table "shop.events" has no column')" 2
+expect "as a new one" "$(said eu 'what follows has happened')" 0
