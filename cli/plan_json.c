@@ -74,6 +74,7 @@ static json_t *countries_json(const struct planned *q, const struct plan_country
         json_t *j = latency_json(&l[u]);
         json_object_set_new(j, "country", json_string(q->data->countries[l[u].country].iso2));
         json_object_set_new(j, "share", json_real(q->load.users[u].share));
+        json_object_set_new(j, "floor_p95", json_real(l[u].floor_p95_ms));
         json_object_set_new(j, "region",
                             l[u].region < 0 ? json_null()
                                             : json_string(q->data->regions[l[u].region].id));
@@ -148,6 +149,7 @@ static json_t *result_json(struct planned *q, const struct plan_answer *a, unsig
     json_object_set_new(j, "lag_s", number(r->lag_s));
     json_object_set_new(j, "replication_mbit_s", json_real(r->replication_mbit));
     json_object_set_new(j, "break_even_usd_hour", json_real(r->usd_hour_break_even));
+    json_object_set_new(j, "return_usd_year", number(r->usd_year_return));
     if (r->simulated) {
         json_object_set_new(j, "simulated", years_json(&r->years));
     }

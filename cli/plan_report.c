@@ -177,8 +177,8 @@ static void country_table(FILE *f, const struct planned *q,
                           const struct plan_country_latency *l)
 {
     static const char *const titles[] = {
-        "country",   "share",          "~served by",      "read p50", "read p95", "write p50",
-        "write p95", "read, one lost", "write, one lost", "stale",    NULL};
+        "country",   "share",     "~served by",     "light",           "read p50", "read p95",
+        "write p50", "write p95", "read, one lost", "write, one lost", "stale",    NULL};
     char text[32];
 
     page_table(f, titles);
@@ -209,7 +209,11 @@ static void country_formulas(FILE *f, struct planned *q, const struct plan_answe
     unsigned n = plan_figures(q->data, &q->load, a->class, &a->results[0], r, figures);
     char inputs[400];
 
-    fputs("<div class=\"quiet\">", f);
+    fputs("<div class=\"quiet\"><p>", f);
+    page_put(
+        f, "light: 95%% of the users, 2 km / 200 km per ms of fibre to the region that serves "
+           "them, without last mile and work (F21; meridian model fibre)");
+    fputs("</p>\n", f);
     for (unsigned i = 0; i < n; i++) {
         const char *name = figures[i].name;
         if (strcmp(name, "read_p95") == 0 || strcmp(name, "write_p95") == 0 ||

@@ -134,13 +134,12 @@ void planned_verdict(const struct planned *q, const struct plan_answer *a,
 static void say_break_even(const struct planned *q, const struct plan_answer *a,
                            char out[PLANNED_LINE])
 {
-    const struct plan_result *r = &a->results[a->best], *single = &a->results[0];
-    double usd = q->load.downtime_usd_hour, hours = (single->u - r->u) * MRD_YEAR_H;
+    const struct plan_result *r = &a->results[a->best];
     int n = snprintf(out, PLANNED_LINE, "pays from %.0f USD per hour of downtime (F20)",
                      r->usd_hour_break_even);
-    if (usd >= 0) {
+    if (isfinite(r->usd_year_return)) {
         snprintf(out + n, PLANNED_LINE - (size_t)n, "; at %.0f USD it returns %.0f USD a year",
-                 usd, hours * usd - 12 * (r->total - single->total));
+                 q->load.downtime_usd_hour, r->usd_year_return);
     }
 }
 

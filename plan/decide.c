@@ -382,15 +382,20 @@ static void explain(struct plan_answer *a)
     }
 }
 
-static void break_even(struct plan_answer *a)
+static void returns(const struct plan_workload *w, struct plan_answer *a)
 {
     const struct plan_result *single = &a->results[0];
-    for (unsigned i = 1; i < a->count; i++) {
+
+    for (unsigned i = 0; i < a->count; i++) {
         struct plan_result *r = &a->results[i];
-        if (r->refused == NULL && single->refused == NULL && r->total > single->total &&
-            r->u < single->u) {
-            r->usd_hour_break_even =
-                mrd_break_even_usd_hour(r->total - single->total, single->u, r->u);
+        bool both = r->refused == NULL && single->refused == NULL;
+        double premium = r->total - single->total, usd = w->downtime_usd_hour;
+
+        r->usd_year_return = both && usd >= 0
+                                 ? (single->u - r->u) * MRD_YEAR_H * usd - 12 * premium
+                                 : (double)NAN;
+        if (i > 0 && both && premium > 0 && r->u < single->u) {
+            r->usd_hour_break_even = mrd_break_even_usd_hour(premium, single->u, r->u);
         }
     }
 }
@@ -446,7 +451,7 @@ int plan_class_answer(struct plan_data *data, const struct plan_workload *load,
     choose(ret);
     name_driver(ret);
     explain(ret);
-    break_even(ret);
+    returns(load, ret);
     free(p);
     free(annual_h);
     return 0;

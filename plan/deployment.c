@@ -294,8 +294,9 @@ int plan_deployment_init(struct plan_deployment *d, const struct mrd_config *con
 
 static bool figure_known(const struct plan_promise *p, const char *name)
 {
-    static const char *const of_users[] = {"read_p50",  "read_p95",      "write_p50",
-                                           "write_p95", "lost_read_p95", "lost_write_p95"};
+    static const char *const of_users[] = {
+        "read_p50",      "read_p95",       "cold_read_p95", "write_p50", "write_p95",
+        "lost_read_p95", "lost_write_p95", "stale_p95_ms"};
     bool all = false;
 
     for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
@@ -311,6 +312,7 @@ static bool figure_known(const struct plan_promise *p, const char *name)
     plan_promise_cost(p, &all);
     return strcmp(name, "usd_month") == 0            ? all
            : strcmp(name, "replication_mbit_s") == 0 ? p->sized && p->placed
+           : strcmp(name, "return_usd_year") == 0    ? false /* against what? */
            : strcmp(name, "running") == 0            ? p->known[PLAN_HEADROOM]
            : strcmp(name, "commit_ms") == 0          ? p->placed
            : strcmp(name, "rpo_s") == 0              ? plan_promise_rpo(p) >= 0

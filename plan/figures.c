@@ -371,6 +371,23 @@ static void add_commit(struct book *b)
     input(f, "fsync_ms", PLAN_FSYNC_MS, "ms");
 }
 
+/** A request on a new connection: the budget of the one on a warm one, and what comes before. */
+static void add_budget(struct book *b)
+{
+    double proc = b->w->processing_ms, net = fmax(0, b->r->read_p95 - proc);
+    struct plan_figure *f =
+        begin_model(b, "cold_read_p95", MRD_LAST_MILE_MS + 2 * net + net + proc, "ms",
+                    "latency-budget", "latency_ms");
+
+    f->source = "F23; dns: a resolver a last mile away; tls: TCP and TLS 1.3, a round trip each; "
+                "net: read_p95 less processing";
+    input(f, "dns_ms", MRD_LAST_MILE_MS, "ms");
+    input(f, "tls_ms", 2 * net, "ms");
+    input(f, "net_ms", net, "ms");
+    input(f, "proc_ms", proc, "ms");
+    input(f, "data_ms", 0, "ms");
+}
+
 static void add_latencies(struct book *b)
 {
     const struct plan_result *r = b->r;
@@ -395,6 +412,7 @@ static void add_latencies(struct book *b)
     add_commit(b);
     add_latency(b, "read_p50", r->read_p50, read, true);
     add_latency(b, "read_p95", r->read_p95, read, true);
+    add_budget(b);
     add_latency(b, "write_p50", r->write_p50, write, false);
     add_latency(b, "write_p95", r->write_p95, write, false);
     struct plan_figure *f =
@@ -440,6 +458,16 @@ unsigned plan_figures(struct plan_data *data, const struct plan_workload *load,
         input(f, "premium_usd_month", r->total - single->total, "USD/month");
         input(f, "U_before", single->u, "1");
         input(f, "U_after", r->u, "1");
+    }
+    if (load->downtime_usd_hour >= 0 && isfinite(r->usd_year_return)) {
+        struct plan_figure *f =
+            begin(&b, "return_usd_year", r->usd_year_return, "USD/year",
+                  "(U_before - U_after) x 8760 h x downtime_usd_hour - 12 premium",
+                  "F9, against single-region; downtime_usd_hour of the workload");
+        input(f, "U_before", single->u, "1");
+        input(f, "U_after", r->u, "1");
+        input(f, "downtime_usd_hour", load->downtime_usd_hour, "USD/h");
+        input(f, "premium_usd_month", r->total - single->total, "USD/month");
     }
     return b.count;
 }

@@ -72,6 +72,7 @@ int place_new(struct plan_data *data, const struct plan_workload *load,
     }
     p->load = load;
     p->class = class;
+    p->data = data;
     p->candidates = load->candidate_count;
     data->sources[PLAN_SOURCE_REGIONS].used = true;
     add_points(p, data);
@@ -410,6 +411,28 @@ static double stale_p95(const struct place *p, const struct place_set *s,
     return mrd_percentile(x.write, x.write_weight, n, 0.95);
 }
 
+/** 95% of @country's users are no farther in fibre from whom they come to. */
+static double floor_p95(const struct place *p, const struct place_set *s,
+                        const struct plan_result *r, int country)
+{
+    const struct plan_country *c = &p->data->countries[p->load->users[country].country];
+    double ms[PLAN_METROS_MAX], weight[PLAN_METROS_MAX];
+    size_t n = 0;
+
+    for (unsigned i = 0; i < p->points; i++) {
+        if (p->country[i] != country) {
+            continue;
+        }
+        int at = place_serves_nearby(r->posture) ? place_nearest(p, s, i, -1) : s->home;
+        const struct plan_region *to = &p->data->regions[p->load->candidates[s->at[at < 0 ? 0 : at]]];
+        const struct plan_place *metro = &c->metros[n];
+        ms[n] = mrd_fibre_rtt_ms(mrd_distance_km(metro->latitude, metro->longitude,
+                                                 to->latitude, to->longitude));
+        weight[n++] = p->weight[i];
+    }
+    return mrd_percentile(ms, weight, n, 0.95);
+}
+
 /** The member that most of @country's users come to. */
 static int serving(const struct place *p, const struct place_set *s,
                    const struct plan_result *r, int country)
@@ -444,6 +467,7 @@ void place_country(const struct place *p, const struct place_set *s,
         ret->lost_write_p95 = fmax(ret->lost_write_p95, ms[3]);
     }
     ret->stale_p95_ms = stale_p95(p, s, r, country);
+    ret->floor_p95_ms = country < 0 ? 0 : floor_p95(p, s, r, country);
     int at = serving(p, s, r, country);
     ret->region = at < 0 ? -1 : p->load->candidates[s->at[at]];
 }

@@ -12,6 +12,7 @@
 struct place {
     const struct plan_workload *load;
     const struct plan_class *class;
+    const struct plan_data *data;
     unsigned points, candidates;
     double weight[PLACE_POINTS_MAX];                   /* sums to 1 */
     short country[PLACE_POINTS_MAX];                   /* index into load->users */

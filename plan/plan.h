@@ -78,6 +78,7 @@ struct plan_result {
     double replication_mbit, lag_s;
     double delay_s; /* of the lag: the way, and gathering */
     double usd_hour_break_even; /* against single-region; 0: no premium or nothing gained */
+    double usd_year_return;     /* the same, at the given cost of downtime; NAN: none given */
     bool simulated;             /* years is filled */
     struct mrd_outage_years years;
     double worse[PLAN_YEAR_STEPS]; /* share of the years down for longer than the step */
@@ -166,6 +167,7 @@ struct plan_country_latency {
     int country, region; /* of the facts; the region serves most of them, -1: none */
     double read_p50, read_p95, write_p50, write_p95, lost_read_p95, lost_write_p95;
     double stale_p95_ms;
+    double floor_p95_ms; /* what light in fibre takes to the region that serves, F21 */
 };
 /** Of each result of @a that is not refused, by the workload's countries: ret[result][user]. */
 int plan_countries(struct plan_data *data, const struct plan_workload *load,

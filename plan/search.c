@@ -63,6 +63,7 @@ struct walk {
     /* By home, at most: the shares of the writes, and of reads that edges pass on, in time. */
     double home_bound[PLAN_CANDIDATES_MAX], home_reads[PLAN_CANDIDATES_MAX];
     float home_ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX]; /* the shortest way to it */
+    double home_mean[PLAN_CANDIDATES_MAX];  /* the mean of home_ms */
     double users_ms[PLAN_CANDIDATES_MAX];   /* from all users, on average */
     struct search searches[SEARCHES_MAX];
     struct place_writes writes; /* of the present set */
@@ -274,7 +275,7 @@ static bool beaten(const struct walk *w, const struct search *q, const struct re
     if (!q->found || (!w->nearer && q->best_missing <= 0 && floor >= q->best.total)) {
         return q->found;
     }
-    if (w->nearer && (floor > q->cap || (local && least_ms > q->best.mean_ms + SLACK_MEAN))) {
+    if (w->nearer && (floor > q->cap || least_ms > q->best.mean_ms + SLACK_MEAN)) {
         return true;
     }
     bound.posture = posture;
@@ -310,6 +311,7 @@ static void bound_homes(struct walk *w)
                 best[i] = forwarded < best[i] ? forwarded : best[i];
             }
         }
+        w->home_mean[h] = mean(w->weight_f, best, p->points);
         w->home_bound[h] =
             fmin(1, within(w->weight, best, p->points, w->limit[WRITES]) + SLACK);
         w->home_reads[h] =
@@ -332,26 +334,54 @@ static bool nearer(const struct walk *w, const struct place_set *s, const struct
     return r->mean_ms < q->best.mean_ms || (r->mean_ms <= q->best.mean_ms && all < best);
 }
 
-/** With a quorum: no write is faster than the shortest commit behind the shortest way. */
-static void bound_commits(const struct walk *w, const struct place_set *s,
-                          const struct plan_result *r, struct reach *reach)
+/** The shortest wait of a commit, at whatever member it is made. */
+static double least_commit(const struct walk *w, const struct place_set *s,
+                           const struct plan_result *r)
+{
+    double least = INFINITY;
+
+    if (!place_reads_are_local(r->posture) || r->posture == PLAN_READ_LOCAL) {
+        return place_commit_ms(w->p, s, r, s->home, -1);
+    }
+    for (unsigned k = 0; k < s->n; k++) {
+        least = lesser(least, place_commit_ms(w->p, s, r, (int)k, -1));
+    }
+    return least;
+}
+
+/** No write is faster than the shortest commit behind the shortest way. */
+static void bound_writes(const struct walk *w, const struct place_set *s,
+                         const struct plan_result *r, double commit_ms, struct reach *reach)
 {
     const struct place *p = w->p;
-    int home = s->at[s->home];
+    float limit = w->limit[WRITES] - (float)commit_ms;
 
     if (place_reads_are_local(r->posture) && r->posture != PLAN_READ_LOCAL) {
-        double least = INFINITY;
-        for (unsigned k = 0; k < s->n; k++) {
-            least = lesser(least, place_commit_ms(p, s, r, (int)k, -1));
-        }
-        reach->of[WRITES] =
-            within(w->weight, w->near_ms[s->n], p->points, w->limit[WRITES] - (float)least);
+        reach->of[WRITES] = within(w->weight, w->near_ms[s->n], p->points, limit);
     } else {
-        double ms = place_commit_ms(p, s, r, s->home, -1);
-        reach->home_write = fmin(
-            1, SLACK + within(w->weight, w->home_ms[home], p->points,
-                              w->limit[WRITES] - (float)ms));
+        reach->home_write =
+            fmin(1, SLACK + within(w->weight, w->home_ms[s->at[s->home]], p->points, limit));
     }
+}
+
+/** What ->mean_ms cannot be below, from the mean ways to the nearest member and to the home. */
+static double least_mean(const struct walk *w, const struct place_set *s,
+                         const struct plan_result *r, double commit_ms)
+{
+    const struct plan_class *c = w->p->class;
+    bool edges = r->posture == PLAN_EDGE_HIERARCHY, home_writes = r->posture == PLAN_READ_LOCAL;
+    bool local = place_reads_are_local(r->posture);
+    double near = w->mean_ms[s->n], home = w->home_mean[s->at[s->home]];
+    double cached = r->cdn || edges ? c->reads_per_s * c->cacheable : 0;
+    double reads = c->reads_per_s - cached, hits = edges ? cached : 0;
+    double all = reads + hits + c->writes_per_s, work = w->p->load->processing_ms;
+
+    if (!(all > 0)) {
+        return 0;
+    }
+    return (reads * (work + (local ? near : home)) + hits * near +
+            c->writes_per_s * (work + (local && !home_writes ? near : home) + commit_ms)) /
+           all;
 }
 
 static void consider(struct walk *w, struct search *q, const struct place_set *s,
@@ -371,11 +401,12 @@ static void consider(struct walk *w, struct search *q, const struct place_set *s
     if (beaten(w, q, &reach, r.total, 0)) {
         return;
     }
+    double commit_ms = r.quorum ? least_commit(w, s, &r) : 0;
     if (r.quorum && w->limited[WRITES]) {
-        bound_commits(w, s, &r, &reach);
-        if (beaten(w, q, &reach, r.total, 0)) {
-            return;
-        }
+        bound_writes(w, s, &r, commit_ms, &reach);
+    }
+    if (beaten(w, q, &reach, r.total, w->nearer ? least_mean(w, s, &r, commit_ms) : 0)) {
+        return;
     }
     place_share_within(p, s, &r);
     double late = place_missing(p->class, &r);
@@ -454,9 +485,10 @@ static unsigned hopeful(const struct walk *w, const struct place_set *s, struct 
     }
     for (unsigned k = 0; k < w->count; k++) {
         const struct search *q = &w->searches[k];
+        double least = place_reads_are_local(q->best.posture) ? least_ms : 0;
         bool may = s->n >= q->least && s->n <= q->most && !settled(w, q) &&
                    place_lawful(w->p, s, q->best.posture) &&
-                   !beaten(w, q, reach, set_floor(w, q, s), least_ms);
+                   !beaten(w, q, reach, set_floor(w, q, s), least);
         bits |= (unsigned)may << k;
     }
     return bits;
