@@ -60,7 +60,7 @@ def as_postgres(*words):
 
 def directory(name):
     """A directory of this run on the disk under /var/tmp, readable by the servers."""
-    d = tempfile.mkdtemp(prefix="meridian-bench-%s-" % name, dir="/var/tmp")
+    d = tempfile.mkdtemp(prefix="meridian-bench-%s-" % name)
     os.chmod(d, 0o755)
     return d
 

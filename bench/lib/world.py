@@ -19,7 +19,7 @@ MERIDIAN = os.path.join(BUILD, "meridian")
 
 class World:
     def __init__(self, name, spec=None):
-        self.dir = tempfile.mkdtemp(prefix="meridian-bench-%s-" % name, dir="/var/tmp")
+        self.dir = tempfile.mkdtemp(prefix="meridian-bench-%s-" % name)
         self.loads = []
         spec = spec or os.path.join(ROOT, "examples/shop/meridian.yaml")
         say("booting three regions in %s", self.dir)
