@@ -97,13 +97,15 @@ static void
 end_blocker(const MeridianStream *s, const PGPROC *worker, PGPROC *proc)
 {
 	pid_t		pid = proc->pid;
+	Oid			who = proc->roleId;
+	Oid			table = waited_table(worker);	/* now: once that session is gone, it waits no more */
 
 	if (!meridian_end_session(proc))
 		return;
 	ereport(LOG,
 			(errmsg("ending the session of process %d, for whose lock the changes of region \"%s\" have waited for %d ms",
 					(int) pid, s->origin, meridian_lock_wait_ms)));
-	meridian_audit(proc->roleId, waited_table(worker),
+	meridian_audit(who, table,
 				   "event=session.ended region=%s pid=%d reason=\"its lock held up the changes of %s for %d ms\"",
 				   meridian_region, (int) pid, s->origin, meridian_lock_wait_ms);
 }
