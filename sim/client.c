@@ -49,6 +49,7 @@ static void write_one(struct sim *w, unsigned i, unsigned partition)
         !sim_send(w, i, home, &e.at)) {
         return;
     }
+    w->txn_end = k < w->txn_end ? w->txn_end : k + 1;
     w->txns[k] = (struct sim_txn){.state = SIM_TXN_COMING,
                                   .home = home,
                                   .edge = (uint8_t)i,

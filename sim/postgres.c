@@ -381,7 +381,7 @@ unsigned sim_in_flight(const struct sim *w, unsigned i, unsigned partition,
     unsigned n = 0;
 
     *ret_checked = 0;
-    for (unsigned k = 0; k < SIM_TXNS_MAX; k++) {
+    for (unsigned k = 0; k < w->txn_end; k++) {
         const struct sim_txn *t = &w->txns[k];
         if (t->home == i && t->partition == partition &&
             t->life == w->regions[i].postgres_life && !t->cancelled &&
@@ -395,7 +395,7 @@ unsigned sim_in_flight(const struct sim *w, unsigned i, unsigned partition,
 
 void sim_cancel(struct sim *w, unsigned i, unsigned partition)
 {
-    for (unsigned k = 0; k < SIM_TXNS_MAX; k++) {
+    for (unsigned k = 0; k < w->txn_end; k++) {
         struct sim_txn *t = &w->txns[k];
         if (t->home == i && t->partition == partition && t->state == SIM_TXN_BEGUN) {
             t->cancelled = true;
@@ -498,7 +498,7 @@ static void on_ack(struct sim *w, const struct sim_event *e)
     if (e->a > pg->acked[e->peer]) {
         pg->acked[e->peer] = e->a;
     }
-    for (unsigned k = 0; k < SIM_TXNS_MAX; k++) {
+    for (unsigned k = 0; k < w->txn_end; k++) {
         struct sim_txn *t = &w->txns[k];
         unsigned have = 0;
         if (t->state != SIM_TXN_WAITS || t->home != e->region) {
@@ -517,7 +517,7 @@ void sim_postgres_stop(struct sim *w, unsigned i)
 {
     struct sim_postgres *pg = &w->regions[i].postgres;
 
-    for (unsigned k = 0; k < SIM_TXNS_MAX; k++) {
+    for (unsigned k = 0; k < w->txn_end; k++) {
         if (w->txns[k].home == i) {
             w->txns[k].state = SIM_TXN_FREE;
         }

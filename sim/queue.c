@@ -31,56 +31,71 @@ bool sim_chance(struct sim_random *r, unsigned permille)
     return sim_below(r, 1000) < permille;
 }
 
-static bool before(const struct sim_event *a, const struct sim_event *b)
+/* ---- the queue ---- */
+
+/*
+ * The heap holds what it orders by and where the event lies, so that little is moved; four
+ * children to a parent make it half as deep.
+ */
+static bool before(const struct sim_due *a, const struct sim_due *b)
 {
     return a->at != b->at ? a->at < b->at : a->seq < b->seq;
 }
 
+static uint32_t slot_for(struct sim *w)
+{
+    struct sim_queue *q = &w->queue;
+
+    if (q->free_count > 0) {
+        return q->free[--q->free_count];
+    }
+    if (q->slot_count == q->room) {
+        q->room = q->room == 0 ? 1024 : 2 * q->room;
+        q->events = realloc(q->events, q->room * sizeof(*q->events));
+        q->heap = realloc(q->heap, q->room * sizeof(*q->heap));
+        q->free = realloc(q->free, q->room * sizeof(*q->free));
+        mrd_assert(q->events != NULL && q->heap != NULL && q->free != NULL);
+    }
+    return q->slot_count++;
+}
+
 void sim_push(struct sim *w, const struct sim_event *e)
 {
-    size_t i = w->heap_count++;
+    struct sim_queue *q = &w->queue;
+    struct sim_due due = {e->at, ++w->seq, slot_for(w)};
+    size_t i = q->count++;
 
-    if (w->heap_count > w->heap_room) {
-        w->heap_room = w->heap_room == 0 ? 1024 : 2 * w->heap_room;
-        w->heap = realloc(w->heap, w->heap_room * sizeof(*w->heap));
-        mrd_assert(w->heap != NULL);
+    q->events[due.slot] = *e;
+    while (i > 0 && before(&due, &q->heap[(i - 1) / 4])) {
+        q->heap[i] = q->heap[(i - 1) / 4];
+        i = (i - 1) / 4;
     }
-    w->heap[i] = *e;
-    w->heap[i].seq = ++w->seq;
-    for (struct sim_event moving = w->heap[i]; i > 0; i = (i - 1) / 2) {
-        if (!before(&moving, &w->heap[(i - 1) / 2])) {
-            w->heap[i] = moving;
-            return;
-        }
-        w->heap[i] = w->heap[(i - 1) / 2];
-        w->heap[(i - 1) / 2] = moving;
-    }
+    q->heap[i] = due;
 }
 
 bool sim_pop(struct sim *w, struct sim_event *ret)
 {
-    struct sim_event last;
-    size_t i = 0, n;
+    struct sim_queue *q = &w->queue;
+    struct sim_due last;
+    size_t i = 0;
 
-    if (w->heap_count == 0) {
+    if (q->count == 0) {
         return false;
     }
-    *ret = w->heap[0];
-    n = --w->heap_count;
-    last = w->heap[n];
-    while (2 * i + 1 < n) {
-        size_t child = 2 * i + 1;
-        if (child + 1 < n && before(&w->heap[child + 1], &w->heap[child])) {
-            child++;
+    *ret = q->events[q->heap[0].slot];
+    q->free[q->free_count++] = q->heap[0].slot;
+    last = q->heap[--q->count];
+    for (;;) {
+        size_t least = 4 * i + 1, end = least + 4 < q->count ? least + 4 : q->count;
+        for (size_t k = least + 1; k < end; k++) {
+            least = before(&q->heap[k], &q->heap[least]) ? k : least;
         }
-        if (!before(&w->heap[child], &last)) {
+        if (least >= q->count || before(&last, &q->heap[least])) {
             break;
         }
-        w->heap[i] = w->heap[child];
-        i = child;
+        q->heap[i] = q->heap[least];
+        i = least;
     }
-    if (n > 0) {
-        w->heap[i] = last;
-    }
+    q->heap[i] = last;
     return true;
 }

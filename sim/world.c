@@ -356,7 +356,7 @@ static void run_until(struct sim *w, sim_us until)
 {
     struct sim_event e;
 
-    while (w->report->broken == NULL && w->heap_count > 0 && w->heap[0].at <= until) {
+    while (w->report->broken == NULL && w->queue.count > 0 && w->queue.heap[0].at <= until) {
         (void)sim_pop(w, &e);
         w->now = e.at;
         if (is_for_the_dead(w, &e)) {
@@ -436,7 +436,9 @@ void sim_drop(struct sim *w)
     }
     free(w->payloads);
     free(w->committed);
-    free(w->heap);
+    free(w->queue.heap);
+    free(w->queue.events);
+    free(w->queue.free);
     free(w->config);
     free(w->scratch);
     free(w->txn);

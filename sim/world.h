@@ -70,11 +70,25 @@ enum sim_event_kind {
 
 struct sim_event {
     sim_us at;
-    uint64_t seq; /* of two at the same time, the one made first */
     uint8_t kind, region, peer, c;
     uint32_t life; /* of the process it is for; an older one is for the dead */
     uint64_t a, b;
     void *p;
+};
+
+/* When an event is due, and where it lies. */
+struct sim_due {
+    sim_us at;
+    uint64_t seq; /* of two at the same time, the one made first */
+    uint32_t slot;
+};
+
+struct sim_queue {
+    struct sim_due *heap;
+    struct sim_event *events;
+    uint32_t *free; /* slots of events that have happened */
+    size_t count, free_count;
+    uint32_t slot_count, room;
 };
 
 /* ---- the store's servers (raft.c) ---- */
@@ -325,8 +339,7 @@ struct sim {
     unsigned scale; /* of all protocol times against the defaults */
     sim_us now, heal_at, quiet_at, end_at;
     uint64_t seq;
-    struct sim_event *heap;
-    size_t heap_count, heap_room;
+    struct sim_queue queue;
     struct sim_region regions[SIM_REGIONS_MAX];
     struct sim_link links[SIM_REGIONS_MAX][SIM_REGIONS_MAX];
     struct sim_fault faults[SIM_FAULTS_MAX];
@@ -336,6 +349,7 @@ struct sim {
     uint64_t *committed; /* payload at each index: the same everywhere */
     size_t committed_count, committed_room;
     struct sim_txn txns[SIM_TXNS_MAX];
+    unsigned txn_end; /* none from here on was ever used */
     struct mrd_authority_record authority[SIM_PARTITIONS_MAX]; /* the newest anybody has */
     uint64_t authority_revision[SIM_PARTITIONS_MAX];
     mrd_epoch seen_epoch[SIM_REGIONS_MAX][SIM_PARTITIONS_MAX];
