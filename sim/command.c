@@ -1,8 +1,9 @@
 /*
  * `meridian sim`: one world's story, many worlds, or the least trouble that breaks one.
  *
- * Many worlds run in processes of their own (--jobs); each takes every J-th seed and says, in
- * one line on a pipe, how a seed ended. The first broken one stops all of them.
+ * Many worlds run in processes of their own (--jobs); each takes the next seed that nobody has
+ * and says, in one word on a pipe, how it ended. The first broken one stops all of them; so does
+ * an interrupt, and what was done until then is told and counts.
  */
 #include "sim.h"
 
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,9 +69,9 @@ static void print_end(const struct sim_options *o, const struct sim_report *r)
     if (r->broken == NULL) {
         printf("seed %llu: every property held\n", (unsigned long long)o->seed);
     } else {
-        printf("seed %llu: \"%s\" is broken\n  at %llu.%03llu s: %s\n",
+        printf("seed %llu: \"%s\" is broken\n  at %llu.%03llu s: %s\n  should: %s\n",
                (unsigned long long)o->seed, r->broken, (unsigned long long)(r->at_ms / 1000),
-               (unsigned long long)(r->at_ms % 1000), r->how);
+               (unsigned long long)(r->at_ms % 1000), r->how, sim_property_text(r->broken));
     }
     printf("  %u faults, %u failovers, %u moves asked for, %u writes acknowledged, %u in the "
            "lost tail, %u reads; trace %016llx\n",
@@ -151,14 +153,28 @@ static int minimize(struct asked *a)
 
 /* ---- many ---- */
 
-static void work(const struct asked *a, unsigned job, int out)
+/* What the workers share. */
+struct board {
+    _Atomic uint64_t next;            /* of the runs */
+    _Atomic uint64_t hand[JOBS_MAX]; /* the run that each is at */
+};
+
+static void work(const struct asked *a, struct board *board, unsigned job, int out)
 {
     struct sim_options o = a->options;
 
-    for (uint64_t k = job; k < a->runs; k += a->jobs) {
+    signal(SIGINT, SIG_IGN); /* whoever hired us says when to stop */
+    for (;;) {
         struct sim_report r;
-        struct word said = {.seed = a->seed + k};
-        o.seed = said.seed;
+        struct word said = {0};
+        uint64_t k = board->next;
+        board->hand[job] = k; /* or a later one */
+        k = board->next++;
+        board->hand[job] = k;
+        if (k >= a->runs) {
+            break;
+        }
+        o.seed = said.seed = a->seed + k;
         said.held = sim_run(&o, &r);
         said.acked = r.acked;
         said.failovers = r.failovers;
@@ -178,14 +194,31 @@ static void work(const struct asked *a, unsigned job, int out)
 struct crew {
     pid_t pids[JOBS_MAX];
     struct pollfd fds[JOBS_MAX];
+    struct board *board;
+    uint64_t last[JOBS_MAX]; /* the run that each ended last, plus one */
     unsigned open;
     uint64_t done, acked, failovers, reads;
     struct word broken; /* the lowest seed that broke */
     bool found;
 };
 
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
 static int hire(const struct asked *a, struct crew *c)
 {
+    c->board = mmap(NULL, sizeof(*c->board), PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (c->board == MAP_FAILED) {
+        return -1;
+    }
+    for (unsigned j = 0; j < a->jobs; j++) {
+        c->board->hand[j] = UINT64_MAX;
+    }
     for (unsigned j = 0; j < a->jobs; j++) {
         int ends[2];
         if (pipe(ends) != 0) {
@@ -198,7 +231,7 @@ static int hire(const struct asked *a, struct crew *c)
         }
         if (c->pids[j] == 0) {
             close(ends[0]);
-            work(a, j, ends[1]);
+            work(a, c->board, j, ends[1]);
         }
         close(ends[1]);
         c->fds[j] = (struct pollfd){.fd = ends[0], .events = POLLIN};
@@ -209,16 +242,20 @@ static int hire(const struct asked *a, struct crew *c)
 
 static void progress(const struct asked *a, const struct crew *c, double since_s, bool last)
 {
-    double took_s = now_s() - since_s;
+    double took_s = now_s() - since_s, rate = took_s > 0 ? (double)c->done / took_s : 0;
+    char left[40] = "";
 
-    fprintf(stderr, "%s%llu of %llu worlds, %.0f a minute, %llu failovers, %llu writes%s",
+    if (!last && rate > 0) {
+        snprintf(left, sizeof(left), ", %.0f min left", (double)(a->runs - c->done) / rate / 60);
+    }
+    fprintf(stderr, "%s%llu of %llu worlds, %.0f a minute%s, %llu failovers, %llu writes%s",
             isatty(2) ? "\r" : "", (unsigned long long)c->done, (unsigned long long)a->runs,
-            took_s > 0 ? (double)c->done * 60 / took_s : 0, (unsigned long long)c->failovers,
-            (unsigned long long)c->acked, last || !isatty(2) ? "\n" : "   ");
+            rate * 60, left, (unsigned long long)c->failovers, (unsigned long long)c->acked,
+            last || !isatty(2) ? "\n" : "   ");
 }
 
 /* A whole word, or the end of that worker. */
-static void hear(struct crew *c, unsigned j)
+static void hear(const struct asked *a, struct crew *c, unsigned j)
 {
     struct word said;
     size_t have = 0;
@@ -236,6 +273,7 @@ static void hear(struct crew *c, unsigned j)
         }
         have += (size_t)n;
     }
+    c->last[j] = said.seed - a->seed + 1;
     c->done++;
     c->acked += said.acked;
     c->failovers += said.failovers;
@@ -246,25 +284,74 @@ static void hear(struct crew *c, unsigned j)
     }
 }
 
+/* False: one of them had died. */
 static bool dismiss(const struct asked *a, struct crew *c)
 {
-    bool died = false;
+    bool stop = c->found || interrupted != 0, died = false;
 
     for (unsigned j = 0; j < a->jobs; j++) {
         int status = 0;
-        if (c->found) {
-            kill(c->pids[j], SIGTERM);
+        if (stop) {
+            kill(c->pids[j], SIGKILL);
         }
         waitpid(c->pids[j], &status, 0);
-        died = died || (!c->found && (!WIFEXITED(status) || WEXITSTATUS(status) != 0));
+        if (!stop && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
+            fprintf(stderr, "meridian sim: the worker on seed %llu died: meridian sim --seed %llu\n",
+                    (unsigned long long)(a->seed + c->board->hand[j]),
+                    (unsigned long long)(a->seed + c->board->hand[j]));
+            died = true;
+        }
     }
     return !died;
 }
 
+/* What has been run without a gap, from the first on. */
+static uint64_t whole(const struct asked *a, const struct crew *c)
+{
+    uint64_t next = c->board->next;
+
+    for (unsigned j = 0; j < a->jobs; j++) {
+        uint64_t hand = c->board->hand[j]; /* not ended: */
+        next = c->last[j] <= hand && hand < next ? hand : next;
+    }
+    return next;
+}
+
+static void listen_to(const struct asked *a, struct crew *c, double began_s)
+{
+    double told_s = began_s;
+
+    while (c->open > 0 && !c->found && interrupted == 0) {
+        poll(c->fds, a->jobs, 1000);
+        for (unsigned j = 0; j < a->jobs; j++) {
+            if (c->fds[j].fd >= 0 && c->fds[j].revents != 0) {
+                hear(a, c, j);
+            }
+        }
+        if (now_s() - told_s > (isatty(2) ? 0.2 : 10)) {
+            told_s = now_s();
+            progress(a, c, began_s, false);
+        }
+    }
+}
+
+static int sum_up(const struct asked *a, const struct crew *c, double took_s)
+{
+    printf("%llu worlds from seed %llu: every property held, in %.0f s\n",
+           (unsigned long long)c->done, (unsigned long long)a->seed, took_s);
+    if (interrupted == 0) {
+        return 0;
+    }
+    printf("interrupted; go on with: meridian sim --seed %llu --runs %llu\n",
+           (unsigned long long)(a->seed + whole(a, c)),
+           (unsigned long long)(a->runs - whole(a, c)));
+    return 128 + (int)interrupted;
+}
+
 static int many(struct asked *a)
 {
-    struct crew c = {0};
-    double began_s = now_s(), told_s = began_s;
+    static struct crew c;
+    double began_s = now_s();
 
     if (a->jobs > a->runs) {
         a->jobs = (unsigned)a->runs;
@@ -273,27 +360,15 @@ static int many(struct asked *a)
         fprintf(stderr, "meridian sim: could not start workers: %s\n", strerror(errno));
         return 1;
     }
-    while (c.open > 0 && !c.found) {
-        poll(c.fds, a->jobs, 1000);
-        for (unsigned j = 0; j < a->jobs; j++) {
-            if (c.fds[j].fd >= 0 && c.fds[j].revents != 0) {
-                hear(&c, j);
-            }
-        }
-        if (now_s() - told_s > (isatty(2) ? 0.2 : 10)) {
-            told_s = now_s();
-            progress(a, &c, began_s, false);
-        }
-    }
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    listen_to(a, &c, began_s);
     if (!dismiss(a, &c)) {
-        fprintf(stderr, "meridian sim: a worker died: run fewer seeds to find the one\n");
         return 1;
     }
     progress(a, &c, began_s, true);
     if (!c.found) {
-        printf("%llu worlds from seed %llu: every property held, in %.0f s\n",
-               (unsigned long long)c.done, (unsigned long long)a->seed, now_s() - began_s);
-        return 0;
+        return sum_up(a, &c, now_s() - began_s);
     }
     a->options.seed = c.broken.seed;
     (void)tell_one(&a->options, TRACE_LINES);

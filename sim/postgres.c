@@ -465,6 +465,10 @@ static void commit(struct sim *w, const struct sim_event *e, struct sim_txn *t)
     rec->epoch = t->epoch;
     t->record = r->postgres.count - 1;
     if (r->postgres.first_write_ms[t->partition] == 0) {
+        const char *name;
+        const struct mrd_conf_class *k = mrd_partition_at(w->config, t->partition, &name);
+        sim_tell(w, "%s: the first write of %s/%s there, under epoch %llu",
+                 sim_name(w, e->region), k->name, name, (unsigned long long)t->epoch);
         r->postgres.first_write_ms[t->partition] = sim_wall_ms(w, e->region);
     }
     sim_say(w, &(struct sim_fact){.kind = SIM_SAYS_COMMITTED,

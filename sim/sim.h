@@ -21,7 +21,7 @@
 
 struct sim_options {
     uint64_t seed;
-    unsigned minutes;          /* of faults; 0: ten */
+    unsigned minutes;          /* 0: ten; seven tenths of them with faults */
     unsigned regions;          /* 0: drawn */
     const char *story;         /* borrowed: shape and faults, instead of drawn ones; or NULL */
     bool tell;                 /* keep the story */
@@ -51,6 +51,9 @@ unsigned sim_minimize(struct sim_options *options, struct sim_report *ret);
 void sim_story_write(const struct sim_options *options, FILE *out);
 /** 0, or the number of the line of a story that cannot be understood. */
 unsigned sim_story_check(const char *text);
+
+/** What the property says should hold. */
+const char *sim_property_text(const char *name);
 
 /** `meridian sim`. */
 int cli_sim(int argc, char **argv);

@@ -34,8 +34,8 @@ static void write_shape(const struct sim *w, FILE *out)
 {
     const struct mrd_config *c = w->config;
 
-    fprintf(out, "minutes %llu\ntimes %u\nfailover %s\n",
-            (unsigned long long)(w->end_at / (60000 * SIM_MS)), w->scale, modes[c->failover]);
+    fprintf(out, "minutes %u\ntimes %u\nfailover %s\n", w->minutes, w->scale,
+            modes[c->failover]);
     for (unsigned i = 0; i < c->region_count; i++) {
         fprintf(out, "region %s clock %lld postgres %llu disk %llu%s\n", c->regions[i].name,
                 (long long)w->regions[i].rate_ppm, (unsigned long long)w->postgres_us[i],
@@ -88,11 +88,6 @@ void sim_story_write(const struct sim_options *options, FILE *out)
 }
 
 /* ---- reading ---- */
-
-struct reader {
-    struct sim *w;
-    unsigned minutes;
-};
 
 static int region_of(const struct sim *w, const char *name)
 {
@@ -222,22 +217,21 @@ static bool read_mode(struct sim *w, const char *line)
     return false;
 }
 
-static bool read_line(struct reader *r, const char *line)
+static bool read_line(struct sim *w, const char *line)
 {
     static const struct {
         const char *word;
         bool (*read)(struct sim *w, const char *line);
     } words[] = {{"failover ", read_mode}, {"region ", read_region}, {"class ", read_class},
                  {"link ", read_link},     {"habits ", read_habits}, {"at ", read_fault}};
-    struct sim *w = r->w;
 
     if (line[0] == '\0' || line[0] == '#' || strncmp(line, "bug ", 4) == 0 ||
         strncmp(line, "breaks ", 7) == 0 || strncmp(line, "seed ", 5) == 0 ||
         strncmp(line, "shows ", 6) == 0) {
         return true;
     }
-    if (sscanf(line, "minutes %u", &r->minutes) == 1) {
-        return r->minutes > 0 && r->minutes <= 1440;
+    if (sscanf(line, "minutes %u", &w->minutes) == 1) {
+        return w->minutes > 0 && w->minutes <= 1440;
     }
     if (sscanf(line, "times %u", &w->scale) == 1) {
         return w->scale > 0 && w->scale <= 100;
@@ -252,10 +246,10 @@ static bool read_line(struct reader *r, const char *line)
 
 unsigned sim_story_read(struct sim *w, const char *text)
 {
-    struct reader r = {w, 10};
     unsigned number = 1;
     char line[256];
 
+    w->minutes = 10;
     w->scale = 0;
     for (const char *p = text; *p != '\0'; number++) {
         size_t n = strcspn(p, "\n");
@@ -264,12 +258,11 @@ unsigned sim_story_read(struct sim *w, const char *text)
         }
         memcpy(line, p, n);
         line[n] = '\0';
-        if (!read_line(&r, line)) {
+        if (!read_line(w, line)) {
             return number;
         }
         p += n + (p[n] == '\n');
     }
-    w->end_at = (sim_us)r.minutes * 60000 * SIM_MS;
     return w->config->region_count < 3 || w->config->class_count == 0 || w->scale == 0 ||
                    w->client_us == 0
                ? number

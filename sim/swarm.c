@@ -322,14 +322,29 @@ static void plan(struct sim *w)
     sim_push(w, &(struct sim_event){.at = w->quiet_at, .kind = SIM_QUIET});
 }
 
+/*
+ * Healed, a world has three tenths of its time to converge, but never less than the patience of
+ * a few moves (core counts that in seconds) and leases.
+ */
+static void set_halves(struct sim *w)
+{
+    const sim_us all = w->minutes * 60 * (sim_us)SECOND, least = 180 * (sim_us)SECOND;
+    sim_us rest = all * 3 / 10;
+
+    w->heal_at = all - rest;
+    rest = rest > least ? rest : least;
+    w->quiet_at = w->heal_at + rest * 2 / 3;
+    w->end_at = w->heal_at + rest;
+}
+
 static void draw(struct sim *w, struct sim_random *random)
 {
     static const uint8_t scales[] = {1, 2, 2, 4, 4, 4, 8, 8, 8, 8};
     struct sim_random r = *random;
 
-    w->end_at = (w->options->minutes != 0 ? w->options->minutes : 10) * 60 * (sim_us)SECOND;
+    w->minutes = w->options->minutes != 0 ? w->options->minutes : 10;
     w->scale = scales[sim_below(&r, sizeof(scales) / sizeof(scales[0]))];
-    w->heal_at = w->end_at * 7 / 10;
+    set_halves(w);
     w->compact = sim_chance(&r, 500) ? (unsigned)sim_between(&r, 8, 200) : 0;
     w->trailing = (unsigned)sim_between(&r, 1, 60);
     w->reorders = sim_chance(&r, 200);
@@ -364,11 +379,9 @@ void sim_swarm(struct sim *w)
         draw(w, &r);
     }
     set_times(w->config, w->scale);
-    w->heal_at = w->end_at * 7 / 10;
-    w->quiet_at = w->end_at * 9 / 10;
+    set_halves(w);
     plan(w);
-    sim_tell(w, "%u regions, %u partitions, %u faults, times x %u", w->config->region_count,
-             mrd_partition_count(w->config), w->fault_count, w->scale);
+    sim_words_world(w);
 }
 
 /* ---- striking ---- */
@@ -416,36 +429,46 @@ static void bend_clock(struct sim *w, const struct sim_fault *f, bool is)
 }
 
 /* What an operator asks of an agent, through what its API calls: refused at once, or proposed. */
-static int request(struct sim *w, const struct sim_fault *f, bool is, struct mrd_proposal *p)
+static int request(struct sim *w, const struct sim_fault *f, bool is, struct mrd_proposal *p,
+                   char said[160], struct mrd_err *err)
 {
     const struct mrd_store *store = w->regions[f->peer].store;
     const char *name, *region = sim_name(w, f->region);
     const struct mrd_conf_class *k = mrd_partition_at(w->config, f->partition, &name);
+    unsigned percent = is ? (unsigned)f->amount : 100;
     uint64_t wall_ms = sim_wall_ms(w, f->peer);
 
     switch (f->kind) {
     case SIM_MOVE:
+        snprintf(said, 160, "move %s/%s to %s", k->name, name, region);
         return mrd_move_request(w->config, store, k->name, name, region, "anna", wall_ms, p,
-                                NULL);
+                                err);
     case SIM_DIAL:
-        return mrd_dial_request(w->config, store, region, is ? (unsigned)f->amount : 100,
-                                "anna", wall_ms, p, NULL);
+        snprintf(said, 160, "dial %s to %u%%", region, percent);
+        return mrd_dial_request(w->config, store, region, percent, "anna", wall_ms, p, err);
     default:
-        return mrd_drain_request(w->config, store, region, is, "anna", wall_ms, p, NULL);
+        snprintf(said, 160, "%s %s", is ? "drain" : "undrain", region);
+        return mrd_drain_request(w->config, store, region, is, "anna", wall_ms, p, err);
     }
 }
 
 static void ask(struct sim *w, const struct sim_fault *f, bool is)
 {
     struct sim_region *r = &w->regions[f->peer];
+    struct mrd_err err = {0};
     struct mrd_proposal *p;
+    char said[160];
+    int rc;
 
     if (!r->agent_up || r->paused) {
         return;
     }
     p = calloc(1, sizeof(*p));
     mrd_assert(p != NULL);
-    if (request(w, f, is, p) == 0) {
+    rc = request(w, f, is, p, said, &err);
+    sim_tell(w, "operator anna at %s: %s%s%s", sim_name(w, f->peer), said,
+             rc != 0 ? ": refused, " : "", rc != 0 ? err.text : "");
+    if (rc == 0) {
         w->report->moves += f->kind == SIM_MOVE;
         (void)sim_propose(w, f->peer, &p->txn, 15);
     }
@@ -541,6 +564,8 @@ static void strike(struct sim *w, const struct sim_fault *f, bool is)
         break;
     case SIM_LEAD:
         if (is && r->agent_up && !r->paused) {
+            sim_tell(w, "operator anna at %s: let %s lead the store", sim_name(w, f->region),
+                     sim_name(w, f->peer));
             sim_server_transfer(w, f->region, f->peer);
         }
         break;
@@ -560,17 +585,9 @@ static void strike(struct sim *w, const struct sim_fault *f, bool is)
 
 void sim_fault(struct sim *w, unsigned index, bool begins)
 {
-    const struct sim_fault *f = &w->faults[index];
-    bool pair = f->kind == SIM_CUT || f->kind == SIM_CUT_ONE_WAY || f->kind == SIM_SLOW_LINK ||
-                f->kind == SIM_LOSSY_LINK;
-
     w->struck += begins;
-    if ((f->kind != SIM_LEAD && f->kind != SIM_MOVE) || begins) {
-        sim_tell(w, "fault %u %s: %s%s%s: %s", index, begins ? "begins" : "ends",
-                 sim_name(w, f->region), pair ? " to " : "", pair ? sim_name(w, f->peer) : "",
-                 fault_names[f->kind]);
-    }
-    strike(w, f, begins);
+    sim_words_fault(w, index, begins);
+    strike(w, &w->faults[index], begins);
 }
 
 void sim_heal(struct sim *w)

@@ -321,6 +321,7 @@ struct sim;
 struct sim_property {
     const char *name;
     void (*look)(struct sim *w, const struct sim_fact *fact);
+    const char *text; /* what should hold */
 };
 
 /** All of them, ended by an empty row. */
@@ -336,6 +337,7 @@ struct sim_payload {
 struct sim {
     const struct sim_options *options;
     struct mrd_config *config;
+    unsigned minutes;
     unsigned scale; /* of all protocol times against the defaults */
     sim_us now, heal_at, quiet_at, end_at;
     uint64_t seq;
@@ -463,6 +465,10 @@ void sim_add_region(struct sim *w, const char *name);
 /** @home < 0: a partition for each replica, at home there. */
 void sim_add_class(struct sim *w, const char *name, enum mrd_durability durability, int home,
                    mrd_regions replicas, mrd_regions allowed);
+
+/* words.c */
+void sim_words_world(struct sim *w);
+void sim_words_fault(struct sim *w, unsigned index, bool begins);
 
 /* story.c */
 /** Shape and faults from @text; 0, or the number of a line that cannot be understood. */
