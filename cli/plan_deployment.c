@@ -101,7 +101,7 @@ unsigned promised_assumptions(const struct plan_deployment *d,
 char *promised_span(double s, char out[32])
 {
     if (s < 0) {
-        snprintf(out, 32, "not known");
+        snprintf(out, 32, "unknown");
         return out;
     }
     return planned_seconds(s, out);
@@ -130,7 +130,7 @@ char *promised_commits(const struct plan_promise *p, char out[40])
     if (!p->r.quorum) {
         snprintf(out, 40, "local");
     } else if (isinf(low)) {
-        snprintf(out, 40, "not known");
+        snprintf(out, 40, "unknown");
     } else if (high - low < 1) {
         snprintf(out, 40, "%.0f ms", low);
     } else {
@@ -154,10 +154,26 @@ const char *promised_mode(const struct plan_deployment *d)
 
 /* ---- tables ---- */
 
+static void print_classes(const struct plan_deployment *d)
+{
+    static const char *const titles[] = {"class", "posture", "durability", "home", NULL};
+    struct cli_table *t = cli_table_new(titles);
+
+    for (unsigned i = 0; i < d->count; i++) {
+        const struct plan_promise *p = &d->classes[i];
+        cli_cell(t, "%s", p->class->name);
+        cli_cell(t, "%s", mrd_posture_name(p->class->posture));
+        cli_cell(t, "%s", mrd_durability_name(p->class->durability));
+        cli_cell(t, "%s", promised_home(d, p));
+    }
+    cli_table_print(t, NULL);
+    putchar('\n');
+}
+
 static void print_promises(const struct plan_deployment *d)
 {
-    static const char *const titles[] = {"class", "home",   "down/yr",  "95%",  "rto",
-                                         "rpo",   "commit", "read p95", "cost", NULL};
+    static const char *const titles[] = {"class",   ">down/yr",  ">95%",      ">rto", ">rpo",
+                                         ">commit", ">read p95", "USD/month", NULL};
     struct cli_table *t = cli_table_new(titles);
 
     for (unsigned i = 0; i < d->count; i++) {
@@ -167,22 +183,21 @@ static void print_promises(const struct plan_deployment *d)
         double usd = plan_promise_cost(p, &all);
 
         cli_cell(t, "%s", p->class->name);
-        cli_cell(t, "%s", promised_home(d, p));
         cli_cell(t, "%.0f min", mrd_avail_min_per_year(p->r.u));
         cli_cell(t, "%.0f to %.0f", mrd_avail_min_per_year(p->u_low),
                  mrd_avail_min_per_year(p->u_high));
         cli_cell(t, "%s", promised_rto(p, lasts));
         cli_cell(t, "%s", promised_span(plan_promise_rpo(p), lasts));
         cli_cell(t, "%s", promised_commits(p, text));
-        cli_cell(t, p->sized && p->placed ? "%.0f ms" : "not known", p->r.read_p95);
-        cli_cell(t, !p->sized ? "not known" : all ? "%.0f USD" : "> %.0f USD", usd);
+        cli_cell(t, p->sized && p->placed ? "%.0f ms" : "unknown", p->r.read_p95);
+        cli_cell(t, !p->sized ? "unknown" : all ? "%.0f" : "> %.0f", usd);
     }
     cli_table_print(t, NULL);
 }
 
 static void print_costs(const struct plan_deployment *d)
 {
-    static const char *const titles[] = {"USD/month", "class", "part", NULL};
+    static const char *const titles[] = {">USD/month", "class", "part", NULL};
     struct cli_table *t = cli_table_new(titles);
     bool any = false, all = false;
 
@@ -243,6 +258,7 @@ static int print_deployment(const struct plan_deployment *d, const struct planne
 
     printf("%s: %u region%s, failover %s\n\n", d->config.name, d->config.region_count,
            d->config.region_count == 1 ? "" : "s", promised_mode(d));
+    print_classes(d);
     print_promises(d);
     print_costs(d);
     print_losses(d);

@@ -44,10 +44,10 @@ static void promise_table(FILE *f, const struct plan_deployment *d)
         page_cell(f, false, promised_rto(p, lasts), "%.0f", 0);
         page_cell(f, false, promised_span(plan_promise_rpo(p), lasts), "%.0f", 0);
         page_cell(f, false, promised_commits(p, text), "%.0f", 0);
-        page_cell(f, users, "not known", "%.0f ms", p->r.read_p95);
-        page_cell(f, false, users ? planned_ms(p->r.stale_p95_ms, lasts) : "not known", "%.0f",
+        page_cell(f, users, "unknown", "%.0f ms", p->r.read_p95);
+        page_cell(f, false, users ? planned_ms(p->r.stale_p95_ms, lasts) : "unknown", "%.0f",
                   0);
-        page_cell(f, p->sized, "not known", all ? "%.0f" : "> %.0f", usd);
+        page_cell(f, p->sized, "unknown", all ? "%.0f" : "> %.0f", usd);
         fputs("</tr>\n", f);
     }
     page_table_end(f);

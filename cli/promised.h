@@ -12,7 +12,7 @@ unsigned promised_unknowns(const struct plan_deployment *d,
                            char out[PLANNED_LINES][PLANNED_LINE]);
 unsigned promised_assumptions(const struct plan_deployment *d,
                               char out[PLANNED_LINES][PLANNED_LINE]);
-/** "12 s", "not known" below 0. Returns @out. */
+/** "12 s", "unknown" below 0. Returns @out. */
 char *promised_span(double s, char out[32]);
 /** The same of a failover; "approval" where a person must agree. Returns @out. */
 char *promised_rto(const struct plan_promise *p, char out[32]);
