@@ -360,6 +360,7 @@ struct sim {
     bool refused[SIM_REGIONS_MAX]
                 [SIM_REGIONS_MAX];     /* on record: this region that one's stream */
     sim_us renewed_at[SIM_REGIONS_MAX]; /* the last renewal was in the store for the first time */
+    unsigned in_vain[SIM_REGIONS_MAX]; /* failovers for a vacant partition, without a home */
     uint8_t said_yes[SIM_REGIONS_MAX]; /* operators, since the region's last failover */
     unsigned struck;                   /* faults so far */
     uint64_t told_revision; /* audit events and records are facts when first applied */

@@ -27,6 +27,7 @@
  * successor) are not: a successor that dies in that moment is the next failover's business.
  */
 #include "decide.h"
+#include "mutant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -80,13 +81,20 @@ static bool concerns(const struct mrdi_view *v, const struct mrdi_partition *p, 
 
 /* ---- starting ---- */
 
-/* How far the live have come in what @t wrote: a cut would not be drawn beyond that. */
-static mrd_lsn furthest(const struct mrdi_view *v, unsigned t)
+/*
+ * How far those that are live and have copies have come in what @t wrote: a cut would not be
+ * drawn beyond that. Who has no copy is not asked for a cut, and may be far ahead of it; were
+ * it counted, the answer here would be yes, and that of the failover which then begins no, and
+ * so on without end.
+ */
+static mrd_lsn furthest(const struct mrdi_view *v, const struct mrd_conf_class *class,
+                        unsigned t)
 {
+    mrd_regions asked = MRDI_MUTANT(STRANGERS_CUT) ? UINT16_MAX : class->replicas;
     mrd_lsn lsn = 0;
 
     for (unsigned b = 0; b < v->config->region_count; b++) {
-        if (b != t && mrdi_live(v, b) && mrdi_applied(v, b, t) > lsn) {
+        if (b != t && mrdi_in(asked, b) && mrdi_live(v, b) && mrdi_applied(v, b, t) > lsn) {
             lsn = mrdi_applied(v, b, t);
         }
     }
@@ -112,7 +120,7 @@ static bool worth_starting(const struct mrdi_view *v, unsigned t, bool *ret_home
             *ret_homes = true;
             return true;
         }
-        worth = worth || mrdi_feasible(v, &p, t, &a, 0, furthest(v, t), why);
+        worth = worth || mrdi_feasible(v, &p, t, &a, 0, furthest(v, p.class, t), why);
     }
     return worth;
 }

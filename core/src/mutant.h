@@ -39,6 +39,7 @@
     X(HASTY, "one missed probe is enough for a verdict")                                       \
     X(LEAD_TOSSED, "the lead is handed on as soon as somebody else would be better")           \
     X(DRAIN_ONCE, "a drain does not try again when a move was aborted")                        \
+    X(STRANGERS_CUT, "a vacant partition's cut is guessed from regions without a copy")        \
     X(NO_RETRY, "a proposal whose answer was lost blocks its role for ever")
 
 enum mrd_mutant {

@@ -1,7 +1,8 @@
 /*
  * Nothing goes to and fro faster than it is allowed to: a region that fell silent is replaced
  * only after it has missed as many probes as are configured, and who came to lead the store
- * does so for five seconds before it hands over by itself.
+ * does so for five seconds before it hands over by itself. What is vacant is not tried for again
+ * and again when nobody can take it.
  *
  * Times are counted here from when something was first in the store anywhere, and clocks may be
  * off by what they are allowed to.
@@ -10,6 +11,7 @@
 
 #include <string.h>
 
+#define IN_VAIN 8 /* who seemed able may be lost each time */
 #define LEADS_NS (5000 * SIM_NS_PER_MS) /* HANDOVER_FIRST_NS of core/src/node.c */
 
 static void check_verdict(struct sim *w, const struct sim_fact *f)
@@ -25,8 +27,24 @@ static void check_verdict(struct sim *w, const struct sim_fact *f)
     }
 }
 
+/* A successor was seen for what is vacant, and was none when it came to it. */
+static void check_vain(struct sim *w, const struct sim_fact *f)
+{
+    unsigned n = ++w->in_vain[f->region];
+
+    if (strcmp(f->failover->reason, "successor") == 0 && n > IN_VAIN) {
+        sim_broken(w, "no flapping", "%s is replaced %u times in a row, and nobody takes over",
+                   sim_name(w, f->region), n);
+    }
+}
+
 void sim_look_no_flapping(struct sim *w, const struct sim_fact *f)
 {
+    if (f->kind == SIM_SAYS_AUTHORITY && f->authority->epoch > f->before->epoch) {
+        memset(w->in_vain, 0, sizeof(w->in_vain));
+    } else if (f->kind == SIM_SAYS_FAILOVER && f->failover->state == MRD_FAILOVER_FENCE) {
+        check_vain(w, f);
+    }
     if (f->kind == SIM_SAYS_RENEWED) {
         w->renewed_at[f->region] = w->now;
     } else if (f->kind == SIM_SAYS_FAILOVER && f->failover->state == MRD_FAILOVER_FENCE) {

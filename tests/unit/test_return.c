@@ -95,39 +95,51 @@ static void a_home_that_lost_writes_is_not_home_again_before_they_are_repaired(v
         mrd_lsn lsn;     /* where eu repaired it */
         unsigned others; /* who lives besides us */
         const char *end;
+        bool stranger; /* r3 has no copy, and is further than all who have */
     } rows[] = {
         {"not repaired: the other one is preferred, though us is as far", 0, 0, 1u << AP,
          "authority.granted class=events partition=all region=ap epoch=3 prev=eu "
          "reason=failover cut=0/310 held=yes\n"
          "session.expired region=eu session=1 seq=2\n"
          "authority.released class=events partition=all region=ap epoch=3 prev=eu "
-         "reason=lease_expired\nfailover.done region=eu\n"},
+         "reason=lease_expired\nfailover.done region=eu\n",
+         false},
         {"repaired before the cut: us is first in the configuration", 2, 0x310, 1u << AP,
          "authority.granted class=events partition=all region=us epoch=3 prev=eu "
          "reason=failover cut=0/310 held=yes\n"
          "session.expired region=eu session=1 seq=2\n"
          "authority.released class=events partition=all region=us epoch=3 prev=eu "
-         "reason=lease_expired\nfailover.done region=eu\n"},
+         "reason=lease_expired\nfailover.done region=eu\n",
+         false},
         {"repaired past the cut, which counts nowhere", 2, 0x311, 1u << AP,
          "authority.granted class=events partition=all region=ap epoch=3 prev=eu "
          "reason=failover cut=0/310 held=yes\n"
          "session.expired region=eu session=1 seq=2\n"
          "authority.released class=events partition=all region=ap epoch=3 prev=eu "
-         "reason=lease_expired\nfailover.done region=eu\n"},
+         "reason=lease_expired\nfailover.done region=eu\n",
+         false},
         {"not repaired, and nobody else", 0, 0, 0,
          "authority.vacated class=events partition=all prev=eu epoch=2 why=\"what \"us\" lost "
          "is not repaired there, and nobody else can take it\"\nfailover.done region=eu\n"
-         "session.expired region=eu session=1 seq=2\n"},
+         "session.expired region=eu session=1 seq=2\n",
+         false},
         {"repaired past the cut, and nobody else", 2, 0x311, 0,
          "authority.vacated class=events partition=all prev=eu epoch=2 why=\"what \"us\" lost "
          "is not repaired there, and nobody else can take it\"\nfailover.done region=eu\n"
-         "session.expired region=eu session=1 seq=2\n"},
+         "session.expired region=eu session=1 seq=2\n",
+         false},
+        {"repaired past the cut; who has no copy came further, and is not asked", 2, 0x311, 0,
+         "authority.vacated class=events partition=all prev=eu epoch=2 why=\"what \"us\" lost "
+         "is not repaired there, and nobody else can take it\"\nfailover.done region=eu\n"
+         "session.expired region=eu session=1 seq=2\n",
+         true},
         {"repaired before the cut, and nobody else", 2, 0x310, 0,
          "authority.granted class=events partition=all region=us epoch=3 prev=eu "
          "reason=failover cut=0/310 held=yes\n"
          "session.expired region=eu session=1 seq=2\n"
          "authority.released class=events partition=all region=us epoch=3 prev=eu "
-         "reason=lease_expired\nfailover.done region=eu\n"},
+         "reason=lease_expired\nfailover.done region=eu\n",
+         false},
     };
 
     (void)state;
@@ -139,6 +151,9 @@ static void a_home_that_lost_writes_is_not_home_again_before_they_are_repaired(v
         ONLY_EVENTS(d);
         d->config.classes[0].allowed = (mrd_regions)(1u << US | 1u << EU | rows[i].others);
         alive |= 1u << AP;
+        if (rows[i].stranger) {
+            d->config.classes[0].replicas = 1u << US | 1u << EU | 1u << AP;
+        }
         desk_after_failover(d, "events", true);
         desk_put_taken(d, "events", rows[i].epoch, rows[i].lsn);
         desk_us_is_back(d);
@@ -147,7 +162,7 @@ static void a_home_that_lost_writes_is_not_home_again_before_they_are_repaired(v
         if (strstr(d->said, "vacated") == NULL) {
             desk_refuse(d, US, EU, 0x310);
             desk_refuse(d, AP, EU, 0x310);
-            desk_refuse(d, 3, EU, 0x300);
+            desk_refuse(d, 3, EU, rows[i].stranger ? 0x320 : 0x300);
         }
         desk_pass(d, 6000, alive);
         end = strstr(d->said, "authority.");
