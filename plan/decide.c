@@ -154,6 +154,7 @@ static int simulate(const struct plan_workload *w, struct plan_result *r, size_t
         .beta = w->beta,
         .failover_h = r->rto_s / 3600,
         .p_ff = plan_failover_fails(r->posture),
+        .needed = r->quorum ? r->held / 2 + 1 : 0,
     };
     bool spread = r->posture >= PLAN_FOLLOW_THE_SUN;
     for (unsigned i = 0; i < r->held; i++) {

@@ -64,13 +64,18 @@ static double load_lost(const struct sim *s)
 {
     const struct mrd_outage_world *w = s->world;
     double lost = 0, capacity = 0;
+    size_t count = 0;
     unsigned up = 0;
 
     for (size_t i = 0; i < w->n; i++) {
         if (!region_down(s, i)) {
             up |= 1u << i;
+            count++;
             capacity += w->regions[i].capacity;
         }
+    }
+    if (count < w->needed) {
+        return 1;
     }
     for (size_t i = 0; i < w->n; i++) {
         bool elsewhere = s->now_h >= s->restored_h[i] && (w->regions[i].takeover & up) != 0;
@@ -179,7 +184,7 @@ static void summarise(double *annual_h, size_t years, struct mrd_outage_years *r
 static bool in_domain(const struct mrd_outage_world *w)
 {
     bool ok = w->n >= 1 && w->n <= MRD_REGIONS_MAX && w->beta >= 0 && w->beta <= 1 &&
-              w->failover_h >= 0 && w->p_ff >= 0 && w->p_ff <= 1;
+              w->failover_h >= 0 && w->p_ff >= 0 && w->p_ff <= 1 && w->needed <= w->n;
     for (size_t i = 0; ok && i < w->n; i++) {
         const struct mrd_outage_region *r = &w->regions[i];
         ok = r->share >= 0 && r->u >= 0 && r->u < 1 && r->mean_h > 0 && isfinite(r->mean_h) &&

@@ -28,7 +28,8 @@ struct mrd_outage_world {
     struct mrd_outage_region regions[MRD_REGIONS_MAX];
     double beta;       /* share of the outages that take every region */
     double failover_h; /* from the outage to service elsewhere */
-    double p_ff; /* probability that a failover fails: then down until its region returns */
+    double p_ff;   /* probability that a failover fails: then down until its region returns */
+    size_t needed; /* so many regions must be up for anything to be served: a majority; or 0 */
 };
 
 #define MRD_OUTAGE_EVENTS_MIN 100 /* fewer outages than that say nothing about a mean */
