@@ -336,8 +336,8 @@ int cli_plan(int argc, char **argv)
          "the answer as a page with maps and charts, into a file"},
         {NULL, NULL, NULL, NULL},
     };
-    const struct cli_usage usage = {"plan FILE [--json] [--html OUT] | plan [FILE] "
-                                    "--deployment CONFIG [--json] [--html OUT]",
+    const struct cli_usage usage = {"plan FILE [OPTION...] | plan [FILE] --deployment CONFIG "
+                                    "[OPTION...]",
                                     "Does the workload in FILE need several regions, in which "
                                     "posture, at what cost, and how "
                                     "sure is\nthat? See examples/workloads.",
