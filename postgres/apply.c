@@ -561,6 +561,7 @@ on_decision(void)
 			repeat_message(MERIDIAN_REPAIR_PREFIX, msg.payload, msg.payload_len);
 			break;
 		case MERIDIAN_WIRE_LEFT_OUT:
+			meridian_cover_outdate();
 			meridian_left_out(msg.payload, msg.payload_len);
 			repeat_message(MERIDIAN_LEFT_OUT_PREFIX, msg.payload, msg.payload_len);
 			break;

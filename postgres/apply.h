@@ -196,6 +196,17 @@ extern MeridianCopierState meridian_copier_state(const char **error);
 extern bool meridian_copier_has(const MeridianCopied *c);
 extern void meridian_copier_end(void);
 
+/* image.c: a snapshot of another region, as cover.c has it, and transactions there */
+extern uint64 meridian_image_number(PGresult *res, int column);
+extern void meridian_image_look(PGconn *source);
+extern void meridian_image_take(PGconn *source);
+extern const char *meridian_image_name(void);
+extern XLogRecPtr meridian_image_end(void);
+extern bool meridian_image_has(uint32 xid);
+extern bool meridian_image_remember(uint32 xid);
+extern void meridian_image_forget(void);
+extern uint32 meridian_image_lacks(void);
+
 /* kept.c: changes that are done after a copy */
 extern void meridian_kept_reset(void);
 extern void meridian_kept_add(const MeridianWireMsg *msg);
@@ -217,6 +228,8 @@ extern void meridian_cover_touch(Oid relid);
 extern void meridian_cover_disturb(void);
 extern void meridian_cover_redefine(void);
 extern MeridianCover meridian_cover_of(Oid relid, const char *partition, size_t len);
+extern bool meridian_cover_holds(Oid relid);
+extern void meridian_cover_outdate(void);
 extern bool meridian_cover_is_behind(void);
 extern void meridian_cover_applied(uint32 xid);
 extern bool meridian_cover_due(XLogRecPtr next, bool applied);

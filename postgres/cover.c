@@ -6,9 +6,7 @@
  *
  * A gap is closed from the present home in the middle of its running stream,
  * which names the transaction of each change.  A snapshot there says which of
- * its transactions are in it.  That is not the order of its WAL: a commit that
- * waits for its acknowledgements is in the WAL, perhaps long applied here, and
- * in nobody's snapshot yet.  So:
+ * its transactions are in it, and that is not the order of its WAL (image.c).  So:
  *
  *	 1. Remember which transactions changed a table with a gap from now on; wait
  *		until all that are older have ended at the home.
@@ -75,7 +73,6 @@
 #define IMAGE_MS (2 * 60 * 1000)	/* likewise, but the home keeps dead rows meanwhile */
 #define ASK_EVERY_MS 3000		/* for tables that do not exist here */
 #define WAITS_FOR_OTHER "waits until another region's copy into this one has ended"
-#define REMEMBERED_MAX (1 << 20)	/* transactions between 1 and 3 */
 
 typedef enum CoverPhase
 {
@@ -100,16 +97,6 @@ static List *watched;			/* tables with gaps, as of 1 */
 static List *lent;				/* what this region lacks as home */
 static bool borrowed;			/* that was tried last: other gaps have their turn */
 static bool touched;			/* by the transaction at hand */
-static uint32 *applied_xids;
-static int	napplied;
-static int	applied_cap;
-
-/* the copy */
-static char image_name[64];
-static XLogRecPtr image_end;
-static uint64 image_xmax;
-static uint32 *running;			/* not in it: had not ended */
-static int	nrunning;
 static List *held;				/* what is copied, from 4 on; not what is lent */
 
 /* For meridian.links and meridian.gaps: what a copy waits for; NULL: nothing */
@@ -150,7 +137,7 @@ give_up(void)
 	meridian_copy_close();
 	source = NULL;
 	phase = COVER_IDLE;
-	napplied = 0;
+	meridian_image_forget();
 	list_free(watched);
 	list_free_deep(lent);
 	watched = lent = NIL;
@@ -168,19 +155,6 @@ meridian_cover_reset(void)
 	meridian_lends_reset();
 	touched = false;
 	look_after = asked = 0;
-}
-
-static uint64
-number(PGresult *res, int column)
-{
-	char	   *end;
-	uint64		n = strtoull(PQgetvalue(res, 0, column), &end, 10);
-
-	if (PQgetisnull(res, 0, column) || *end != '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("region \"%s\" sent a malformed snapshot", meridian_apply.origin)));
-	return n;
 }
 
 /*
@@ -266,52 +240,9 @@ start(const char *conninfo, bool gaps)
 		return;
 	}
 	res = meridian_link_row(source, "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())");
-	settled_xid = number(res, 0);
+	settled_xid = meridian_image_number(res, 0);
 	PQclear(res);
 	phase = COVER_SETTLING;
-}
-
-static void
-read_running(char *list)
-{
-	char	   *save = NULL;
-
-	nrunning = 0;
-	if (running != NULL)
-		pfree(running);
-	running = MemoryContextAlloc(TopMemoryContext, sizeof(uint32) * (strlen(list) / 2 + 1));
-	for (char *item = strtok_r(list, ",", &save); item != NULL; item = strtok_r(NULL, ",", &save))
-		running[nrunning++] = (uint32) strtoull(item, NULL, 10);
-}
-
-/* Which transactions are in the home's present snapshot? */
-static PGresult *
-ask_image(const char *more)
-{
-	PGresult   *res = meridian_link_row(source, psprintf("SELECT pg_catalog.pg_snapshot_xmax(s), "
-								   "pg_catalog.array_to_string(ARRAY(SELECT "
-								   "pg_catalog.pg_snapshot_xip(s)), ',')%s "
-								   "FROM pg_catalog.pg_current_snapshot() AS s", more));
-
-	image_xmax = number(res, 0);
-	read_running(PQgetvalue(res, 0, 1));
-	return res;
-}
-
-/* Step 3: a snapshot and the end of the WAL after it */
-static void
-take_image(void)
-{
-	PGresult   *res;
-
-	meridian_copy_begin(NULL);
-	res = ask_image(", pg_catalog.pg_export_snapshot()");
-	strlcpy(image_name, meridian_link_snapshot(PQgetvalue(res, 0, 2)), sizeof(image_name));
-	PQclear(res);
-	/* a later statement: nothing in the snapshot was committed after this */
-	res = meridian_link_row(source, "SELECT pg_catalog.pg_current_wal_insert_lsn()");
-	image_end = meridian_link_position(PQgetvalue(res, 0, 0));
-	PQclear(res);
 }
 
 /* Has everything ended that was running at step 1? */
@@ -319,12 +250,12 @@ static void
 settle(void)
 {
 	PGresult   *res = meridian_link_row(source, "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())");
-	uint64		oldest = number(res, 0);
+	uint64		oldest = meridian_image_number(res, 0);
 
 	PQclear(res);
 	if (oldest >= settled_xid && defining)
 	{
-		take_image();
+		meridian_image_take(source);
 		phase = COVER_IMAGE;
 		catch_up_by = TimestampTzPlusMilliseconds(meridian_instant(), IMAGE_MS);
 	}
@@ -333,31 +264,6 @@ settle(void)
 					 meridian_apply.origin));
 	else
 		phase = COVER_READY;
-}
-
-static bool
-in_image(uint32 xid)
-{
-	if ((int32) (xid - (uint32) image_xmax) >= 0)
-		return false;
-	for (int i = 0; i < nrunning; i++)
-	{
-		if (running[i] == xid)
-			return false;
-	}
-	return true;
-}
-
-/* Of what was applied here and matters; 0: all of it */
-static uint32
-not_in_image(void)
-{
-	for (int i = 0; i < napplied; i++)
-	{
-		if (!in_image(applied_xids[i]))
-			return applied_xids[i];
-	}
-	return 0;
 }
 
 /*
@@ -372,8 +278,8 @@ hold_until_ended(void)
 
 	for (;;)
 	{
-		PQclear(ask_image(""));
-		xid = not_in_image();
+		meridian_image_look(source);
+		xid = meridian_image_lacks();
 		if (xid == 0)
 			return true;
 		if (meridian_instant() > until)
@@ -433,7 +339,7 @@ copy_definitions(const char *conninfo)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
 		(void) meridian_copy_misses_in_vain(true);
-		meridian_copy_definitions(conninfo, image_name);
+		meridian_copy_definitions(conninfo, meridian_image_name());
 		(void) meridian_copy_rows(false, NIL);	/* those that come along */
 		PopActiveSnapshot();
 	}
@@ -446,7 +352,7 @@ copy_definitions(const char *conninfo)
 static void
 define(const char *conninfo)
 {
-	bool		done = not_in_image() == 0 && copy_definitions(conninfo);
+	bool		done = meridian_image_lacks() == 0 && copy_definitions(conninfo);
 
 	meridian_copy_end();
 	give_up();
@@ -515,15 +421,15 @@ begin_copy(void)
 		next_look(TRY_AGAIN_MS);
 		return;
 	}
-	take_image();
+	meridian_image_take(source);
 	held = choose();
-	napplied = 0;
+	meridian_image_forget();
 	if (held != NIL)
 	{
 		own_account();
 		meridian_unmark(held);
 		account_of_stream();
-		start_copier(image_name, held);
+		start_copier(meridian_image_name(), held);
 		return;
 	}
 	give_up();
@@ -615,6 +521,8 @@ look_at_copier(void)
 			source = NULL;
 			break;
 		case MERIDIAN_COPIER_DONE:
+			meridian_copy_close();
+			source = NULL;
 			copied();
 			break;
 		case MERIDIAN_COPIER_BUSY:
@@ -699,7 +607,7 @@ meridian_cover_copy(const char *conninfo)
 	MemoryContextSwitchTo(old);
 }
 
-/* Step 5 is done: everything up to image_end is applied. */
+/* Step 5 is done: everything up to the image's end is applied. */
 static void
 caught_up(void)
 {
@@ -740,6 +648,20 @@ meridian_cover_redefine(void)
 		give_up();
 }
 
+/* Is this table still what is copied, and not another one by now that has its name? */
+bool
+meridian_cover_holds(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, held)
+	{
+		if (((MeridianCopied *) lfirst(lc))->relid == relid)
+			return true;
+	}
+	return false;
+}
+
 static bool
 is_held(Oid relid, const char *partition, size_t len)
 {
@@ -765,9 +687,19 @@ meridian_cover_of(Oid relid, const char *partition, size_t len)
 	if (held == NIL || strcmp(x->origin, meridian_apply.origin) != 0 ||
 		!is_held(relid, partition, len))
 		return MERIDIAN_COVER_NONE;
-	if (x->local_lsn <= image_end && in_image(x->xid))
+	if (x->local_lsn <= meridian_image_end() && meridian_image_has(x->xid))
 		return MERIDIAN_COVER_COPIED;
 	return phase == COVER_CATCHING_UP ? MERIDIAN_COVER_NONE : MERIDIAN_COVER_BEHIND;
+}
+
+/* The transaction at hand says that a copy does not count which has not what it did. */
+void
+meridian_cover_outdate(void)
+{
+	const MeridianXact *x = &meridian_apply.xact;
+
+	if (held != NIL && !(x->local_lsn <= meridian_image_end() && meridian_image_has(x->xid)))
+		meridian_cover_disturb();
 }
 
 /* Are changes not here yet that the stream has brought? */
@@ -786,20 +718,8 @@ meridian_cover_applied(uint32 xid)
 	touched = false;
 	if (!matters || (phase != COVER_SETTLING && phase != COVER_IMAGE && phase != COVER_READY))
 		return;
-	if (napplied == REMEMBERED_MAX)
-	{
+	if (!meridian_image_remember(xid))
 		give_up();
-		return;
-	}
-	if (napplied == applied_cap)
-	{
-		applied_cap = applied_cap == 0 ? 1024 : applied_cap * 2;
-		if (applied_xids == NULL)
-			applied_xids = MemoryContextAlloc(TopMemoryContext, sizeof(uint32) * applied_cap);
-		else
-			applied_xids = repalloc(applied_xids, sizeof(uint32) * applied_cap);
-	}
-	applied_xids[napplied++] = xid;
 }
 
 /*
@@ -810,8 +730,8 @@ bool
 meridian_cover_due(XLogRecPtr next, bool applied)
 {
 	return phase == COVER_READY || phase == COVER_LENT ||
-		(phase == COVER_COPYING && meridian_kept_waiting() >> 20 >= (uint64) meridian_kept_limit_mb) ||
-		(phase == COVER_IMAGE && (applied ? next >= image_end : next > image_end));
+		((phase == COVER_COPYING || phase == COVER_REPEATING) && meridian_kept_waiting() >> 20 >= (uint64) meridian_kept_limit_mb) ||
+		(phase == COVER_IMAGE && (applied ? next >= meridian_image_end() : next > meridian_image_end()));
 }
 
 /*
@@ -830,7 +750,7 @@ meridian_cover_tend(const char *conninfo, XLogRecPtr applied, bool forwarding)
 		look_at_copier();
 	if (phase == COVER_REPEATING)
 		repeat(SLICE_MS);
-	if (phase == COVER_CATCHING_UP && applied >= image_end)
+	if (phase == COVER_CATCHING_UP && applied >= meridian_image_end())
 		caught_up();
 	else if ((phase == COVER_CATCHING_UP || phase == COVER_IMAGE) &&
 			 meridian_instant() > catch_up_by)

@@ -448,7 +448,8 @@ meridian_rows_redo(const MeridianWireMsg *msg)
 	PushActiveSnapshot(GetLatestSnapshot());
 	r = meridian_rows_open(msg->rel);
 	meridian_apply.xact.careful = true;
-	write_change(r, msg);
+	if (meridian_cover_holds(r->relid))
+		write_change(r, msg);
 	meridian_apply.xact.careful = careful;
 	meridian_rows_done(r);
 	PopActiveSnapshot();

@@ -31,6 +31,7 @@ for r in us eu ap; do region_new $r; done
 snap_all
 for r in us eu ap; do region_up $r; configure $r; done
 for r in eu ap; do TRIES=600 wait_for "$r streams from us" $r "SELECT x->>'state' = 'streaming' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"; done
+for r in us eu; do TRIES=600 wait_for "$r streams from ap" $r "SELECT x->>'state' = 'streaming' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'ap'"; done
 for r in us ap; do TRIES=600 wait_for "$r streams from eu" $r "SELECT x->>'state' = 'streaming' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'eu'"; done
 q us "CREATE SCHEMA shop" "CREATE TABLE shop.events (id bigint PRIMARY KEY, body text)"
 synced us eu ap

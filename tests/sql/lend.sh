@@ -14,6 +14,7 @@ region_new ap "synchronous_standby_names = 'ANY 1 (meridian_us, meridian_eu)'" "
 snap_all
 for r in us eu ap; do region_up $r; configure $r; done
 for r in eu ap; do TRIES=600 wait_for "$r streams from us" $r "SELECT x->>'state' = 'streaming' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"; done
+for r in us eu; do TRIES=600 wait_for "$r streams from ap" $r "SELECT x->>'state' = 'streaming' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'ap'"; done
 for r in us ap; do TRIES=600 wait_for "$r streams from eu" $r "SELECT x->>'state' = 'streaming' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'eu'"; done
 q us "CREATE SCHEMA shop" "CREATE TABLE shop.accounts (id bigint PRIMARY KEY, body text)" "INSERT INTO shop.accounts SELECT i, 'old' FROM generate_series(1, 200) i"
 synced us eu ap
