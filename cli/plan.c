@@ -80,6 +80,28 @@ static void print_bad_days(const struct plan_answer *a)
     cli_table_print(t, NULL);
 }
 
+/** What each posture needs beside its price, and what it returns. */
+static void print_needs(const struct plan_answer *a)
+{
+    static const char *const titles[] = {
+        "posture", ">running", ">replication", ">lag", ">pays from", "returns", NULL};
+    struct cli_table *t = cli_table_new(titles);
+    char text[40];
+
+    for (unsigned i = 0; i < a->count; i++) {
+        const struct plan_result *r = &a->results[i];
+        if (r->refused == NULL) {
+            cli_cell(t, "%s%s", (int)i == a->best ? "> " : "  ", plan_result_name(r, text));
+            cli_cell(t, "%.2f x load", planned_running(r));
+            cli_cell(t, "%.2f Mbit/s", r->replication_mbit);
+            cli_cell(t, "%s", planned_lag(r, text));
+            cli_cell(t, "%s", planned_pays(r, text));
+            cli_cell(t, "%s", planned_returns(r, text));
+        }
+    }
+    cli_table_print(t, NULL);
+}
+
 static void print_costs(const struct plan_result *r, const struct plan_result *single)
 {
     static const char *const titles[] = {">recommended", ">single-region", "USD/month", NULL};
@@ -205,6 +227,8 @@ static void print_class(struct planned *q, unsigned c)
     print_postures(a);
     putchar('\n');
     print_bad_days(a);
+    putchar('\n');
+    print_needs(a);
     if (a->best >= 0) {
         putchar('\n');
         print_costs(&a->results[a->best], &a->results[0]);

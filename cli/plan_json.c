@@ -142,10 +142,7 @@ static json_t *result_json(struct planned *q, const struct plan_answer *a, unsig
                                        .stale_p95_ms = r->stale_p95_ms};
     json_object_set_new(j, "latency_ms", latency_json(&all));
     json_object_set_new(j, "countries", countries_json(q, q->countries[a - q->answers][at]));
-    json_object_set_new(j, "headroom_running",
-                        json_real(r->cost[PLAN_COMPUTE] > 0
-                                      ? 1 + r->cost[PLAN_HEADROOM] / r->cost[PLAN_COMPUTE]
-                                      : 1));
+    json_object_set_new(j, "headroom_running", json_real(planned_running(r)));
     json_object_set_new(j, "lag_s", number(r->lag_s));
     json_object_set_new(j, "replication_mbit_s", json_real(r->replication_mbit));
     json_object_set_new(j, "break_even_usd_hour", json_real(r->usd_hour_break_even));

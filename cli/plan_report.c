@@ -173,6 +173,28 @@ static void bad_day_table(FILE *f, const struct plan_answer *a)
     page_table_end(f);
 }
 
+static void need_table(FILE *f, const struct plan_answer *a)
+{
+    static const char *const titles[] = {"posture",   "running", "replication", "lag",
+                                         "pays from", "returns", NULL};
+    char text[40];
+
+    page_table(f, titles);
+    for (unsigned i = 0; i < a->count; i++) {
+        const struct plan_result *r = &a->results[i];
+        if (r->refused == NULL) {
+            name_cell(f, a, i);
+            page_cell(f, true, "", "%.2f x load", planned_running(r));
+            page_cell(f, true, "", "%.2f Mbit/s", r->replication_mbit);
+            page_cell(f, false, planned_lag(r, text), "%.0f", 0);
+            page_cell(f, false, planned_pays(r, text), "%.0f", 0);
+            page_cell(f, false, planned_returns(r, text), "%.0f", 0);
+            fputs("</tr>\n", f);
+        }
+    }
+    page_table_end(f);
+}
+
 static void country_table(FILE *f, const struct planned *q,
                           const struct plan_country_latency *l)
 {
@@ -320,6 +342,8 @@ static void write_class(FILE *f, struct planned *q, unsigned c)
         draw_years(f, q, a);
     }
     bad_day_table(f, a);
+    page_tag(f, "h3", "What it needs and returns");
+    need_table(f, a);
     write_countries(f, q, c);
     write_wisdom(f, q, c);
     write_figures(f, q, a);

@@ -175,9 +175,7 @@ unsigned planned_remarks(const struct planned *q, const struct plan_answer *a,
         snprintf(out[n++], PLANNED_LINE,
                  "replication %.2f Mbit/s, lag %.0f ms (F12); running capacity %.2f times the "
                  "load (F19)",
-                 r->replication_mbit, r->lag_s * 1000,
-                 r->cost[PLAN_COMPUTE] > 0 ? 1 + r->cost[PLAN_HEADROOM] / r->cost[PLAN_COMPUTE]
-                                           : 1);
+                 r->replication_mbit, r->lag_s * 1000, planned_running(r));
     }
     if (r != NULL && r->simulated) {
         say_years(q, r, out[n++]);
@@ -250,5 +248,29 @@ char *planned_fact(const struct plan_source *s, char *out, size_t cap)
     } else {
         snprintf(out, cap, "%s", s->what);
     }
+    return out;
+}
+
+double planned_running(const struct plan_result *r)
+{
+    double compute = r->cost[PLAN_COMPUTE];
+    return compute > 0 ? 1 + r->cost[PLAN_HEADROOM] / compute : 1;
+}
+
+char *planned_lag(const struct plan_result *r, char out[40])
+{
+    snprintf(out, 40, r->n == 1 ? "-" : isinf(r->lag_s) ? "grows" : "%.0f ms", r->lag_s * 1000);
+    return out;
+}
+
+char *planned_pays(const struct plan_result *r, char out[40])
+{
+    snprintf(out, 40, r->usd_hour_break_even > 0 ? "%.0f USD/h" : "-", r->usd_hour_break_even);
+    return out;
+}
+
+char *planned_returns(const struct plan_result *r, char out[40])
+{
+    snprintf(out, 40, isfinite(r->usd_year_return) ? "%.0f USD/year" : "-", r->usd_year_return);
     return out;
 }

@@ -30,6 +30,13 @@ char *planned_seconds(double s, char out[32]);
 /** "72 ms"; "down" where nothing serves, "grows". Returns @out. */
 char *planned_ms(double ms, char out[32]);
 
+/** Capacity that runs, 1 is the load; what a posture's changes are behind; from which cost of
+ * an hour down it pays; what it returns a year. "-" where there is none. Return @out. */
+double planned_running(const struct plan_result *r);
+char *planned_lag(const struct plan_result *r, char out[40]);
+char *planned_pays(const struct plan_result *r, char out[40]);
+char *planned_returns(const struct plan_result *r, char out[40]);
+
 /** The result whose figures are explained: the recommended one, else the first; or NULL. */
 const struct plan_result *planned_shown(const struct plan_answer *a);
 /** "60361.2 USD/month". Returns @out. */
