@@ -10,6 +10,7 @@
 
 #include <figures.h>
 #include <plan.h>
+#include <wisdom.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -52,12 +53,33 @@ static void check_figures(const struct plan_answer *a, const struct plan_result 
     }
 }
 
+/** What is told beside the figures: by country, and of the usual tables. */
+static void check_told(const struct plan_answer *a)
+{
+    static struct plan_country_latency l[2 * PLAN_POSTURES][PLAN_USERS_MAX];
+    static struct plan_wisdom rows[PLAN_WISDOM_MAX];
+
+    assert(plan_countries(facts, &load, a, l, NULL) == 0);
+    for (unsigned k = 0; k < a->count; k++) {
+        for (unsigned u = 0; u < load.user_count && a->results[k].refused == NULL; u++) {
+            assert(l[k][u].read_p50 >= 0 && l[k][u].read_p50 <= l[k][u].read_p95);
+            assert(l[k][u].stale_p95_ms >= 0 && l[k][u].floor_p95_ms >= 0);
+        }
+    }
+    unsigned n = plan_wisdom(facts, &load, a, a->best >= 0 ? l[a->best] : NULL, rows);
+    assert(n <= PLAN_WISDOM_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        assert(rows[i].says[0] != '\0' && rows[i].here[0] != '\0');
+    }
+}
+
 static void plan_it(void)
 {
     struct mrd_err err;
     assert(plan_answer(facts, &load, 20, 1, answers, &err) == 0);
     for (unsigned i = 0; i < load.class_count; i++) {
         assert(answers[i].best < (int)answers[i].count);
+        check_told(&answers[i]);
         for (unsigned k = 0; k < answers[i].count; k++) {
             const struct plan_result *r = &answers[i].results[k];
             assert(r->refused != NULL || (isfinite(r->total) && r->total >= 0));
