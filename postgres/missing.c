@@ -20,6 +20,9 @@
  * whole, and copies it anew.  A home that a person lets open with gaps says the
  * same in its own first transaction.
  *
+ * A deletion that finds nothing here is handed on as well: this region may hold less
+ * than it should (unfenced.c), and others have the row.
+ *
  * Rows of a table that was dropped here, by a statement that their home had not
  * heard of, are left out, too, and nobody misses them: they are only counted.
  *
@@ -186,8 +189,8 @@ meridian_rows_left_out(MeridianApplyRel *r)
 }
 
 /* The change goes into our WAL, with the words that it is told by, for who is handed the transaction. */
-static void
-hand_on(const MeridianApplyRel *r, const MeridianWireMsg *msg)
+void
+meridian_hand_on(const MeridianApplyRel *r, const MeridianWireMsg *msg)
 {
 	MeridianWireOut out;
 
@@ -208,7 +211,7 @@ meridian_rows_copied(const MeridianApplyRel *r, const MeridianWireMsg *msg,
 							  n < 0 ? 0 : tuple->len[n]);
 	if (cover == MERIDIAN_COVER_NONE)
 		return false;
-	hand_on(r, msg);
+	meridian_hand_on(r, msg);
 	if (cover == MERIDIAN_COVER_BEHIND)
 		meridian_kept_add(msg);
 	return true;

@@ -383,19 +383,22 @@ apply_update(MeridianApplyRel *r, const MeridianWireMsg *msg)
 	write_update(r);
 }
 
+/* What is not here may be where this transaction is handed on to. */
 static void
-apply_delete(MeridianApplyRel *r, const MeridianWireMsg *msg)
+apply_delete(MeridianApplyRel *r, const MeridianWireMsg *msg, bool redo)
 {
 	if (!find(r, &msg->old_tuple))
 	{
 		count(r, "delete_missing");
+		if (!redo)
+			meridian_hand_on(r, msg);
 		return;
 	}
 	write_delete(r, r->local);
 }
 
 static void
-write_change(MeridianApplyRel *r, const MeridianWireMsg *msg)
+write_change(MeridianApplyRel *r, const MeridianWireMsg *msg, bool redo)
 {
 	r->estate->es_output_cid = GetCurrentCommandId(true);
 	if (r->has_triggers)
@@ -409,7 +412,7 @@ write_change(MeridianApplyRel *r, const MeridianWireMsg *msg)
 			apply_update(r, msg);
 			break;
 		default:
-			apply_delete(r, msg);
+			apply_delete(r, msg, redo);
 			break;
 	}
 	if (r->has_triggers)
@@ -432,7 +435,7 @@ meridian_rows_change(const MeridianWireMsg *msg)
 	}
 	r = meridian_rows_open(msg->rel);
 	if (!meridian_rows_copied(r, msg, tuple))
-		write_change(r, msg);
+		write_change(r, msg, false);
 	meridian_rows_done(r);
 	PopActiveSnapshot();
 	CommandCounterIncrement();
@@ -449,7 +452,7 @@ meridian_rows_redo(const MeridianWireMsg *msg)
 	r = meridian_rows_open(msg->rel);
 	meridian_apply.xact.careful = true;
 	if (meridian_cover_holds(r->relid))
-		write_change(r, msg);
+		write_change(r, msg, true);
 	meridian_apply.xact.careful = careful;
 	meridian_rows_done(r);
 	PopActiveSnapshot();

@@ -94,10 +94,12 @@ extern bool meridian_rows_value(MeridianApplyRel *r, const MeridianWireTuple *t,
 
 /*
  * missing.c: rows of a table that does not exist here, which need not wait for it;
- * a change that is in a copy made ahead of the stream, or is done behind it.
+ * a change that is in a copy made ahead of the stream, or is done behind it; one
+ * that is not made here, for whoever is handed the transaction.
  */
 extern bool meridian_rows_left_out(MeridianApplyRel *r);
 extern bool meridian_rows_copied(const MeridianApplyRel *r, const MeridianWireMsg *msg,
 								 const MeridianWireTuple *tuple);
+extern void meridian_hand_on(const MeridianApplyRel *r, const MeridianWireMsg *msg);
 
 #endif							/* MERIDIAN_ROWS_H */

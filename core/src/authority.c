@@ -98,6 +98,8 @@ void mrd_authority_grant(struct mrd_authority_record *a, const struct mrd_closed
 
     mrd_assert(a->history_count <= MRD_HISTORY_MAX);
     if (a->history_count == MRD_HISTORY_MAX) {
+        /* Who was away then has not said yet that it holds what counts. */
+        a->history[1].unfenced |= a->history[0].unfenced;
         memmove(&a->history[0], &a->history[1], (MRD_HISTORY_MAX - 1) * sizeof(a->history[0]));
         a->history_count--;
     }

@@ -205,7 +205,9 @@ static void test_history_overflows_at_the_old_end(void **state)
 
     (void)state;
     for (unsigned i = 0; i < MRD_HISTORY_MAX + 5; i++) {
-        mrd_authority_grant(&a, &(struct mrd_closed_record){.cut = 1000 + a.epoch},
+        mrd_authority_grant(&a,
+                            &(struct mrd_closed_record){.cut = 1000 + a.epoch,
+                                                        .unfenced = i == 2 ? 1u << AP : 0},
                             i % 2 == 0 ? "eu" : "us");
     }
     assert_int_equal(a.epoch, MRD_HISTORY_MAX + 6);
@@ -213,6 +215,8 @@ static void test_history_overflows_at_the_old_end(void **state)
     for (unsigned i = 0; i < MRD_HISTORY_MAX; i++) {
         assert_int_equal(a.history[i].epoch, 6 + i);
         assert_int_equal(a.history[i].cut, 1006 + i);
+        /* Who was away at a forgotten one is still to compare. */
+        assert_int_equal(a.history[i].unfenced, i == 0 ? 1u << AP : 0);
     }
 }
 

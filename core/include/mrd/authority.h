@@ -29,7 +29,8 @@ struct mrd_closed_epoch {
     mrd_session cut_session; /* @region's applied-through mark at the cut: writes that it */
     uint64_t cut_boot_ms;    /* acknowledged up to this mark are not lost */
     mrd_regions unfenced;    /* replicas that the failover went on without, and that have not
-                                said since that they hold just what counts */
+                                said since that they hold just what counts; in the oldest
+                                entry those of epochs that are forgotten, too */
 };
 
 struct mrd_authority {

@@ -90,7 +90,8 @@ struct mrd_closed_record {
     uint64_t receipt;     /* of the failover or move that closed it */
     mrd_regions unfenced; /* replicas, by index in the configuration, that had not refused and
                              were not live either: they may have applied more than the cut.
-                             Each takes itself out once it holds just what counts */
+                             Each takes itself out once it holds just what counts; the oldest
+                             entry has those of forgotten epochs, too */
     mrd_wall_ms at_ms;
 };
 
