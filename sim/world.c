@@ -451,6 +451,7 @@ bool sim_run(const struct sim_options *options, struct sim_report *ret)
     struct sim_event check_first = {.at = SIM_MS, .kind = SIM_CHECK};
     bool held;
 
+    sim_arena_begin();
     *ret = (struct sim_report){0};
     w->report = ret;
     boot(w);
@@ -470,5 +471,6 @@ bool sim_run(const struct sim_options *options, struct sim_report *ret)
     ret->story = w->story;
     held = ret->broken == NULL;
     sim_drop(w);
+    sim_arena_end();
     return held;
 }

@@ -467,6 +467,10 @@ void sim_add_region(struct sim *w, const char *name);
 void sim_add_class(struct sim *w, const char *name, enum mrd_durability durability, int home,
                    mrd_regions replicas, mrd_regions allowed);
 
+/* arena.c */
+void sim_arena_begin(void);
+void sim_arena_end(void);
+
 /* words.c */
 void sim_words_world(struct sim *w);
 void sim_words_fault(struct sim *w, unsigned index, bool begins);
