@@ -212,7 +212,15 @@ static void add_headroom(struct book *b)
 
     if (r->posture >= PLAN_READ_LOCAL) {
         double each[MRD_HEADROOM_MAX];
-        if (mrd_headroom_shares(r->share, r->n, 1, each) == 0) {
+        if (r->divided) {
+            f = begin(b, "running", running, "1 = the load",
+                      "sum of shares and spill; spill: the most that a lost region leaves each, its "
+                      "load goes where residency lets it, in proportion to the shares there (evenly "
+                      "where they are 0), and nowhere if there is no such region",
+                      "F19, of each group of users that the same regions may store");
+            list(f, "shares", "1", r->share, r->n);
+            list(f, "spill", "1", r->spill, r->n);
+        } else if (mrd_headroom_shares(r->share, r->n, 1, each) == 0) {
             f = begin_model(b, "running", running, "1 = the load", "headroom-shares", "total");
             list(f, "shares", "1", r->share, r->n);
         } else {

@@ -99,6 +99,8 @@ void place_by_distance(const struct place *p, const struct place_set *s,
                        int ret[PLAN_COPIES_MAX]);
 /** ->share of the users at each member. */
 void place_user_shares(const struct place *p, const struct place_set *s, struct plan_result *r);
+/** Are there records of its own homes that not every member may hold? */
+bool place_divides(const struct place *p, enum plan_posture posture);
 /** The writes to records with homes of their own, where the law divides them. */
 void place_divide_writes(const struct place *p, const struct place_set *s,
                          struct place_writes *ret);

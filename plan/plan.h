@@ -64,6 +64,8 @@ struct plan_result {
     int hub;                         /* the member through which changes travel, 0 in the end */
     double copies;                   /* beside the first, as the average write has them */
     double share[PLAN_COPIES_MAX]; /* of the users, by nearness */
+    bool divided;                  /* residency says where its load may go */
+    double spill[PLAN_COPIES_MAX]; /* then: the most that a lost region leaves each */
     bool quorum;                     /* commits wait for a majority */
     double covered; /* share of the users whose data another region may take over */
     double cost[PLAN_COST_PARTS], total;

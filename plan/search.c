@@ -12,7 +12,7 @@
  *    among the members, so what goes to users and from the writers to the other copies costs at
  *    least the whole of it at the member where that is cheapest. Any one region may be lost, so
  *    the others hold the load without it: sum - capacity_i >= 1 for each i of n, hence
- *    sum >= n / (n - 1).
+ *    sum >= n / (n - 1); unless the law lets none of them hold some of it.
  * 2. Latency. Let f(S) be the share of the users with some member of S in time. Of the users
  *    that b adds to S + a, each was also without S, so f(S+a+b) - f(S+a) <= f(S+b) - f(S). With
  *    f known for S and all S + x, f(S+a+b) <= f(S+a) + f(S+b) - f(S). A commit's wait and
@@ -103,12 +103,6 @@ unsigned place_sizes(const struct place *p, const struct plan_result *r, unsigne
 
 /* ---- bounds ---- */
 
-/** Are there records that fewer members may hold than there are? */
-static bool divided(const struct place *p, enum plan_posture posture)
-{
-    return p->divided && place_homes_are_local(posture);
-}
-
 /** What no set of @n regions can be cheaper than, transfer left out. */
 static double size_floor(const struct place *p, const struct plan_result *r, unsigned n)
 {
@@ -118,8 +112,9 @@ static double size_floor(const struct place *p, const struct plan_result *r, uns
     double running = r->posture == PLAN_SINGLE                ? 1
                      : r->posture == PLAN_PILOT_LIGHT         ? 1 + p->load->pilot_standby
                      : !place_reads_are_local(r->posture) ? 1 + p->load->standby * (held - 1)
+                     : place_divides(p, r->posture)       ? 1
                                                           : (double)n / (n - 1);
-    double copies = divided(p, r->posture)               ? 0
+    double copies = place_divides(p, r->posture)               ? 0
                     : r->posture == PLAN_CELLS && n > 2 ? 1
                                                         : held - 1;
     double sum = 0;
@@ -143,7 +138,7 @@ static double copies_usd_gb(const struct place *p, const struct place_set *s, un
 {
     double sum = 0, least = INFINITY;
 
-    if (s->n == 1 || divided(p, r->posture) || r->posture == PLAN_HUB) {
+    if (s->n == 1 || place_divides(p, r->posture) || r->posture == PLAN_HUB) {
         return 0;
     }
 

@@ -4,7 +4,8 @@
  * A write's copies go where the posture sends them and the law lets them: to all other members,
  * to one that stands behind a cell, to the standby of a home whose edges hold nothing, or
  * through a hub. Who writes is counted in groups of users that are near the same member and may
- * be stored by the same members, so that a residency rule is priced and not only kept.
+ * be stored by the same members, so that a residency rule is priced and not only kept. The same
+ * groups say where the load of a lost region may go.
  */
 #include <place.h>
 
@@ -67,10 +68,52 @@ void place_user_shares(const struct place *p, const struct place_set *s, struct 
 
 /* ---- servers ---- */
 
-/** Running capacity over all regions, in units of the load. */
-static double capacity(const struct plan_workload *w, const struct place_set *s,
-                       const struct plan_result *r)
+/** Of the load of member @lost, what goes to each of the others: where the law lets it, in
+ * proportion to what is served there, or evenly where nothing is. */
+static void leave(const struct place_set *s, const struct plan_result *r,
+                  const struct place_writes *groups, unsigned lost, double ret[PLAN_COPIES_MAX])
 {
+    memset(ret, 0, s->n * sizeof(*ret));
+    for (unsigned g = 0; g < groups->groups; g++) {
+        unsigned others = groups->may[g] & ~(1u << lost);
+        double load = groups->share[lost][g], served = 0;
+        if (!(load > 0) || others == 0) {
+            continue;
+        }
+        for (unsigned k = 0; k < s->n; k++) {
+            served += (others >> k & 1) != 0 ? r->share[k] : 0;
+        }
+        for (unsigned k = 0; k < s->n; k++) {
+            double part = served > 0 ? r->share[k] / served : 1.0 / __builtin_popcount(others);
+            ret[k] += (others >> k & 1) != 0 ? load * part : 0;
+        }
+    }
+}
+
+/** F19 where the law divides the load: ->spill, and the capacity of all. */
+static double lawful_capacity(const struct place_set *s, struct plan_result *r,
+                              const struct place_writes *groups)
+{
+    double left[PLAN_COPIES_MAX], sum = 0;
+
+    memset(r->spill, 0, sizeof(r->spill));
+    for (unsigned lost = 0; lost < s->n; lost++) {
+        leave(s, r, groups, lost, left);
+        for (unsigned k = 0; k < s->n; k++) {
+            r->spill[k] = left[k] > r->spill[k] ? left[k] : r->spill[k];
+        }
+    }
+    for (unsigned k = 0; k < s->n; k++) {
+        sum += r->share[k] + r->spill[k];
+    }
+    return sum;
+}
+
+/** Running capacity over all regions, in units of the load. */
+static double capacity(const struct place *p, const struct place_set *s, struct plan_result *r,
+                       const struct place_writes *groups)
+{
+    const struct plan_workload *w = p->load;
     double each[MRD_HEADROOM_MAX], sum = 0;
 
     if (r->posture == PLAN_SINGLE) {
@@ -81,6 +124,9 @@ static double capacity(const struct plan_workload *w, const struct place_set *s,
     }
     if (!place_reads_are_local(r->posture)) {
         return 1 + w->standby * (place_held(r, s->n) - 1);
+    }
+    if (r->divided) {
+        return lawful_capacity(s, r, groups);
     }
     if (mrd_headroom_shares(r->share, s->n, 1, each) != 0) {
         return 2; /* one region has all of the users: another must be able to take them */
@@ -260,22 +306,24 @@ static void choose_hub(const struct place *p, const struct place_set *s, struct 
     r->hub = best;
 }
 
-static double copy_all(const struct place *p, const struct place_set *s, struct plan_result *r)
+bool place_divides(const struct place *p, enum plan_posture posture)
 {
-    bool divided = p->divided && place_homes_are_local(r->posture);
-    const struct place_writes *w = divided ? s->writes : NULL;
-    struct place_writes own;
+    return p->divided && place_homes_are_local(posture);
+}
 
-    if (w == NULL && divided) {
-        place_divide_writes(p, s, &own);
-    } else if (w == NULL) {
-        group_writes(s, r, &own);
+/** Who writes where: as the search has it, or worked out into @own. */
+static const struct place_writes *find_groups(const struct place *p, const struct place_set *s,
+                                              const struct plan_result *r,
+                                              struct place_writes *own)
+{
+    if (!place_divides(p, r->posture)) {
+        group_writes(s, r, own);
+    } else if (s->writes != NULL) {
+        return s->writes;
+    } else {
+        place_divide_writes(p, s, own);
     }
-    w = w != NULL ? w : &own;
-    if (r->posture == PLAN_HUB) {
-        choose_hub(p, s, r, w);
-    }
-    return replication_usd_gb(p, s, r, w);
+    return own;
 }
 
 /* ---- the whole ---- */
@@ -299,12 +347,18 @@ static double forwarding(const struct place *p, const struct place_set *s,
 void place_weigh(const struct place *p, const struct place_set *s, struct plan_result *r)
 {
     double gb = place_written_gb(p->class);
+    struct place_writes own;
+    const struct place_writes *groups = find_groups(p, s, r, &own);
 
     r->n = s->n;
+    r->divided = place_divides(p, r->posture);
     r->held = place_held(r, s->n);
     r->covered = place_covered(p, s, r);
-    double usd_gb = copy_all(p, s, r);
-    place_cost_of_size(p, r, capacity(p->load, s, r), r->copies);
+    if (r->posture == PLAN_HUB) {
+        choose_hub(p, s, r, groups);
+    }
+    double usd_gb = replication_usd_gb(p, s, r, groups);
+    place_cost_of_size(p, r, capacity(p, s, r, groups), r->copies);
     r->cost[PLAN_REPLICATION] = gb * usd_gb;
     r->cost[PLAN_FORWARDING] = forwarding(p, s, r, gb);
     r->replication_mbit = gb * r->copies * GB * 8 / MONTH_S / 1e6;
