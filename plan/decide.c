@@ -115,28 +115,58 @@ struct mrd_failover_model plan_failover_model(const struct plan_workload *w,
                                               const struct plan_result *r)
 {
     double u = (100 - w->region_pct) / 100;
+    /* While a majority is up without the home, somebody is up who may take over. */
+    double u_standby = r->quorum ? 0 : u;
     return (struct mrd_failover_model){
-        u, w->outage_h, r->rto_s / 3600, w->beta, plan_failover_fails(r->posture), u};
+        u, w->outage_h, r->rto_s / 3600, w->beta, plan_failover_fails(r->posture), u_standby};
 }
 
-bool plan_majority_u(const struct plan_workload *w, const struct plan_result *r, double *ret_u)
+double plan_majority_beta(const struct plan_workload *w, unsigned copies)
 {
-    return mrd_avail_common_cause(r->held / 2 + 1, r->held, (100 - w->region_pct) / 100, 0,
-                                  ret_u) == 0;
+    return copies == 2 ? w->beta : 0;
 }
 
-static void availability(const struct plan_workload *w, struct plan_result *r)
+double plan_majority_u(const struct plan_workload *w, unsigned copies)
 {
-    double u = (100 - w->region_pct) / 100, majority = 0;
+    double u = 0;
+    int rc = mrd_avail_common_cause(copies / 2 + 1, copies, (100 - w->region_pct) / 100,
+                                    plan_majority_beta(w, copies), &u);
+    mrd_assert(rc == 0);
+    return u;
+}
+
+double plan_copies_u(const struct plan_workload *w, const struct plan_result *r, unsigned copies)
+{
+    double u = (100 - w->region_pct) / 100;
     struct mrd_failover_model m = plan_failover_model(w, r);
 
-    if (r->posture == PLAN_SINGLE) {
-        r->u = u;
-        return;
+    if (copies < 2) {
+        return u;
     }
-    r->u = r->covered * mrd_avail_failover(&m, NULL) + (1 - r->covered) * u;
-    if (r->quorum && plan_majority_u(w, r, &majority)) {
-        r->u = mrd_avail_series((double[]){r->u, majority}, 2);
+    if (r->quorum && copies == 2) { /* neither goes on without the other */
+        return plan_majority_u(w, copies);
+    }
+    double over = r->covered > 0 ? mrd_avail_failover(&m, NULL) : u;
+    return r->quorum ? mrd_avail_series((double[]){over, plan_majority_u(w, copies)}, 2) : over;
+}
+
+void plan_by_copies(const struct plan_result *r, double ret[PLAN_COPIES_MAX + 1])
+{
+    memset(ret, 0, (PLAN_COPIES_MAX + 1) * sizeof(*ret));
+    for (unsigned i = 0; i < r->part_count; i++) {
+        ret[__builtin_popcount(r->parts[i].copies)] += r->parts[i].share;
+    }
+}
+
+/** F7, over the numbers of copies that there are. */
+static void availability(const struct plan_workload *w, struct plan_result *r)
+{
+    double share[PLAN_COPIES_MAX + 1];
+
+    plan_by_copies(r, share);
+    r->u = 0;
+    for (unsigned c = 1; c <= PLAN_COPIES_MAX; c++) {
+        r->u += share[c] > 0 ? share[c] * plan_copies_u(w, r, c) : 0;
     }
 }
 
@@ -145,28 +175,30 @@ double plan_year_step_h(unsigned i)
     return 0.01 * pow(10, i / 8.0);
 }
 
-/** Shares homed in their regions as for mrd_outage_simulate. */
 static int simulate(const struct plan_workload *w, struct plan_result *r, size_t years,
                     uint64_t seed, double *annual_h)
 {
     struct mrd_outage_world world = {
         .n = r->held,
+        .part_count = r->part_count,
         .beta = w->beta,
         .failover_h = r->rto_s / 3600,
         .p_ff = plan_failover_fails(r->posture),
-        .needed = r->quorum ? r->held / 2 + 1 : 0,
     };
-    bool spread = r->posture >= PLAN_FOLLOW_THE_SUN;
     for (unsigned i = 0; i < r->held; i++) {
-        mrd_regions others = (mrd_regions)(((1u << r->held) - 1) & ~(1u << i));
         world.regions[i] = (struct mrd_outage_region){
-            .share = spread   ? r->share[i]
-                     : i == 0 ? 1
-                              : 0,
-            .u = (100 - w->region_pct) / 100,
-            .mean_h = w->outage_h,
-            .capacity = 1,
-            .takeover = r->covered > 0.999 ? others : 0,
+            .u = (100 - w->region_pct) / 100, .mean_h = w->outage_h, .capacity = 1};
+    }
+    for (unsigned i = 0; i < r->part_count; i++) {
+        const struct plan_part *part = &r->parts[i];
+        unsigned copies = (unsigned)__builtin_popcount(part->copies);
+        unsigned others = part->copies & ~(1u << part->home);
+        world.parts[i] = (struct mrd_outage_part){
+            .share = part->share,
+            .home = part->home,
+            .takeover = (mrd_regions)(r->covered > 0 ? others : 0),
+            .copies = (mrd_regions)part->copies,
+            .needed = r->quorum ? copies / 2 + 1 : 0,
         };
     }
     int rc = mrd_outage_simulate(&world, seed, years, annual_h, &r->years);

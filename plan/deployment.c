@@ -179,11 +179,12 @@ static int evaluate(const struct plan_deployment *d, struct plan_promise *p,
         free(place);
         return rc;
     }
-    r->n = r->held = s.n;
+    r->n = r->held = r->part_count = s.n;
     r->copies = s.n - 1;
     for (unsigned k = 0; k < s.n; k++) {
         r->region[k] = p->load.candidates[k];
         r->share[k] = r->posture == PLAN_PARTITIONED ? 1.0 / s.n : k == 0;
+        r->parts[k] = (struct plan_part){r->share[k], k, (1u << s.n) - 1};
         farthest = p->placed && k > 0 ? fmax(farthest, plan_rtt_ms(d->data, r->region[0],
                                                                    r->region[k], NULL))
                                       : farthest;

@@ -105,7 +105,7 @@ static void add_rpo(struct book *b)
         input(f, "backup_interval_s", b->w->backup_s, "s");
     } else if (r->quorum) {
         begin(b, "rpo_s", r->rpo_s, "s",
-              "none: a write is acknowledged when a majority of the regions has it", "F15");
+              "none: a write is acknowledged when a majority of its copies has it", "F15");
     } else {
         f = begin_model(b, "rpo_s", r->rpo_s, "s", "lag", "mean_lag_s");
         input(f, "W", b->c->writes_per_s, "1/s");
@@ -117,11 +117,47 @@ static void add_rpo(struct book *b)
 
 /* ---- availability ---- */
 
+static void add_majority(struct book *b, unsigned copies)
+{
+    static const char *const names[PLAN_COPIES_MAX + 1] = {
+        [2] = "U_majority_2",   [3] = "U_majority_3",   [4] = "U_majority_4",
+        [5] = "U_majority_5",   [6] = "U_majority_6",   [7] = "U_majority_7",
+        [8] = "U_majority_8",   [9] = "U_majority_9",   [10] = "U_majority_10",
+        [11] = "U_majority_11", [12] = "U_majority_12", [13] = "U_majority_13",
+        [14] = "U_majority_14", [15] = "U_majority_15", [16] = "U_majority_16"};
+    struct plan_figure *f = begin_model(b, names[copies], plan_majority_u(b->w, copies), "1",
+                                        "common-cause", "U");
+
+    input(f, "n", copies, "1");
+    input(f, "q", (100 - b->w->region_pct) / 100, "1");
+    input(f, "beta", plan_majority_beta(b->w, copies), "1");
+    input(f, "k", copies / 2 + 1, "1");
+}
+
+/** What takes over, unless nothing does: one region, or two that need each other. */
+static void add_failover(struct book *b, unsigned most)
+{
+    struct mrd_failover_model m = plan_failover_model(b->w, b->r);
+
+    if (most < 2 || !(b->r->covered > 0)) {
+        return;
+    }
+    struct plan_figure *f =
+        begin_model(b, "U_failover", mrd_avail_failover(&m, NULL), "1", "failover", "U");
+    input(f, "A", 1 - m.u, "1");
+    input(f, "m_h", m.mean_h, "h");
+    input(f, "T_h", m.failover_h, "h");
+    input(f, "beta", m.beta, "1");
+    input(f, "p_ff", m.p_ff, "1");
+    input(f, "A_standby", 1 - m.u_standby, "1");
+}
+
 static void add_availability(struct book *b)
 {
     const struct plan_result *r = b->r;
-    double u = (100 - b->w->region_pct) / 100, majority = 0, over = 0;
-    struct mrd_failover_model m = plan_failover_model(b->w, r);
+    double by[PLAN_COPIES_MAX + 1], copies[PLAN_COPIES_MAX], share[PLAN_COPIES_MAX];
+    double u[PLAN_COPIES_MAX];
+    unsigned count = 0, most = 0;
     struct plan_figure *f;
 
     if (r->posture == PLAN_SINGLE) {
@@ -129,28 +165,28 @@ static void add_availability(struct book *b)
         input(f, "region_availability", b->w->region_pct, "percent");
         return;
     }
-    over = mrd_avail_failover(&m, NULL);
-    f = begin_model(b, "U_failover", over, "1", "failover", "U");
-    input(f, "A", 1 - m.u, "1");
-    input(f, "m_h", m.mean_h, "h");
-    input(f, "T_h", m.failover_h, "h");
-    input(f, "beta", m.beta, "1");
-    input(f, "p_ff", m.p_ff, "1");
-    input(f, "A_standby", 1 - m.u_standby, "1");
-    if (r->quorum && plan_majority_u(b->w, r, &majority)) {
-        f = begin_model(b, "U_majority", majority, "1", "common-cause", "U");
-        input(f, "n", r->held, "1");
-        input(f, "q", u, "1");
-        input(f, "beta", 0, "1");
-        input(f, "k", r->held / 2 + 1, "1");
+    plan_by_copies(r, by);
+    for (unsigned c = 1; c <= PLAN_COPIES_MAX; c++) {
+        if (by[c] > 0) {
+            copies[count] = most = c;
+            share[count] = by[c];
+            u[count++] = plan_copies_u(b->w, r, c);
+        }
+    }
+    add_failover(b, most);
+    for (unsigned c = 2; c <= most && r->quorum; c++) {
+        if (by[c] > 0) {
+            add_majority(b, c);
+        }
     }
     f = begin(b, "U", r->u, "1",
-              "U = 1 - (1 - covered U_failover - (1 - covered) U_region)(1 - U_majority)",
-              "F6 for the users whose data another region may take over, F1 with F5");
-    input(f, "covered", r->covered, "1");
-    input(f, "U_failover", over, "1");
-    input(f, "U_region", u, "1");
-    input(f, "U_majority", majority, "1");
+              r->quorum ? "sum of share U_copies; of one copy U_copies = 1 - A, of two U_majority "
+                          "(both are needed), of more 1 - (1 - U_failover)(1 - U_majority)"
+                        : "sum of share U_copies; of one copy U_copies = 1 - A, of more U_failover",
+              "F7 over the users by the number of copies of their data; F6, F1 with F5");
+    list(f, "copies", "1", copies, count);
+    list(f, "share", "1", share, count);
+    list(f, "U_copies", "1", u, count);
 }
 
 static void add_years(struct book *b)
@@ -212,12 +248,12 @@ static void add_headroom(struct book *b)
 
     if (r->posture >= PLAN_READ_LOCAL) {
         double each[MRD_HEADROOM_MAX];
-        if (r->divided) {
+        if (r->confined) {
             f = begin(b, "running", running, "1 = the load",
                       "sum of shares and spill; spill: the most that a lost region leaves each, its "
-                      "load goes where residency lets it, in proportion to the shares there (evenly "
-                      "where they are 0), and nowhere if there is no such region",
-                      "F19, of each group of users that the same regions may store");
+                      "load goes where its copies are, in proportion to the shares there (evenly "
+                      "where they are 0), and nowhere if there are no others",
+                      "F19, of each group of users whose data the same regions have");
             list(f, "shares", "1", r->share, r->n);
             list(f, "spill", "1", r->spill, r->n);
         } else if (mrd_headroom_shares(r->share, r->n, 1, each) == 0) {

@@ -149,12 +149,29 @@ static double way_ms(const struct place *p, const struct place_set *s,
     return p->rtt[s->at[a]][s->at[r->hub]] + p->rtt[s->at[r->hub]][s->at[b]];
 }
 
+/** What a commit at member @home waits for when @copies have the data, without @lost. */
+static double commit_of(const struct place *p, const struct place_set *s,
+                        const struct plan_result *r, int home, unsigned copies, int lost)
+{
+    double rtt[PLAN_COPIES_MAX], ms = 0;
+    size_t n = 0, w = (size_t)__builtin_popcount(copies) / 2 + 1;
+
+    if (!r->quorum) {
+        return 0;
+    }
+    for (int k = 0; k < (int)s->n; k++) {
+        if (k != home && k != lost && (copies >> k & 1) != 0) {
+            rtt[n++] = way_ms(p, s, r, home, k, lost);
+        }
+    }
+    return mrd_quorum_leader_ms(rtt, n, w, &ms) == 0 ? ms + PLAN_FSYNC_MS : PLACE_NEVER;
+}
+
 double place_commit_ms(const struct place *p, const struct place_set *s,
                        const struct plan_result *r, int home, int lost)
 {
-    double rtt[PLAN_COPIES_MAX], ms = 0;
     uint64_t mine = p->users[s->at[home]];
-    size_t n = 0, held = 1;
+    unsigned copies = 0;
 
     if (!r->quorum) {
         return 0;
@@ -162,29 +179,44 @@ double place_commit_ms(const struct place *p, const struct place_set *s,
     if (r->posture == PLAN_EDGE_HIERARCHY) {
         int core[PLAN_COPIES_MAX];
         place_by_distance(p, s, core);
-        for (held = 0; held < place_held(r, s->n) && held < s->n; held++) {
-            if (core[held] != lost && core[held] != home) {
-                rtt[n++] = p->rtt[s->at[home]][s->at[core[held]]];
-            }
+        for (unsigned k = 0; k < place_held(r, s->n) && k < s->n; k++) {
+            copies |= 1u << core[k];
         }
-    }
-    for (unsigned k = 0; k < s->n && r->posture != PLAN_EDGE_HIERARCHY; k++) {
-        /* Of a partitioned class, only who may hold what is homed here has a copy of it. */
-        if ((int)k != home && (p->users[s->at[k]] & mine) == mine) {
-            held++;
-            if ((int)k != lost) {
-                rtt[n++] = way_ms(p, s, r, home, (int)k, lost);
-            }
+    } else {
+        for (unsigned k = 0; k < s->n; k++) {
+            /* Of a partitioned class, only who may hold what is homed here has a copy of it. */
+            copies |= (unsigned)((p->users[s->at[k]] & mine) == mine) << k;
         }
+        copies = place_copies(p, s, r, (unsigned)home, copies);
     }
-    size_t w = r->posture == PLAN_CELLS && held > 1 ? 2 : held / 2 + 1;
-    return mrd_quorum_leader_ms(rtt, n, w, &ms) == 0 ? ms + PLAN_FSYNC_MS : PLACE_NEVER;
+    return commit_of(p, s, r, home, copies, lost);
+}
+
+/** Of what member @home had, lost, of point @i's records: who serves them, and its commits. */
+static int cell_after(const struct place *p, const struct place_set *s,
+                      const struct plan_result *r, unsigned i, int home, double *ret_commit_ms)
+{
+    unsigned may = 0;
+    int best = -1;
+
+    for (unsigned k = 0; k < s->n; k++) {
+        may |= (unsigned)may_hold(p, s->at[k], i) << k;
+    }
+    unsigned copies = place_copies(p, s, r, (unsigned)home, may);
+    for (int k = 0; k < (int)s->n; k++) {
+        bool nearer = best < 0 || p->ms[s->at[k]][i] < p->ms[s->at[best]][i];
+        best = k != home && (copies >> k & 1) != 0 && nearer ? k : best;
+    }
+    *ret_commit_ms = best < 0 ? 0 : commit_of(p, s, r, best, copies, home);
+    return best;
 }
 
 void place_latency(const struct place *p, const struct place_set *s,
                    const struct plan_result *r, unsigned i, int lost, struct place_times *ret)
 {
-    int near = place_nearest(p, s, i, lost);
+    bool cell_lost = r->posture == PLAN_CELLS && lost >= 0 && place_nearest(p, s, i, -1) == lost;
+    double commit_ms = 0;
+    int near = cell_lost ? cell_after(p, s, r, i, lost, &commit_ms) : place_nearest(p, s, i, lost);
     int home = s->home;
     bool edges = r->posture == PLAN_EDGE_HIERARCHY;
 
@@ -206,7 +238,8 @@ void place_latency(const struct place *p, const struct place_set *s,
     } else {
         bool local = place_reads_are_local(r->posture);
         ret->read = work + (local ? to_near : to_home);
-        ret->write = ret->read + place_commit_ms(p, s, r, local ? near : home, lost);
+        ret->write = ret->read + (cell_lost ? commit_ms
+                                            : place_commit_ms(p, s, r, local ? near : home, lost));
     }
 }
 
@@ -304,18 +337,19 @@ void place_share_within(const struct place *p, const struct place_set *s,
 double place_covered(const struct place *p, const struct place_set *s,
                      const struct plan_result *r)
 {
-    uint64_t once = 0, twice = 0;
+    uint64_t by[4] = {0}; /* who may be stored by so many, at least */
     double sum = 0;
 
     if (!p->divided || r->posture == PLAN_EDGE_HIERARCHY) {
         return s->n > 1 ? 1 : 0;
     }
     for (unsigned k = 0; k < s->n; k++) {
-        twice |= once & p->users[s->at[k]];
-        once |= p->users[s->at[k]];
+        by[3] |= by[2] & p->users[s->at[k]];
+        by[2] |= by[1] & p->users[s->at[k]];
+        by[1] |= p->users[s->at[k]];
     }
     for (unsigned u = 0; u < p->load->user_count; u++) {
-        sum += (twice >> u & 1) != 0 ? p->load->users[u].share : 0;
+        sum += (by[r->quorum ? 3 : 2] >> u & 1) != 0 ? p->load->users[u].share : 0;
     }
     return sum;
 }
@@ -515,6 +549,7 @@ void place_evaluate(const struct place *p, const struct place_set *set, struct p
     place_user_shares(p, &s, r);
     place_weigh(p, &s, r);
     place_share_within(p, &s, r);
+    place_parts(p, &s, r);
     for (unsigned k = 0; k < s.n; k++) {
         r->region[k] = p->load->candidates[s.at[k]];
         for (unsigned b = 0; b < r->held && k < r->held; b++) {

@@ -101,10 +101,18 @@ void place_by_distance(const struct place *p, const struct place_set *s,
 void place_user_shares(const struct place *p, const struct place_set *s, struct plan_result *r);
 /** Are there records of its own homes that not every member may hold? */
 bool place_divides(const struct place *p, enum plan_posture posture);
+/** The members that have a copy of what is homed at @home and may be stored by those of @may, as
+ * bits: all of @may, or a cell's home and those nearest to it. */
+unsigned place_copies(const struct place *p, const struct place_set *s,
+                      const struct plan_result *r, unsigned home, unsigned may);
+/** ->parts of @r, the home first and all else of @r known. */
+void place_parts(const struct place *p, const struct place_set *s, struct plan_result *r);
+/* The members that stand behind a cell: of a quorum so many that one may be lost. */
+#define PLACE_CELL_COPIES(quorum) ((quorum) ? 2u : 1u)
 /** The writes to records with homes of their own, where the law divides them. */
 void place_divide_writes(const struct place *p, const struct place_set *s,
                          struct place_writes *ret);
-/** Share of the users whose data a second member may hold. */
+/** Share of the users whose data so many members may hold that one may be lost. */
 double place_covered(const struct place *p, const struct place_set *s,
                      const struct plan_result *r);
 /** ->n, ->held, ->hub, ->copies, ->covered and what it costs; ->share is known. */

@@ -50,6 +50,13 @@ enum plan_miss {
     PLAN_MISS_RPO = 32,
 };
 
+/* Users, as a share, whose data has the same home and the same copies. */
+struct plan_part {
+    double share;
+    unsigned home, copies; /* a member; a bit per member, the home's among them */
+};
+#define PLAN_PARTS_MAX MRD_OUTAGE_PARTS_MAX /* homes, and sets of members with each */
+
 #define PLAN_YEAR_STEPS 41
 #define PLAN_NOT_SERVED 1e9 /* ms */
 
@@ -64,10 +71,12 @@ struct plan_result {
     int hub;                         /* the member through which changes travel, 0 in the end */
     double copies;                   /* beside the first, as the average write has them */
     double share[PLAN_COPIES_MAX]; /* of the users, by nearness */
-    bool divided;                  /* residency says where its load may go */
+    bool confined; /* a lost region's load may go only to some: where its copies are */
     double spill[PLAN_COPIES_MAX]; /* then: the most that a lost region leaves each */
     bool quorum;                     /* commits wait for a majority */
-    double covered; /* share of the users whose data another region may take over */
+    /* Share of the users whose data outlives the loss of a region: another one may take over,
+     * and a quorum keeps its majority. */
+    double covered;
     double cost[PLAN_COST_PARTS], total;
     double u, rto_s, rto_worst_s, rpo_s;
     double read_ok,
@@ -84,6 +93,8 @@ struct plan_result {
     bool simulated;             /* years is filled */
     struct mrd_outage_years years;
     double worse[PLAN_YEAR_STEPS]; /* share of the years down for longer than the step */
+    unsigned part_count;           /* of what was placed in the end */
+    struct plan_part parts[PLAN_PARTS_MAX];
 };
 
 /** Hours of downtime of step @i: 0.01 to 1000, eight steps to a decade. */
@@ -104,7 +115,7 @@ int plan_class_answer(struct plan_data *data, const struct plan_workload *load,
 
 /**
  * Recovery, availability and the simulated years (0: none) of @r, whose place is settled: the
- * members, ->covered, and in ->lag_s the way to the farthest.
+ * members, ->parts, ->covered (0: no other may be home), and in ->lag_s the way to the farthest.
  */
 int plan_work_out(const struct plan_workload *load, const struct plan_class *class,
                   struct plan_result *r, size_t years, uint64_t seed, struct mrd_err *err);
@@ -144,9 +155,15 @@ double plan_takeover_s(const struct plan_workload *load, enum plan_posture p);
 /** What F6 is asked about a result with several regions. */
 struct mrd_failover_model plan_failover_model(const struct plan_workload *load,
                                               const struct plan_result *r);
-/** A majority of its regions, whoever is home; false when the formula has no answer. */
-bool plan_majority_u(const struct plan_workload *load, const struct plan_result *r,
-                     double *ret_u);
+/** Unavailability of data of @r that has @copies copies. */
+double plan_copies_u(const struct plan_workload *load, const struct plan_result *r,
+                     unsigned copies);
+/** Less than a majority of @copies, whoever is home. Of two both are needed: then the common
+ * cause is in it (plan_majority_beta), else the failover's U has it. */
+double plan_majority_u(const struct plan_workload *load, unsigned copies);
+double plan_majority_beta(const struct plan_workload *load, unsigned copies);
+/** The shares of the users by the number of copies. */
+void plan_by_copies(const struct plan_result *r, double ret[PLAN_COPIES_MAX + 1]);
 /** Probability that a failover of a posture fails. */
 double plan_failover_fails(enum plan_posture p);
 

@@ -115,7 +115,7 @@ static double size_floor(const struct place *p, const struct plan_result *r, uns
                      : place_divides(p, r->posture)       ? 1
                                                           : (double)n / (n - 1);
     double copies = place_divides(p, r->posture)               ? 0
-                    : r->posture == PLAN_CELLS && n > 2 ? 1
+                    : r->posture == PLAN_CELLS ? PLACE_CELL_COPIES(r->quorum)
                                                         : held - 1;
     double sum = 0;
 
@@ -148,7 +148,7 @@ static double copies_usd_gb(const struct place *p, const struct place_set *s, un
             least = lesser(least, p->usd_gb[s->at[k]][s->at[b]]);
         }
     }
-    return r->posture == PLAN_CELLS            ? least
+    return r->posture == PLAN_CELLS            ? least * PLACE_CELL_COPIES(r->quorum)
            : r->posture == PLAN_EDGE_HIERARCHY ? least * (place_held(r, s->n) - 1)
                                                : sum;
 }

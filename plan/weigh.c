@@ -2,7 +2,7 @@
  * What a placement costs: servers, storage, and traffic between regions and to users.
  *
  * A write's copies go where the posture sends them and the law lets them: to all other members,
- * to one that stands behind a cell, to the standby of a home whose edges hold nothing, or
+ * to the few that stand behind a cell, to the standby of a home whose edges hold nothing, or
  * through a hub. Who writes is counted in groups of users that are near the same member and may
  * be stored by the same members, so that a residency rule is priced and not only kept. The same
  * groups say where the load of a lost region may go.
@@ -66,18 +66,42 @@ void place_user_shares(const struct place *p, const struct place_set *s, struct 
     }
 }
 
+unsigned place_copies(const struct place *p, const struct place_set *s,
+                      const struct plan_result *r, unsigned home, unsigned may)
+{
+    const double *rtt = p->rtt[s->at[home]];
+    unsigned copies = 1u << home;
+
+    if (r->posture == PLAN_SINGLE) {
+        return copies;
+    }
+    if (r->posture != PLAN_CELLS) {
+        return may;
+    }
+    for (unsigned left = PLACE_CELL_COPIES(r->quorum); left > 0; left--) {
+        int next = -1;
+        for (unsigned k = 0; k < s->n; k++) {
+            bool more = ((may & ~copies) >> k & 1) != 0;
+            next = more && (next < 0 || rtt[s->at[k]] < rtt[s->at[next]]) ? (int)k : next;
+        }
+        copies |= next >= 0 ? 1u << next : 0;
+    }
+    return copies;
+}
+
 /* ---- servers ---- */
 
-/** Of the load of member @lost, what goes to each of the others: where the law lets it, in
+/** Of the load of member @lost, what goes to each of the others: where its copies are, in
  * proportion to what is served there, or evenly where nothing is. */
-static void leave(const struct place_set *s, const struct plan_result *r,
+static void leave(const struct place *p, const struct place_set *s, const struct plan_result *r,
                   const struct place_writes *groups, unsigned lost, double ret[PLAN_COPIES_MAX])
 {
     memset(ret, 0, s->n * sizeof(*ret));
     for (unsigned g = 0; g < groups->groups; g++) {
-        unsigned others = groups->may[g] & ~(1u << lost);
         double load = groups->share[lost][g], served = 0;
-        if (!(load > 0) || others == 0) {
+        unsigned others =
+            load > 0 ? place_copies(p, s, r, lost, groups->may[g]) & ~(1u << lost) : 0;
+        if (others == 0) {
             continue;
         }
         for (unsigned k = 0; k < s->n; k++) {
@@ -90,15 +114,15 @@ static void leave(const struct place_set *s, const struct plan_result *r,
     }
 }
 
-/** F19 where the law divides the load: ->spill, and the capacity of all. */
-static double lawful_capacity(const struct place_set *s, struct plan_result *r,
-                              const struct place_writes *groups)
+/** F19 where the load is confined: ->spill, and the capacity of all. */
+static double confined_capacity(const struct place *p, const struct place_set *s,
+                                struct plan_result *r, const struct place_writes *groups)
 {
     double left[PLAN_COPIES_MAX], sum = 0;
 
     memset(r->spill, 0, sizeof(r->spill));
     for (unsigned lost = 0; lost < s->n; lost++) {
-        leave(s, r, groups, lost, left);
+        leave(p, s, r, groups, lost, left);
         for (unsigned k = 0; k < s->n; k++) {
             r->spill[k] = left[k] > r->spill[k] ? left[k] : r->spill[k];
         }
@@ -125,8 +149,8 @@ static double capacity(const struct place *p, const struct place_set *s, struct 
     if (!place_reads_are_local(r->posture)) {
         return 1 + w->standby * (place_held(r, s->n) - 1);
     }
-    if (r->divided) {
-        return lawful_capacity(s, r, groups);
+    if (r->confined) {
+        return confined_capacity(p, s, r, groups);
     }
     if (mrd_headroom_shares(r->share, s->n, 1, each) != 0) {
         return 2; /* one region has all of the users: another must be able to take them */
@@ -198,7 +222,7 @@ static double copies_usd_gb(const struct place *p, const struct place_set *s,
                             const struct plan_result *r, unsigned a, unsigned may,
                             unsigned *ret_copies)
 {
-    double sum = 0, least = INFINITY;
+    double sum = 0;
     unsigned n = 0;
 
     if (r->posture == PLAN_EDGE_HIERARCHY) {
@@ -210,17 +234,12 @@ static double copies_usd_gb(const struct place *p, const struct place_set *s,
         *ret_copies = n - 1;
         return sum;
     }
+    may = place_copies(p, s, r, a, may);
     for (unsigned b = 0; b < s->n; b++) {
         if (b != a && (may >> b & 1) != 0) {
-            double usd = price(p, s, a, b);
-            sum += usd;
-            least = usd < least ? usd : least;
+            sum += price(p, s, a, b);
             n++;
         }
-    }
-    if (n > 0 && r->posture == PLAN_CELLS) { /* one other region stands behind a cell */
-        *ret_copies = 1;
-        return least;
     }
     *ret_copies = n;
     return r->posture == PLAN_HUB ? through_hub(p, s, (unsigned)r->hub, a, may) : sum;
@@ -344,6 +363,33 @@ static double forwarding(const struct place *p, const struct place_set *s,
     return usd;
 }
 
+void place_parts(const struct place *p, const struct place_set *s, struct plan_result *r)
+{
+    struct place_writes own;
+    const struct place_writes *groups = find_groups(p, s, r, &own);
+
+    r->part_count = 0;
+    for (unsigned a = 0; a < s->n; a++) {
+        for (unsigned g = 0; g < groups->groups; g++) {
+            unsigned i = 0, copies = r->posture == PLAN_EDGE_HIERARCHY
+                                         ? (1u << r->held) - 1
+                                         : place_copies(p, s, r, a, groups->may[g]);
+            if (!(groups->share[a][g] > 0)) {
+                continue;
+            }
+            while (i < r->part_count &&
+                   (r->parts[i].home != a || r->parts[i].copies != copies)) {
+                i++;
+            }
+            if (i == r->part_count) {
+                mrd_assert(r->part_count < PLAN_PARTS_MAX);
+                r->parts[r->part_count++] = (struct plan_part){0, a, copies};
+            }
+            r->parts[i].share += groups->share[a][g];
+        }
+    }
+}
+
 void place_weigh(const struct place *p, const struct place_set *s, struct plan_result *r)
 {
     double gb = place_written_gb(p->class);
@@ -351,7 +397,7 @@ void place_weigh(const struct place *p, const struct place_set *s, struct plan_r
     const struct place_writes *groups = find_groups(p, s, r, &own);
 
     r->n = s->n;
-    r->divided = place_divides(p, r->posture);
+    r->confined = place_divides(p, r->posture) || r->posture == PLAN_CELLS;
     r->held = place_held(r, s->n);
     r->covered = place_covered(p, s, r);
     if (r->posture == PLAN_HUB) {

@@ -60,6 +60,15 @@ static bool region_down(const struct sim *s, size_t i)
     return s->down[i] || s->down[s->world->n];
 }
 
+/** Is @part served while the regions of @up are? */
+static bool served(const struct sim *s, const struct mrd_outage_part *part, unsigned up)
+{
+    bool elsewhere = s->now_h >= s->restored_h[part->home] && (part->takeover & up) != 0;
+
+    return ((up >> part->home & 1) != 0 || elsewhere) &&
+           (unsigned)__builtin_popcount(part->copies & up) >= part->needed;
+}
+
 static double load_lost(const struct sim *s)
 {
     const struct mrd_outage_world *w = s->world;
@@ -74,14 +83,8 @@ static double load_lost(const struct sim *s)
             capacity += w->regions[i].capacity;
         }
     }
-    if (count < w->needed) {
-        return 1;
-    }
-    for (size_t i = 0; i < w->n; i++) {
-        bool elsewhere = s->now_h >= s->restored_h[i] && (w->regions[i].takeover & up) != 0;
-        if ((up >> i & 1) == 0 && !elsewhere) {
-            lost += w->regions[i].share;
-        }
+    for (size_t i = 0; i < w->part_count && count < w->n; i++) {
+        lost += served(s, &w->parts[i], up) ? 0 : w->parts[i].share;
     }
     return fmax(lost, 1 - capacity);
 }
@@ -184,11 +187,17 @@ static void summarise(double *annual_h, size_t years, struct mrd_outage_years *r
 static bool in_domain(const struct mrd_outage_world *w)
 {
     bool ok = w->n >= 1 && w->n <= MRD_REGIONS_MAX && w->beta >= 0 && w->beta <= 1 &&
-              w->failover_h >= 0 && w->p_ff >= 0 && w->p_ff <= 1 && w->needed <= w->n;
+              w->failover_h >= 0 && w->p_ff >= 0 && w->p_ff <= 1 && w->part_count >= 1 &&
+              w->part_count <= MRD_OUTAGE_PARTS_MAX;
     for (size_t i = 0; ok && i < w->n; i++) {
         const struct mrd_outage_region *r = &w->regions[i];
-        ok = r->share >= 0 && r->u >= 0 && r->u < 1 && r->mean_h > 0 && isfinite(r->mean_h) &&
-             r->capacity >= 0;
+        ok = r->u >= 0 && r->u < 1 && r->mean_h > 0 && isfinite(r->mean_h) && r->capacity >= 0;
+    }
+    for (size_t i = 0; ok && i < w->part_count; i++) {
+        const struct mrd_outage_part *part = &w->parts[i];
+        ok = part->share >= 0 && part->home < w->n &&
+             part->needed <= (unsigned)__builtin_popcount(part->copies) &&
+             ((part->takeover | part->copies) >> w->n) == 0;
     }
     return ok;
 }

@@ -287,10 +287,12 @@ static void simulated(void **state)
     for (int i = 0; i < 2; i++) {
         const char *c = i == 0 ? "AP" : "AA";
         double u = 1 - failover_input(c, "A");
-        struct mrd_outage_region r = {1, u, failover_input(c, "m_h"), 1, 2};
+        struct mrd_outage_region r = {u, failover_input(c, "m_h"), 1};
         struct mrd_outage_world w = {
             .n = 2,
-            .regions = {r, {0, 1 - failover_input(c, "A_standby"), r.mean_h, 1, 0}},
+            .regions = {r, {1 - failover_input(c, "A_standby"), r.mean_h, 1}},
+            .part_count = 1,
+            .parts = {{.share = 1, .home = 0, .takeover = 2}},
             .beta = failover_input(c, "beta"),
             .failover_h = failover_input(c, "T_h"),
             .p_ff = failover_input(c, "p_ff"),

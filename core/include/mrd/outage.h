@@ -3,9 +3,10 @@
  * how the downtime is spread over years and what the worst outage is like.
  *
  * Each region fails and returns by itself (exponential, alternating), and one common cause
- * takes all of them together. The load of a region that is down is served elsewhere from
- * failover_h on, if the failover works and a region that may take it is up. The same seed gives
- * the same years, everywhere.
+ * takes all of them together. The load comes in parts, each with a home and its own copies.
+ * When the home is down its parts are served elsewhere from failover_h on, if the failover
+ * works and a region that may take them is up; and a part that needs some of its copies is
+ * served only while so many are up. The same seed gives the same years, everywhere.
  */
 #pragma once
 
@@ -16,20 +17,29 @@
 #include <mrd/topology.h>
 
 struct mrd_outage_region {
-    double share;         /* of the load that is homed here; all of them sum to 1 */
-    double u;             /* unavailability, below 1 */
-    double mean_h;        /* mean length of an outage, above 0 */
-    double capacity;      /* what it can serve, in units of the whole load */
-    mrd_regions takeover; /* regions that may serve its share when it is down */
+    double u;        /* unavailability, below 1 */
+    double mean_h;   /* mean length of an outage, above 0 */
+    double capacity; /* what it can serve, in units of the whole load */
 };
 
+struct mrd_outage_part {
+    double share;         /* of the load; all of them sum to 1 */
+    unsigned home;        /* the region that serves it */
+    mrd_regions takeover; /* regions that may serve it when that is down */
+    mrd_regions copies;   /* regions that have its data */
+    unsigned
+        needed; /* so many of the copies must be up for it to be served: a majority; or 0 */
+};
+
+#define MRD_OUTAGE_PARTS_MAX 80
+
 struct mrd_outage_world {
-    size_t n;
+    size_t n, part_count;
     struct mrd_outage_region regions[MRD_REGIONS_MAX];
+    struct mrd_outage_part parts[MRD_OUTAGE_PARTS_MAX];
     double beta;       /* share of the outages that take every region */
     double failover_h; /* from the outage to service elsewhere */
-    double p_ff;   /* probability that a failover fails: then down until its region returns */
-    size_t needed; /* so many regions must be up for anything to be served: a majority; or 0 */
+    double p_ff; /* probability that a failover fails: then down until its region returns */
 };
 
 #define MRD_OUTAGE_EVENTS_MIN 100 /* fewer outages than that say nothing about a mean */
