@@ -49,7 +49,7 @@
 #include "plugin.h"
 #include "worker.h"
 
-#define AGAIN_MS 2000			/* until what another worker has to look at is looked for again */
+#define AGAIN_MS 2000			/* while another worker compares */
 #define FETCH_ROWS 64			/* frames of our own WAL at a time */
 #define SEQ_OTHERS (1 << 20)	/* entries of a region that does not hold all of the origin's classes */
 
@@ -68,7 +68,9 @@ typedef struct Past
 } Past;
 
 static uint64 seen;				/* closed epochs that were looked at */
-static TimestampTz again_at;	/* some were not ours to look at; 0: all are done */
+static char others[MRD_REGIONS_MAX][MRD_NAME_MAX]; /* origins that other workers had to look at */
+static int	others_count;
+static TimestampTz again_at;	/* another worker was comparing; 0: none was */
 
 /* ----------------------------------------------------------------
  * which
@@ -113,22 +115,6 @@ fingerprint(const struct mrd_snapshot *s)
 	return h;
 }
 
-/* Has a failover gone on without us that this worker has not looked at? */
-bool
-meridian_unfenced_news(const struct mrd_snapshot *s)
-{
-	uint64		now = fingerprint(s);
-
-	if (now == 0)
-		return false;
-	return now != seen || (again_at != 0 && meridian_instant() >= again_at);
-}
-
-/* ----------------------------------------------------------------
- * how far we were
- * ----------------------------------------------------------------
- */
-
 /*
  * A worker that applies the origin at this moment looks itself, before it goes
  * on: only then is the position that of before.
@@ -146,6 +132,33 @@ is_mine(const char *origin)
 	LWLockRelease(meridian_streams->lock);
 	return ret;
 }
+
+/*
+ * Has a failover gone on without us that this worker has not looked at?  What is
+ * another worker's to look at is news only when that has gone: a stream that
+ * begins again ends the copy that is being made beside it.
+ */
+bool
+meridian_unfenced_news(const struct mrd_snapshot *s)
+{
+	uint64		now = fingerprint(s);
+
+	if (now == 0)
+		return false;
+	if (now != seen || (again_at != 0 && meridian_instant() >= again_at))
+		return true;
+	for (int i = 0; i < others_count; i++)
+	{
+		if (is_mine(others[i]))
+			return true;
+	}
+	return false;
+}
+
+/* ----------------------------------------------------------------
+ * how far we were
+ * ----------------------------------------------------------------
+ */
 
 static XLogRecPtr
 position_of(const char *origin)
@@ -195,12 +208,31 @@ forget_unknown(const struct mrd_snapshot *s, const struct mrd_snap_partition *p)
 		meridian_forget_partition(s, class_name, p->name, a->history[0].epoch - 1);
 }
 
-/* false: some are another worker's to look at */
 static bool
+is_noted(const struct mrd_snapshot *s, const struct mrd_snap_partition *p, int k)
+{
+	return meridian_sql_any(psprintf("SELECT FROM meridian.past_cut WHERE class = %s AND partition = %s "
+									 "AND epoch = " UINT64_FORMAT,
+									 quote_literal_cstr(s->classes[p->class_index].name),
+									 quote_literal_cstr(p->name),
+									 (uint64) p->authority.history[k].epoch));
+}
+
+static void
+leave_to_other(const char *origin)
+{
+	for (int i = 0; i < others_count; i++)
+	{
+		if (strcmp(others[i], origin) == 0)
+			return;
+	}
+	strlcpy(others[others_count++], origin, MRD_NAME_MAX);
+}
+
+static void
 note_positions(const struct mrd_snapshot *s)
 {
-	bool		all = true;
-
+	others_count = 0;
 	meridian_sql_begin();
 	for (int i = 0; i < s->partition_count; i++)
 	{
@@ -209,16 +241,18 @@ note_positions(const struct mrd_snapshot *s)
 		forget_unknown(s, &s->partitions[i]);
 		for (int k = 0; k < a->history_count; k++)
 		{
-			if (!is_ours(s, a, k))
+			const char *origin;
+
+			if (!is_ours(s, a, k) || is_noted(s, &s->partitions[i], k))
 				continue;
-			if (is_mine(s->regions[a->history[k].region].name))
+			origin = s->regions[a->history[k].region].name;
+			if (is_mine(origin))
 				note_one(s, &s->partitions[i], k);
 			else
-				all = false;
+				leave_to_other(origin);
 		}
 	}
 	meridian_sql_end();
-	return all;
 }
 
 /* ----------------------------------------------------------------
@@ -720,26 +754,32 @@ compare_origin(MemoryContext keep)
 	note_compared();
 }
 
-/* false: nothing is left, or another worker is at it */
-static bool
+typedef enum Compared
+{
+	COMPARED_ALL,
+	COMPARED_ONE,				/* origin; there may be more */
+	COMPARED_BY_OTHER			/* who may have looked before there was something */
+} Compared;
+
+static Compared
 compare_next(void)
 {
 	MemoryContext keep = AllocSetContextCreate(TopMemoryContext, "meridian past cut",
 											   ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = CurrentMemoryContext;
 	ListCell   *lc;
-	bool		found = false;
+	Compared	ret = COMPARED_BY_OTHER;
 
 	meridian_sql_begin();
 	if (meridian_past_cut_lock())
 	{
 		find_pasts(keep);
-		found = pasts != NIL;
-		if (found)
+		ret = pasts == NIL ? COMPARED_ALL : COMPARED_ONE;
+		if (pasts != NIL)
 			compare_origin(keep);
 	}
 	meridian_sql_end();
-	foreach(lc, found ? pasts : NIL)
+	foreach(lc, pasts)
 	{
 		if (((Past *) lfirst(lc))->copied)
 			say(lfirst(lc));
@@ -747,7 +787,7 @@ compare_next(void)
 	pasts = lost = touched = NIL;
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(keep);
-	return found;
+	return ret;
 }
 
 /*
@@ -761,6 +801,7 @@ meridian_unfenced_settle(void)
 	RepOriginId saved = replorigin_session_origin;
 	MemoryContext old = CurrentMemoryContext;
 	uint64		number = meridian_apply.xact.number;
+	Compared	done;
 
 	if (s == NULL || !meridian_unfenced_news(s))
 		return;
@@ -772,9 +813,10 @@ meridian_unfenced_settle(void)
 	}
 	replorigin_session_origin = InvalidRepOriginId;
 	seen = fingerprint(s);
-	again_at = note_positions(s) ? 0 : TimestampTzPlusMilliseconds(meridian_instant(), AGAIN_MS);
-	while (compare_next())
+	note_positions(s);
+	while ((done = compare_next()) == COMPARED_ONE)
 		;
+	again_at = done == COMPARED_ALL ? 0 : TimestampTzPlusMilliseconds(meridian_instant(), AGAIN_MS);
 	memset(&meridian_apply.xact, 0, sizeof(meridian_apply.xact));
 	meridian_apply.xact.number = number;
 	replorigin_session_origin = saved;

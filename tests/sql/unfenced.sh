@@ -94,8 +94,10 @@ synced eu ap
 replace events eu us ap; snap us; snap eu
 promote events us
 q us "INSERT INTO shop.events VALUES (31, 'by us')"
+fault ap cover-copied:4000          # a copy that takes its time is not begun again and again
 expect "asked before it has looked" "$(snap ap; q ap "SELECT meridian.holds('events', 'all', ${EPOCH[events]}) IS NULL")" t
 whole ap
+fault ap ''
 takes us eu
 filed us eu 1; repaired us
 all_agree
