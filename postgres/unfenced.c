@@ -51,7 +51,7 @@
 
 #define AGAIN_MS 2000			/* while another worker compares */
 #define FETCH_ROWS 64			/* frames of our own WAL at a time */
-#define SEQ_OTHERS (1 << 20)	/* entries of a region that does not hold all of the origin's classes */
+#define SEQ_OTHERS (1 << 26)	/* entries of a transaction, each region's of its own (first_seq) */
 
 /* One closed epoch that went on without us, and that we are past */
 typedef struct Past
@@ -267,19 +267,8 @@ static List *pasts;				/* of one origin */
 static List *lost;				/* ends of the transactions that are past a cut, XLogRecPtr * */
 static List *touched;			/* partitions that these speak for, MeridianWireStampEntry * */
 static bool filing;				/* the second time */
-
-static bool
-is_lost(XLogRecPtr lsn)
-{
-	ListCell   *lc;
-
-	foreach(lc, lost)
-	{
-		if (*(XLogRecPtr *) lfirst(lc) == lsn)
-			return true;
-	}
-	return false;
-}
+static int	next_lost;			/* in lost, then: both times have the same order */
+static bool is_lost;			/* the transaction at hand, then */
 
 static void
 note_touched(const MeridianWireStampEntry *e)
@@ -347,6 +336,9 @@ add_stamps(void)
 	all->count += more.count;
 }
 
+StaticAssertDecl(MRD_REGIONS_MAX + 1 <= PG_INT32_MAX / SEQ_OTHERS,
+				 "entries have numbers for every region");
+
 /*
  * Each entry has the number that the origin's own stream gives it, if nothing of
  * that is missing here; else one that nobody else gives.
@@ -376,9 +368,13 @@ on_begin(void)
 	x->local_lsn = msg.local_lsn;
 	x->commit_time = msg.commit_time;
 	x->stamps.count = 0;
+	x->number++;
 	/* a transaction of ours is running, and what it does is file */
 	x->open = x->started = x->tail = true;
-	if (filing && is_lost(x->lsn))
+	is_lost = filing && next_lost < list_length(lost) &&
+		*(XLogRecPtr *) list_nth(lost, next_lost) == x->lsn;
+	next_lost += is_lost;
+	if (is_lost)
 		meridian_tail_begin(first_seq(meridian_plugin_snapshot()));
 }
 
@@ -401,12 +397,12 @@ on_message(MemoryContext keep)
 		case MERIDIAN_WIRE_INSERT:
 		case MERIDIAN_WIRE_UPDATE:
 		case MERIDIAN_WIRE_DELETE:
-			if (filing && is_lost(meridian_apply.xact.lsn))
+			if (is_lost)
 				meridian_tail_change(&msg);
 			break;
 		case MERIDIAN_WIRE_TRUNCATE:
 		case MERIDIAN_WIRE_DDL:
-			if (filing && is_lost(meridian_apply.xact.lsn))
+			if (is_lost)
 				meridian_tail_statement(&msg);
 			break;
 		case MERIDIAN_WIRE_COMMIT:
@@ -515,6 +511,7 @@ read_wal(const char *name, XLogRecPtr from, MemoryContext keep)
 	{
 		SPI_scroll_cursor_move(portal, FETCH_ABSOLUTE, 0);
 		filing = true;
+		next_lost = 0;
 		read_all(portal, keep);
 	}
 	SPI_cursor_close(portal);
@@ -800,7 +797,7 @@ meridian_unfenced_settle(void)
 	const struct mrd_snapshot *s = meridian_snapshot();
 	RepOriginId saved = replorigin_session_origin;
 	MemoryContext old = CurrentMemoryContext;
-	uint64		number = meridian_apply.xact.number;
+	uint64		number;
 	Compared	done;
 
 	if (s == NULL || !meridian_unfenced_news(s))
@@ -817,6 +814,7 @@ meridian_unfenced_settle(void)
 	while ((done = compare_next()) == COMPARED_ONE)
 		;
 	again_at = done == COMPARED_ALL ? 0 : TimestampTzPlusMilliseconds(meridian_instant(), AGAIN_MS);
+	number = meridian_apply.xact.number;
 	memset(&meridian_apply.xact, 0, sizeof(meridian_apply.xact));
 	meridian_apply.xact.number = number;
 	replorigin_session_origin = saved;
