@@ -138,6 +138,7 @@ CREATE TABLE meridian.past_cut (
     cut pg_lsn NOT NULL,
     reached pg_lsn NOT NULL,
     compared_at timestamptz,        -- null: what lies between the two is not filed yet
+    problem text,                   -- why not, when it was tried last
     PRIMARY KEY (class, partition, epoch)
 );
 
@@ -537,6 +538,10 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
         WHERE e.operation = 'ddl' AND e.status = 'open' AND (e.origin = current_setting('meridian.region')
             OR EXISTS (SELECT FROM meridian.past_cut c WHERE (c.class, c.partition, c.epoch, c.origin) =
                 (e.class, e.partition, e.epoch, e.origin) AND e.commit_lsn > c.cut AND e.commit_lsn <= c.reached))
+        UNION ALL
+        SELECT format('what this region has of region "%s" past a cut is not filed yet: %s', c.origin, c.problem)
+        FROM meridian.past_cut c WHERE c.compared_at IS NULL AND c.problem IS NOT NULL
+        GROUP BY c.origin, c.problem
         UNION ALL
         SELECT format('%s changes of %s that region "%s" lost cannot be repaired there: %s',
                       count(*), e.relation, e.origin, min(e.problem))

@@ -25,7 +25,9 @@
  *		present home's rows replace ours.  Where our WAL does not show that there
  *		was nothing, the partition is copied as well.
  *
- * 2 and 3 are one transaction.  Until it is done, and the copy made, the region
+ * 2 and 3 are one transaction.  When it fails, that is a problem of this region
+ * (meridian.past_cut, agent_status) and tried again later; no stream stops for it,
+ * because how far we were is written down.  Until it is done, and the copy made, the region
  * is not made home of the partition (agent_status: compared_epoch; core's
  * mrdi_uncompared).
  *
@@ -40,6 +42,7 @@
 #include "miscadmin.h"
 #include "replication/message.h"
 #include "replication/origin.h"
+#include "replication/slot.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
@@ -50,6 +53,8 @@
 #include "worker.h"
 
 #define AGAIN_MS 2000			/* while another worker compares */
+#define TRY_AGAIN_MS 10000		/* after it failed; each time twice as long */
+#define TRY_AGAIN_MS_MAX (10 * 60 * 1000)
 #define FETCH_ROWS 64			/* frames of our own WAL at a time */
 #define SEQ_OTHERS (1 << 26)	/* entries of a transaction, each region's of its own (first_seq) */
 
@@ -70,7 +75,8 @@ typedef struct Past
 static uint64 seen;				/* closed epochs that were looked at */
 static char others[MRD_REGIONS_MAX][MRD_NAME_MAX]; /* origins that other workers had to look at */
 static int	others_count;
-static TimestampTz again_at;	/* another worker was comparing; 0: none was */
+static TimestampTz again_at;	/* another worker was comparing, or it failed; 0: neither */
+static int	try_again_ms;		/* it failed the last time; 0: it did not */
 
 /* ----------------------------------------------------------------
  * which
@@ -578,10 +584,11 @@ tell_entry(const struct mrd_snapshot *s, const char *origin, int row)
 		meridian_wire_out_init(&out);
 		meridian_wire_put_entry(&out, e);
 		if (out.failed)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("an entry of table %s is too long to be told", e->relation)));
-		(void) LogLogicalMessage(MERIDIAN_ENTRY_PREFIX, (char *) out.data, out.len, true);
+			ereport(LOG,
+					(errmsg("an entry of table %s is too long to be told: only this region has it in meridian.reconcile",
+							e->relation)));
+		else
+			(void) LogLogicalMessage(MERIDIAN_ENTRY_PREFIX, (char *) out.data, out.len, true);
 		pfree(out.data);
 	}
 	pfree(e);
@@ -668,7 +675,7 @@ note_compared(void)
 	{
 		Past	   *p = lfirst(lc);
 
-		SPI_execute(psprintf("UPDATE meridian.past_cut SET compared_at = pg_catalog.now() "
+		SPI_execute(psprintf("UPDATE meridian.past_cut SET compared_at = pg_catalog.now(), problem = NULL "
 							 "WHERE class = %s AND partition = %s AND epoch = " UINT64_FORMAT,
 							 quote_literal_cstr(p->class_name), quote_literal_cstr(p->partition),
 							 p->epoch), false, 0);
@@ -702,7 +709,7 @@ find_pasts(MemoryContext keep)
 	pasts = lost = touched = NIL;
 	if (SPI_execute("SELECT class, partition, epoch, origin, cut, reached FROM meridian.past_cut "
 					"WHERE compared_at IS NULL AND origin = (SELECT origin FROM meridian.past_cut "
-					"WHERE compared_at IS NULL ORDER BY origin LIMIT 1) ORDER BY 1, 2, 3", true, 0) != SPI_OK_SELECT)
+					"WHERE compared_at IS NULL ORDER BY problem IS NOT NULL, origin LIMIT 1) ORDER BY 1, 2, 3", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read meridian.past_cut");
 	old = MemoryContextSwitchTo(keep);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -755,15 +762,13 @@ typedef enum Compared
 {
 	COMPARED_ALL,
 	COMPARED_ONE,				/* origin; there may be more */
-	COMPARED_BY_OTHER			/* who may have looked before there was something */
+	COMPARED_BY_OTHER,			/* who may have looked before there was something */
+	COMPARED_NOT				/* it failed */
 } Compared;
 
 static Compared
-compare_next(void)
+compare_next(MemoryContext keep)
 {
-	MemoryContext keep = AllocSetContextCreate(TopMemoryContext, "meridian past cut",
-											   ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = CurrentMemoryContext;
 	ListCell   *lc;
 	Compared	ret = COMPARED_BY_OTHER;
 
@@ -781,10 +786,78 @@ compare_next(void)
 		if (((Past *) lfirst(lc))->copied)
 			say(lfirst(lc));
 	}
+	return ret;
+}
+
+/* In a transaction of its own */
+static void
+note_problem(const char *origin, const char *problem)
+{
+	static const char note[] =
+	"UPDATE meridian.past_cut SET problem = $2 WHERE origin = $1 AND compared_at IS NULL";
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(origin), CStringGetTextDatum(problem)};
+
+	meridian_sql_begin();
+	if (SPI_execute_with_args(note, 2, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not write meridian.past_cut");
+	meridian_sql_end();
+}
+
+/* The streams go on, and it is tried again. */
+static void
+on_failure(MemoryContext keep)
+{
+	ErrorData  *e;
+
+	MemoryContextSwitchTo(keep);
+	e = CopyErrorData();
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	meridian_rows_abandon();
+	if (MyReplicationSlot != NULL)
+		ReplicationSlotRelease();
+	ReplicationSlotCleanup();
+	MemoryContextSwitchTo(keep);
+	ereport(LOG,
+			(errmsg("could not compare what this region has past a cut: %s", e->message)));
+	if (pasts != NIL)
+		note_problem(((Past *) linitial(pasts))->origin, e->message);
+}
+
+static Compared
+try_next(void)
+{
+	MemoryContext keep = AllocSetContextCreate(TopMemoryContext, "meridian past cut",
+											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = CurrentMemoryContext;
+	volatile Compared ret = COMPARED_NOT;
+
+	PG_TRY();
+	{
+		ret = compare_next(keep);
+	}
+	PG_CATCH();
+	{
+		on_failure(keep);
+	}
+	PG_END_TRY();
 	pasts = lost = touched = NIL;
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(keep);
 	return ret;
+}
+
+static void
+plan_again(Compared done)
+{
+	int			ms = AGAIN_MS;
+
+	if (done != COMPARED_NOT)
+		try_again_ms = 0;
+	else
+		ms = try_again_ms = Min(Max(2 * try_again_ms, TRY_AGAIN_MS), TRY_AGAIN_MS_MAX);
+	again_at = done == COMPARED_ALL ? 0 : TimestampTzPlusMilliseconds(meridian_instant(), ms);
 }
 
 /*
@@ -811,9 +884,9 @@ meridian_unfenced_settle(void)
 	replorigin_session_origin = InvalidRepOriginId;
 	seen = fingerprint(s);
 	note_positions(s);
-	while ((done = compare_next()) == COMPARED_ONE)
+	while ((done = try_next()) == COMPARED_ONE)
 		;
-	again_at = done == COMPARED_ALL ? 0 : TimestampTzPlusMilliseconds(meridian_instant(), AGAIN_MS);
+	plan_again(done);
 	number = meridian_apply.xact.number;
 	memset(&meridian_apply.xact, 0, sizeof(meridian_apply.xact));
 	meridian_apply.xact.number = number;

@@ -33,8 +33,16 @@ replace events us eu ap; snap eu
 promote events eu
 q eu "UPDATE shop.events SET label = 'by eu' WHERE id = 3"
 expect "nobody else knows of it" "$(q eu "SELECT count(*) FROM meridian.reconcile")" 0
-ORDER[ap/us]=refuse; up ap
+# its own WAL cannot be read for now, and that stops no stream
+ORDER[ap/us]=refuse; snap ap
+echo "max_replication_slots = 2" >>"$ROOT/ap/data/postgresql.auto.conf"; pg_start "$ROOT/ap"
+TRIES=600 wait_for "it says why it is not fit" ap "SELECT meridian.agent_status()->>'problems' LIKE '%past a cut is not filed yet: all replication slots are in use%'"
+wait_for "its stream runs" ap "SELECT x->>'state' = 'streaming' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'eu'"
+synced eu ap
+expect "it is not fit" "$(status_of ap events | cut -d' ' -f1)" 0
+down ap; sed -i /max_replication_slots/d "$ROOT/ap/data/postgresql.auto.conf"; up ap
 whole ap
+expect "no problem is left" "$(q ap "SELECT meridian.agent_status()->>'problems' LIKE '%past a cut%'")" f
 synced eu ap; synced ap eu
 expect "filed at ap" "$(entries ap us)" "insert - lost, update early lost, delete early -"
 expect "filed at eu" "$(entries eu us)" "insert - lost, update early lost, delete early -"
