@@ -2,7 +2,8 @@
  * Planned moves: the request, and the coordinator's care that none hangs.
  *
  *   request --> WAIT:   only if the target lost writes in a failover that are not repaired
- * there yet (mrdi_tail_taken); a frozen home could not repair them
+ * there yet (mrdi_tail_taken); a frozen home could not repair them. A target that is being
+ * compared is refused: its copy may take hours (mrdi_uncompared)
  *           --> FREEZE: the authority is frozen; the home drains what is in flight
  *   home    --> FROZEN: nothing is in flight, the final position is known
  *   target  --> DONE: it has applied the final position, and grants itself the next epoch
@@ -261,6 +262,13 @@ static int check_home(struct request *q, const char *to, struct mrd_err *err)
         mrd_err_set(err, MRD_EUNAVAILABLE, "the home \"%s\" is down or being replaced",
                     a->region);
         mrd_err_hint(err, "A planned move needs a live home; see: meridian events.");
+        return MRD_EUNAVAILABLE;
+    }
+    if (mrdi_uncompared(&q->v, q->to, a)) {
+        mrd_err_set(err, MRD_EUNAVAILABLE,
+                    "region \"%s\" may hold more of %s/%s than counts, and is still copying it",
+                    to, class_name, name);
+        mrd_err_hint(err, "What it lacks yet is in the view meridian.gaps there: retry then.");
         return MRD_EUNAVAILABLE;
     }
     return 0;
