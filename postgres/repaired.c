@@ -8,7 +8,8 @@
  * taken at its word only where its stamp says that it is home: a repair, an
  * entry or a decision for a partition that the transaction is not stamped for is
  * refused, or changes nothing; but for an entry that is still open, of an epoch
- * that is closed, and of another region's than the teller (unfenced.c).
+ * that is closed, and of another region's than the teller (unfenced.c).  Such an
+ * entry that may not be told is left, and the stream goes on.
  *
  *-------------------------------------------------------------------------
  */
@@ -241,7 +242,12 @@ one_of(const char *word, const char *const words[], int n)
 static const char *const decisions[] = {"applied", "discarded", "open"};
 static const char *const operations[] = {"insert", "update", "delete", "truncate", "ddl"};
 
-static void
+/*
+ * false: it is not taken.  What a region tells without its home's stamp is judged
+ * by what is known here now; who told may have left the class since, and a stream
+ * that stopped for that would stop for good.
+ */
+static bool
 check_entry(const MeridianWireEntry *e)
 {
 	const struct mrd_snapshot *s = meridian_snapshot();
@@ -250,11 +256,17 @@ check_entry(const MeridianWireEntry *e)
 		!one_of(e->operation, operations, lengthof(operations)) ||
 		s == NULL || mrd_snapshot_region(s, e->origin) < 0 || e->seq > PG_INT32_MAX)
 		malformed("entry", MRD_EFORMAT);
-	if (stamp_of(e->class_name, e->partition) == NULL &&
-		(strcmp(e->status, "open") != 0 ||
-		 !meridian_unfenced_may_tell(s, meridian_apply.xact.origin, e->origin, e->class_name,
-									 e->partition, e->epoch)))
+	if (stamp_of(e->class_name, e->partition) != NULL)
+		return true;
+	if (strcmp(e->status, "open") != 0)
 		not_home("an entry", e->class_name);
+	if (meridian_unfenced_may_tell(s, meridian_apply.xact.origin, e->origin, e->class_name,
+								   e->partition, e->epoch))
+		return true;
+	ereport(LOG,
+			(errmsg("an entry of %s that region \"%s\" sent is not taken: it was not home of it, and may not tell",
+					e->class_name, meridian_apply.xact.origin)));
+	return false;
 }
 
 /*
@@ -295,7 +307,8 @@ meridian_entry(const void *payload, size_t len)
 
 	if (rc != MRD_OK)
 		malformed("entry", rc);
-	check_entry(&e);
+	if (!check_entry(&e))
+		return;
 	stamp = meridian_apply.xact.tail ? NULL : stamp_of(e.class_name, e.partition);
 	values[0] = CStringGetTextDatum(e.origin);
 	values[1] = LSNGetDatum(e.commit_lsn);
