@@ -463,7 +463,7 @@ BEGIN
                   HINT = 'Create it with meridian.restoring on and call meridian.attach_all(), or take it out of the class.';
     END IF;
     IF EXISTS (SELECT FROM meridian.gaps g WHERE g.class = open_with_gaps.class
-               AND g.partition = open_with_gaps.partition AND g.why LIKE 'what earlier homes wrote%') THEN
+               AND g.partition = open_with_gaps.partition AND g.reason = 'past') THEN
         RAISE EXCEPTION 'what earlier homes of %/% wrote is not all here yet', class, partition
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'See meridian.links for the streams that are behind.';

@@ -88,7 +88,8 @@ static void a_move_is_refused_until_the_target_has_compared(void **state)
                                       d->now_ms, &d->proposal, &err),
                      MRD_EUNAVAILABLE);
     assert_string_equal(
-        err.text, "region \"ap\" may hold more of events/all than counts, and is still copying it");
+        err.text,
+        "region \"ap\" may hold more of events/all than counts, and is still copying it");
     desk_get_authority(d, "events", &a);
     assert_int_equal(a.state, MRD_AUTH_OPEN);
     a.history[0].unfenced = 0;
