@@ -205,9 +205,9 @@ static void country_table(FILE *f, const struct planned *q,
 
     page_table(f, titles);
     for (unsigned u = 0; u < q->load.user_count; u++) {
-        const double ms[] = {l[u].read_p50,    l[u].read_p95,      l[u].write_p50,
-                             l[u].write_p95,   l[u].lost_read_p95, l[u].lost_write_p95,
-                             l[u].stale_p95_ms};
+        const double ms[] = {l[u].floor_p95_ms,   l[u].read_p50,    l[u].read_p95,
+                             l[u].write_p50,      l[u].write_p95,   l[u].lost_read_p95,
+                             l[u].lost_write_p95, l[u].stale_p95_ms};
         fputs("<tr><td>", f);
         page_put(f, "%s", q->data->countries[l[u].country].name);
         fputs("</td>", f);
