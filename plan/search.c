@@ -17,7 +17,9 @@
  *    that b adds to S + a, each was also without S, so f(S+a+b) - f(S+a) <= f(S+b) - f(S). With
  *    f known for S and all S + x, f(S+a+b) <= f(S+a) + f(S+b) - f(S). A commit's wait and
  *    homes elsewhere only make writes later; a home's own writes are bounded by the nearest way
- *    to it through any candidate.
+ *    to it through any candidate. Of a whole set it is known what its commits wait for, at each
+ *    home, and how far it is to one through the members: both before it is weighed, and shared
+ *    by all postures that have the same homes and copies.
  * 3. Distance, for the second walk. The same holds for the users' mean distance to the nearest
  *    member: of what b shortens for S + a, it shortens as much or more for S. No request is
  *    faster than the way to the nearest member.
@@ -39,15 +41,17 @@
 #define SLACK_USD (1 - 1e-9)
 
 struct search {
-    struct plan_result best;
+    struct plan_result best, trial; /* the set that is looked at */
     struct place_set best_set;
     double best_missing; /* shares of users that are late or without a second region */
     bool found;
     unsigned least, most; /* regions */
     double floor;         /* no set of the present size is cheaper, wherever it is */
+    double set_floor;     /* the present set is not cheaper, whatever its home */
     double cap;           /* in the second walk: what the nearest may cost */
 };
 
+enum commits { TO_ALL, TO_CELL, COMMITS }; /* who has what a home of its own commits */
 enum target { READS, WRITES, HITS, TARGETS }; /* hits: reads answered from an edge's cache */
 
 struct walk {
@@ -63,10 +67,16 @@ struct walk {
     /* By home, at most: the shares of the writes, and of reads that edges pass on, in time. */
     double home_bound[PLAN_CANDIDATES_MAX], home_reads[PLAN_CANDIDATES_MAX];
     float home_ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX]; /* the shortest way to it */
+    float home_sorted[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX];
+    double home_share[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX + 1]; /* of so many of these */
     double home_mean[PLAN_CANDIDATES_MAX];  /* the mean of home_ms */
     double users_ms[PLAN_CANDIDATES_MAX];   /* from all users, on average */
     struct search searches[SEARCHES_MAX];
-    struct place_writes writes; /* of the present set */
+    /* Of the present set, when they have been asked for: */
+    bool shares_known, writes_known, commits_known[COMMITS];
+    double share[PLAN_REPLICAS_MAX];
+    struct place_writes writes;
+    double in_time[COMMITS], commit_ms[COMMITS]; /* of writes at their homes; the mean */
     /* At each depth: which member is nearest to each point, and how near; the share of the
      * users in time, and what each candidate would add to it. */
     int near[PLAN_REPLICAS_MAX + 1][PLACE_POINTS_MAX];
@@ -204,6 +214,33 @@ static double within_anew(const int32_t *restrict weight, const float *restrict 
     return (double)sum / WEIGHT_ONE;
 }
 
+/** The same, of times at the nearest member and what each member adds; [-1]: where there is none. */
+WIDE
+static double within_after(const int32_t *restrict weight, const float *restrict ms,
+                           const int *restrict near, const float *restrict more, unsigned n,
+                           float limit)
+{
+    int32_t sum = 0;
+    for (unsigned i = 0; i < n; i++) {
+        sum += weight[i] & -(int32_t)(ms[i] + more[near[i]] <= limit);
+    }
+    return (double)sum / WEIGHT_ONE;
+}
+
+/** The same, or straight, whichever is nearer. */
+WIDE
+static double within_either(const int32_t *restrict weight, const float *restrict straight,
+                            const float *restrict ms, const int *restrict near,
+                            const float *restrict more, unsigned n, float limit)
+{
+    int32_t sum = 0;
+    for (unsigned i = 0; i < n; i++) {
+        sum += weight[i] &
+               -(int32_t)((ms[i] + more[near[i]] <= limit) | (straight[i] <= limit));
+    }
+    return (double)sum / WEIGHT_ONE;
+}
+
 /** The users' mean distance. */
 WIDE
 static double mean(const float *restrict weight, const float *restrict ms, unsigned n)
@@ -289,6 +326,51 @@ static bool beaten(const struct walk *w, const struct search *q, const struct re
            (!w->nearer && least >= q->best_missing && floor >= q->best.total);
 }
 
+struct way {
+    float ms;
+    int32_t weight;
+};
+
+static int by_ms(const void *a, const void *b)
+{
+    const struct way *x = a, *y = b;
+
+    return (x->ms > y->ms) - (x->ms < y->ms);
+}
+
+/** ->home_ms[h] in order, and the shares of the users up to each. */
+static void sort_home(struct walk *w, unsigned h)
+{
+    struct way ways[PLACE_POINTS_MAX];
+    int64_t sum = 0;
+
+    for (unsigned i = 0; i < w->p->points; i++) {
+        ways[i] = (struct way){w->home_ms[h][i], w->weight[i]};
+    }
+    qsort(ways, w->p->points, sizeof(*ways), by_ms);
+    for (unsigned i = 0; i < w->p->points; i++) {
+        sum += ways[i].weight;
+        w->home_sorted[h][i] = ways[i].ms;
+        w->home_share[h][i + 1] = (double)sum / WEIGHT_ONE;
+    }
+}
+
+/** Share of the users that are within @limit of @h at best. */
+static double within_home(const struct walk *w, int h, float limit)
+{
+    unsigned low = 0, high = w->p->points;
+
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        if (w->home_sorted[h][middle] <= limit) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return fmin(1, w->home_share[h][low] + SLACK);
+}
+
 /** The best that can be done with each candidate as home, whatever stands beside it. */
 static void bound_homes(struct walk *w)
 {
@@ -307,10 +389,9 @@ static void bound_homes(struct walk *w)
             }
         }
         w->home_mean[h] = mean(w->weight_f, best, p->points);
-        w->home_bound[h] =
-            fmin(1, within(w->weight, best, p->points, w->limit[WRITES]) + SLACK);
-        w->home_reads[h] =
-            fmin(1, within(w->weight, best, p->points, w->limit[READS]) + SLACK);
+        sort_home(w, h);
+        w->home_bound[h] = within_home(w, (int)h, w->limit[WRITES]);
+        w->home_reads[h] = within_home(w, (int)h, w->limit[READS]);
     }
 }
 
@@ -329,33 +410,90 @@ static bool nearer(const struct walk *w, const struct place_set *s, const struct
     return r->mean_ms < q->best.mean_ms || (r->mean_ms <= q->best.mean_ms && all < best);
 }
 
-/** The shortest wait of a commit, at whatever member it is made. */
-static double least_commit(const struct walk *w, const struct place_set *s,
-                           const struct plan_result *r)
+/** Those of the users at each member, of what add_member() found. */
+static void share_out(struct walk *w, const struct place_set *s)
 {
-    double least = INFINITY;
+    /* Several sums, so that one addition need not wait for the one before. */
+    double part[4][PLAN_REPLICAS_MAX + 1] = {{0}}; /* the first: those without a region */
+    const int *near = w->near[s->n];
 
-    if (!place_reads_are_local(r->posture) || r->posture == PLAN_READ_LOCAL) {
-        return place_commit_ms(w->p, s, r, s->home, -1);
+    for (unsigned i = 0; !w->shares_known && i < w->p->points; i++) {
+        part[i % 4][near[i] + 1] += w->p->weight[i];
     }
-    for (unsigned k = 0; k < s->n; k++) {
-        least = lesser(least, place_commit_ms(w->p, s, r, (int)k, -1));
+    for (unsigned k = 0; !w->shares_known && k < PLAN_REPLICAS_MAX; k++) {
+        w->share[k] = part[0][k + 1] + part[1][k + 1] + part[2][k + 1] + part[3][k + 1];
     }
-    return least;
+    w->shares_known = true;
 }
 
-/** No write is faster than the shortest commit behind the shortest way. */
-static void bound_writes(const struct walk *w, const struct place_set *s,
-                         const struct plan_result *r, double commit_ms, struct reach *reach)
+/** What commits at the writers' own homes wait for: the share in time, the mean. */
+static void wait_at_homes(struct walk *w, const struct place_set *s, const struct plan_result *r,
+                          enum commits which)
+{
+    float wait[PLAN_REPLICAS_MAX + 1] = {0};
+
+    share_out(w, s);
+    w->commit_ms[which] = 0;
+    for (unsigned k = 0; k < s->n; k++) {
+        double ms = place_commit_ms(w->p, s, r, (int)k, -1);
+        w->commit_ms[which] += w->share[k] * ms;
+        wait[k + 1] = (float)ms;
+    }
+    w->in_time[which] = within_after(w->weight, w->near_ms[s->n], w->near[s->n], wait + 1,
+                                     w->p->points, w->limit[WRITES]);
+}
+
+/** Homes of their own: what bounds writes by the nearest member, and their mean wait. */
+static double bound_local(struct walk *w, const struct place_set *s, const struct plan_result *r,
+                          bool hub_known, struct reach *reach)
+{
+    enum commits which = r->posture == PLAN_CELLS ? TO_CELL : TO_ALL;
+    bool hub = r->posture == PLAN_HUB;
+
+    if (!r->quorum || (hub && !hub_known)) {
+        return 0;
+    }
+    if (hub || !w->commits_known[which]) {
+        wait_at_homes(w, s, r, which);
+        w->commits_known[which] = !hub;
+    }
+    reach->of[WRITES] = w->limited[WRITES] ? w->in_time[which] : 1;
+    return w->commit_ms[which];
+}
+
+/** One home: no way to it is shorter than the shortest through any candidate. */
+static double bound_home(const struct walk *w, const struct place_set *s,
+                         const struct plan_result *r, struct reach *reach)
+{
+    int home = s->at[s->home];
+    double commit_ms = place_commit_ms(w->p, s, r, s->home, -1);
+
+    reach->home_read = w->home_reads[home];
+    reach->home_write = commit_ms > 0
+                            ? within_home(w, home, w->limit[WRITES] - (float)commit_ms)
+                            : w->home_bound[home];
+    return commit_ms;
+}
+
+/** The same, through the members. */
+static void bound_ways(const struct walk *w, const struct place_set *s,
+                       const struct plan_result *r, double commit_ms, struct reach *reach)
 {
     const struct place *p = w->p;
-    float limit = w->limit[WRITES] - (float)commit_ms;
+    int home = s->at[s->home];
+    float way[PLAN_REPLICAS_MAX + 1] = {0};
+    const float *straight = p->legal_ms[home]; /* a home for all may store all */
 
-    if (place_reads_are_local(r->posture) && r->posture != PLAN_READ_LOCAL) {
-        reach->of[WRITES] = within(w->weight, w->near_ms[s->n], p->points, limit);
-    } else {
-        reach->home_write =
-            fmin(1, SLACK + within(w->weight, w->home_ms[s->at[s->home]], p->points, limit));
+    for (unsigned k = 0; k < s->n; k++) {
+        way[k + 1] = (float)p->rtt[s->at[k]][home];
+    }
+    reach->home_write = fmin(
+        1, SLACK + within_either(w->weight, straight, w->near_ms[s->n], w->near[s->n], way + 1,
+                                 p->points, w->limit[WRITES] - (float)commit_ms));
+    if (r->posture == PLAN_EDGE_HIERARCHY) {
+        reach->home_read =
+            fmin(1, SLACK + within_either(w->weight, straight, w->near_ms[s->n], w->near[s->n],
+                                          way + 1, p->points, w->limit[READS]));
     }
 }
 
@@ -379,38 +517,73 @@ static double least_mean(const struct walk *w, const struct place_set *s,
            all;
 }
 
-static void consider(struct walk *w, struct search *q, const struct place_set *s,
-                     const double *share)
+/** Is @s not better than the best so far, as far as bounds say that, before what it costs? */
+static bool hopeless(struct walk *w, const struct search *q, const struct place_set *s,
+                     struct reach *reach, double *ret_commit_ms)
+{
+    const struct plan_result *r = &q->trial;
+    bool own_homes = place_serves_nearby(r->posture) && r->posture >= PLAN_FOLLOW_THE_SUN;
+    bool forwards = r->posture == PLAN_READ_LOCAL || r->posture == PLAN_EDGE_HIERARCHY;
+
+    memcpy(reach->of, w->reached[s->n], sizeof(reach->of));
+    *ret_commit_ms =
+        own_homes ? bound_local(w, s, r, false, reach) : bound_home(w, s, r, reach);
+    double mean = w->nearer ? least_mean(w, s, r, *ret_commit_ms) : 0;
+    if (beaten(w, q, reach, q->set_floor, mean)) {
+        return true;
+    }
+    if (!forwards) {
+        return false;
+    }
+    bound_ways(w, s, r, *ret_commit_ms, reach);
+    return beaten(w, q, reach, q->set_floor, mean);
+}
+
+static void weigh(struct walk *w, struct place_set *s, struct plan_result *r)
 {
     const struct place *p = w->p;
-    struct plan_result r = q->best;
-    struct reach reach = {.home_write = w->home_bound[s->at[s->home]],
-                          .home_read = w->home_reads[s->at[s->home]]};
 
-    memcpy(reach.of, w->reached[s->n], sizeof(reach.of));
-    memcpy(r.share, share, PLAN_REPLICAS_MAX * sizeof(*share));
-    if (!place_serves_nearby(r.posture)) {
-        place_user_shares(p, s, &r);
+    if (place_serves_nearby(r->posture)) {
+        share_out(w, s);
+        memcpy(r->share, w->share, sizeof(w->share));
+    } else {
+        place_user_shares(p, s, r);
     }
-    place_weigh(p, s, &r);
-    if (beaten(w, q, &reach, r.total, 0)) {
+    if (place_divides(p, r->posture)) {
+        if (!w->writes_known) {
+            place_divide_writes(p, s, &w->writes);
+            w->writes_known = true;
+        }
+        s->writes = &w->writes;
+    }
+    place_weigh(p, s, r);
+}
+
+static void consider(struct walk *w, struct search *q, struct place_set *s)
+{
+    const struct place *p = w->p;
+    struct plan_result *r = &q->trial;
+    struct reach reach = {.home_write = 1, .home_read = 1};
+    double commit_ms = 0;
+
+    if (hopeless(w, q, s, &reach, &commit_ms)) {
         return;
     }
-    double commit_ms = r.quorum ? least_commit(w, s, &r) : 0;
-    if (r.quorum && w->limited[WRITES]) {
-        bound_writes(w, s, &r, commit_ms, &reach);
+    weigh(w, s, r);
+    if (r->posture == PLAN_HUB && !beaten(w, q, &reach, r->total, 0)) {
+        commit_ms = bound_local(w, s, r, true, &reach);
     }
-    if (beaten(w, q, &reach, r.total, w->nearer ? least_mean(w, s, &r, commit_ms) : 0)) {
+    if (beaten(w, q, &reach, r->total, w->nearer ? least_mean(w, s, r, commit_ms) : 0)) {
         return;
     }
-    place_share_within(p, s, &r);
-    double late = place_missing(p->class, &r);
-    bool better = w->nearer ? late <= q->best_missing && nearer(w, s, &r, q)
+    place_share_within(p, s, r);
+    double late = place_missing(p->class, r);
+    bool better = w->nearer ? late <= q->best_missing && nearer(w, s, r, q)
                             : !q->found || late < q->best_missing ||
-                                  (late <= q->best_missing && r.total < q->best.total);
+                                  (late <= q->best_missing && r->total < q->best.total);
     if (better) {
         q->found = true;
-        q->best = r;
+        q->best = *r;
         q->best_set = *s;
         q->best_missing = late;
     }
@@ -446,22 +619,6 @@ static void add_member(struct walk *w, unsigned n, unsigned c)
     }
 }
 
-/** Those of the users at each member, of what add_member() found. */
-static void share_out(const struct walk *w, const struct place_set *s,
-                      double ret[PLAN_REPLICAS_MAX])
-{
-    /* Several sums, so that one addition need not wait for the one before. */
-    double part[4][PLAN_REPLICAS_MAX + 1] = {{0}}; /* the first: those without a region */
-    const int *near = w->near[s->n];
-
-    for (unsigned i = 0; i < w->p->points; i++) {
-        part[i % 4][near[i] + 1] += w->p->weight[i];
-    }
-    for (unsigned k = 0; k < PLAN_REPLICAS_MAX; k++) {
-        ret[k] = part[0][k + 1] + part[1][k + 1] + part[2][k + 1] + part[3][k + 1];
-    }
-}
-
 /** Can no set of the present size be better than the best so far? */
 static bool settled(const struct walk *w, const struct search *q)
 {
@@ -469,7 +626,7 @@ static bool settled(const struct walk *w, const struct search *q)
 }
 
 /** Which searches @s may still be the best of, as bits, going by what it reaches at most. */
-static unsigned hopeful(const struct walk *w, const struct place_set *s, struct reach *reach,
+static unsigned hopeful(struct walk *w, const struct place_set *s, struct reach *reach,
                         double least_ms)
 {
     unsigned bits = 0;
@@ -479,12 +636,14 @@ static unsigned hopeful(const struct walk *w, const struct place_set *s, struct 
         reach->home_read = fmax(reach->home_read, w->home_reads[s->at[k]]);
     }
     for (unsigned k = 0; k < w->count; k++) {
-        const struct search *q = &w->searches[k];
+        struct search *q = &w->searches[k];
         double least = place_reads_are_local(q->best.posture) ? least_ms : 0;
-        bool may = s->n >= q->least && s->n <= q->most && !settled(w, q) &&
-                   place_lawful(w->p, s, q->best.posture) &&
-                   !beaten(w, q, reach, set_floor(w, q, s), least);
-        bits |= (unsigned)may << k;
+        if (s->n < q->least || s->n > q->most || settled(w, q) ||
+            !place_lawful(w->p, s, q->best.posture)) {
+            continue;
+        }
+        q->set_floor = set_floor(w, q, s);
+        bits |= (unsigned)!beaten(w, q, reach, q->set_floor, least) << k;
     }
     return bits;
 }
@@ -494,7 +653,6 @@ static void consider_last(struct walk *w, struct place_set *s, unsigned c)
 {
     unsigned above = s->n > 1 ? s->n - 2 : 0; /* the depth whose gains are known */
     struct reach reach = {.home_write = 0, .home_read = 0};
-    double share[PLAN_REPLICAS_MAX];
 
     for (int t = READS; t < TARGETS; t++) {
         reach.of[t] = w->limited[t] ? w->reached[s->n - 1][t] + w->gain[above][c][t] : 1;
@@ -508,18 +666,15 @@ static void consider_last(struct walk *w, struct place_set *s, unsigned c)
         return;
     }
     add_member(w, s->n - 1, c);
-    share_out(w, s, share);
     s->near = w->near[s->n];
     s->writes = NULL;
-    if (w->p->divided) {
-        place_divide_writes(w->p, s, &w->writes);
-        s->writes = &w->writes;
-    }
+    w->shares_known = w->writes_known = false;
+    memset(w->commits_known, 0, sizeof(w->commits_known));
     for (unsigned k = 0; k < w->count; k++) {
         struct search *q = &w->searches[k];
         int homes = q->best.posture < PLAN_FOLLOW_THE_SUN ? (int)s->n : 1;
         for (s->home = 0; (bits >> k & 1) != 0 && s->home < homes; s->home++) {
-            consider(w, q, s, share);
+            consider(w, q, s);
         }
     }
     s->home = 0;
@@ -577,7 +732,7 @@ static void start_search(struct walk *w, const struct plan_result *r)
 {
     struct search *q = &w->searches[w->count++];
 
-    q->best = *r;
+    q->best = q->trial = *r;
     q->most = place_sizes(w->p, r, &q->least);
     w->most = q->most > w->most ? q->most : w->most;
 }
