@@ -44,6 +44,10 @@ static void print_postures(const struct plan_answer *a)
         cli_cell(t, "%s", r->missed != 0 ? plan_missed(r->missed, text) : "nothing");
     }
     cli_table_print(t, NULL);
+}
+
+static void print_refused(const struct plan_answer *a)
+{
     for (unsigned i = 0; i < a->count; i++) {
         const struct plan_result *r = &a->results[i];
         if (r->refused != NULL && !r->cdn) {
@@ -102,6 +106,11 @@ static void print_needs(const struct plan_answer *a)
     cli_table_print(t, NULL);
 }
 
+static void cost_cell(struct cli_table *t, const struct plan_result *r, double usd)
+{
+    cli_cell(t, r->refused == NULL ? "%.2f" : "-", usd);
+}
+
 static void print_costs(const struct plan_result *r, const struct plan_result *single)
 {
     static const char *const titles[] = {">recommended", ">single-region", "USD/month", NULL};
@@ -109,12 +118,12 @@ static void print_costs(const struct plan_result *r, const struct plan_result *s
     for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
         if (r->cost[i] > 0 || single->cost[i] > 0) {
             cli_cell(t, "%.2f", r->cost[i]);
-            cli_cell(t, "%.2f", single->cost[i]);
+            cost_cell(t, single, single->cost[i]);
             cli_cell(t, "%s", plan_cost_name((enum plan_cost_part)i));
         }
     }
     cli_cell(t, "%.2f", r->total);
-    cli_cell(t, "%.2f", single->total);
+    cost_cell(t, single, single->total);
     cli_cell(t, "in all");
     cli_table_print(t, NULL);
 }
@@ -224,11 +233,16 @@ static void print_class(struct planned *q, unsigned c)
         cli_paragraph(a->tips, 0);
     }
     putchar('\n');
-    print_postures(a);
-    putchar('\n');
-    print_bad_days(a);
-    putchar('\n');
-    print_needs(a);
+    if (planned_shown(a) != NULL) {
+        print_postures(a);
+    }
+    print_refused(a);
+    if (planned_shown(a) != NULL) {
+        putchar('\n');
+        print_bad_days(a);
+        putchar('\n');
+        print_needs(a);
+    }
     if (a->best >= 0) {
         putchar('\n');
         print_costs(&a->results[a->best], &a->results[0]);
@@ -360,12 +374,15 @@ int cli_plan(int argc, char **argv)
          "the answer as a page with maps and charts, into a file"},
         {NULL, NULL, NULL, NULL},
     };
-    const struct cli_usage usage = {"plan FILE [OPTION...] | plan [FILE] --deployment CONFIG "
-                                    "[OPTION...]",
-                                    "Does the workload in FILE need several regions, in which "
-                                    "posture, at what cost, and how "
-                                    "sure is\nthat? See examples/workloads.",
-                                    options, 0, 1};
+    const struct cli_usage usage = {
+        "plan FILE [OPTION...] | plan [FILE] --deployment CONFIG "
+        "[OPTION...]",
+        "Does the workload in FILE need several regions, in which "
+        "posture, at what cost, and how "
+        "sure is\nthat? See examples/workloads. Without regions: in FILE the "
+        "candidates are the AWS regions with\nmeasured round trips, "
+        "and where residency allows none of them, others that it does.",
+        options, 0, 1};
     int rc = cli_parse(&usage, argc, argv, words, &count);
     if (rc >= 0) {
         return rc;

@@ -137,6 +137,12 @@ static void posture_table(FILE *f, const struct planned *q, const struct plan_an
         fputs("</td></tr>\n", f);
     }
     page_table_end(f);
+}
+
+static void write_refused(FILE *f, const struct plan_answer *a)
+{
+    char text[220];
+
     for (unsigned i = 0; i < a->count; i++) {
         const struct plan_result *r = &a->results[i];
         if (r->refused != NULL && !r->cdn) {
@@ -333,18 +339,23 @@ static void write_class(FILE *f, struct planned *q, unsigned c)
         page_tag(f, "p", lines[i]);
     }
     page_tag(f, "h3", "Postures");
-    posture_table(f, q, a);
-    page_tag(f, "h3", "Cost");
-    draw_costs(f, a);
-    cost_table(f, a);
-    page_tag(f, "h3", "Bad days");
-    if (q->years > 0) {
-        draw_years(f, q, a);
+    if (planned_shown(a) != NULL) {
+        posture_table(f, q, a);
     }
-    bad_day_table(f, a);
-    page_tag(f, "h3", "What it needs and returns");
-    need_table(f, a);
-    write_countries(f, q, c);
+    write_refused(f, a);
+    if (planned_shown(a) != NULL) {
+        page_tag(f, "h3", "Cost");
+        draw_costs(f, a);
+        cost_table(f, a);
+        page_tag(f, "h3", "Bad days");
+        if (q->years > 0) {
+            draw_years(f, q, a);
+        }
+        bad_day_table(f, a);
+        page_tag(f, "h3", "What it needs and returns");
+        need_table(f, a);
+        write_countries(f, q, c);
+    }
     write_wisdom(f, q, c);
     write_figures(f, q, a);
 }

@@ -39,11 +39,33 @@ char *planned_wisdom_said(const struct plan_wisdom *row, char out[PLANNED_LINE])
     return out;
 }
 
+/** Which regions were looked at when the workload names none. */
+static void say_candidates(const struct planned *q, char out[PLANNED_LINE])
+{
+    const struct plan_workload *w = &q->load;
+    int n =
+        snprintf(out, PLANNED_LINE,
+                 "candidates, as regions: names none: the %u AWS regions with measured round "
+                 "trips",
+                 w->chosen);
+
+    for (unsigned i = w->chosen; i < w->candidate_count && n < PLANNED_LINE; i++) {
+        n += snprintf(out + n, PLANNED_LINE - (size_t)n, "%s%s",
+                      i > w->chosen
+                          ? ", "
+                          : "; for residency, with round trips that are estimated (F22): ",
+                      q->data->regions[w->candidates[i]].id);
+    }
+}
+
 unsigned planned_assumptions(const struct planned *q, char out[PLANNED_LINES][PLANNED_LINE])
 {
     const struct plan_workload *w = &q->load;
     unsigned n = 0;
 
+    if (w->chosen > 0) {
+        say_candidates(q, out[n++]);
+    }
     snprintf(
         out[n++], PLANNED_LINE,
         "a region is up %.4f%% of the time, an outage lasts %.2f h, %.0f%% of them take every "

@@ -9,7 +9,7 @@
 #include <plan.h>
 #include <wisdom.h>
 
-#define PLANNED_LINES 6
+#define PLANNED_LINES 12
 #define PLANNED_LINE 800
 
 struct planned {

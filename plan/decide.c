@@ -484,6 +484,9 @@ int plan_class_answer(struct plan_data *data, const struct plan_workload *load,
     choose(ret);
     name_driver(ret);
     explain(ret);
+    if (ret->best < 0) {
+        plan_candidates_lack(data, load, class, ret->tips, sizeof(ret->tips));
+    }
     returns(load, ret);
     free(p);
     free(annual_h);

@@ -43,18 +43,11 @@ static void add_points(struct place *p, struct plan_data *data)
 
 static void add_rules(struct place *p, struct plan_data *data)
 {
-    const struct plan_class *c = p->class;
+    data->sources[PLAN_SOURCE_BLOCS].used |= p->class->residency_count > 0;
     for (unsigned r = 0; r < p->candidates; r++) {
-        const char *country = data->regions[p->load->candidates[r]].country;
         for (unsigned u = 0; u < p->load->user_count; u++) {
-            const char *user = data->countries[p->load->users[u].country].iso2;
-            bool may = true;
-            for (unsigned k = 0; k < c->residency_count; k++) {
-                if (plan_in_bloc(data, user, c->residency[k].users)) {
-                    may &= plan_in_bloc(data, country, c->residency[k].stored);
-                    data->sources[PLAN_SOURCE_BLOCS].used = true;
-                }
-            }
+            bool may = plan_may_store(data, p->class, p->load->users[u].country,
+                                      p->load->candidates[r]);
             p->users[r] |= (uint64_t)may << u;
             p->divided |= !may;
         }

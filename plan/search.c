@@ -775,13 +775,28 @@ static void look_nearer(struct walk *w)
     }
 }
 
+/** Why no set of regions will do for @r. */
+static const char *why_none(const struct place *p, const struct plan_result *r)
+{
+    uint64_t all = ~UINT64_C(0) >> (64 - p->load->user_count);
+    unsigned least = 0, most = place_sizes(p, r, &least), useful = 0;
+    bool local = place_homes_are_local(r->posture);
+
+    for (unsigned c = 0; c < p->candidates; c++) {
+        useful += local ? p->users[c] != 0 : p->users[c] == all;
+    }
+    bool law = useful < p->candidates;
+    return most < least                   ? "it needs more regions than replicas_max allows"
+           : law && !local && useful == 0 ? "residency lets no candidate store the data of all users"
+           : law && useful < least        ? "residency leaves fewer candidates than it needs regions"
+           : p->candidates < least        ? "there are too few regions to choose from"
+                                          : "no set of the candidates keeps the residency rules";
+}
+
 static void finish_search(const struct place *p, struct search *q, struct plan_result *r)
 {
     if (!q->found) {
-        unsigned least = 0, most = place_sizes(p, r, &least);
-        r->refused = p->candidates < least || most < least
-                         ? "there are too few regions to choose from"
-                         : "no set of regions keeps the residency rules";
+        r->refused = why_none(p, r);
         r->missed |= PLAN_MISS_RESIDENCY;
         return;
     }

@@ -127,7 +127,8 @@ static const struct conf_key workload_keys[] = {
     {"name", CONF_TEXT, LOAD(name), .fallback = "workload", .doc = "for the report"},
     {"users", CONF_CUSTOM, .read = read_users, .doc = "country: share, such as US: 40"},
     {"regions", CONF_CUSTOM, .read = read_candidates,
-     .doc = "list of candidates; default: the 19 regions of the AWS matrix"},
+     .doc = "list of candidates; default: the AWS regions with measured round trips, and where "
+            "residency leaves users without any of them, unmeasured ones that it allows"},
     {"replicas_max", CONF_UINT, LOAD(replicas_max), 1, PLAN_REPLICAS_MAX, .fallback = "3",
      .doc = "regions of one class"},
     {"downtime_usd_hour", CONF_REAL, LOAD(downtime_usd_hour), 0, BILLION,
@@ -335,14 +336,6 @@ static void check(struct conf_doc *doc, struct read_load *b)
     }
 }
 
-static void choose_candidates(struct read_load *b)
-{
-    const struct plan_matrix *m = &b->data->matrices[PLAN_RTT_AWS];
-    for (int i = 0; i < m->count && b->load.candidate_count < PLAN_CANDIDATES_MAX; i++) {
-        b->load.candidates[b->load.candidate_count++] = m->region[i];
-    }
-}
-
 static int refuse(struct mrd_conf_errors *errors, int code, const char *what, const char *why)
 {
     memset(errors, 0, sizeof(*errors));
@@ -395,7 +388,7 @@ int plan_workload_parse(const struct plan_data *data, const char *text, size_t l
         check(doc, b);
     }
     if (b->load.candidate_count == 0) {
-        choose_candidates(b);
+        plan_candidates_choose(data, &b->load);
     }
     conf_errors_sort(errors);
     if (errors->count == 0) {

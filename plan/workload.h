@@ -56,6 +56,7 @@ struct plan_workload {
     struct plan_user users[PLAN_USERS_MAX];
     struct plan_class classes[PLAN_CLASSES_MAX];
     int candidates[PLAN_CANDIDATES_MAX];
+    unsigned chosen; /* so many of them, the first, because none was named; 0: they were */
     uint64_t replicas_max;
     double downtime_usd_hour, budget_usd_month; /* negative: not given */
     /* prices; negative: derived from the load or the price tables */
@@ -72,6 +73,15 @@ struct plan_workload {
 
 /** What a workload has that says nothing: no users, no classes. */
 void plan_workload_defaults(const struct plan_data *data, struct plan_workload *ret);
+
+/** Does residency let @region store the data of users in @user? Both of the facts. */
+bool plan_may_store(const struct plan_data *data, const struct plan_class *c, int user,
+                    int region);
+/** The candidates of a workload that names none (candidates.c). */
+void plan_candidates_choose(const struct plan_data *data, struct plan_workload *w);
+/** Is there no candidate for the data of some users? Then @out says so, and names a region. */
+bool plan_candidates_lack(const struct plan_data *data, const struct plan_workload *w,
+                          const struct plan_class *c, char *out, size_t cap);
 
 /** Returns 0, or MRD_ECONFIG with every mistake in @errors. */
 int plan_workload_parse(const struct plan_data *data, const char *text, size_t len,
