@@ -362,6 +362,29 @@ warn_unattached(void *arg)
 	}
 }
 
+/* The definition goes everywhere, which looks as if the rows did. */
+static void
+warn_unlisted(void *arg)
+{
+	if (SPI_execute("SELECT u.schema_name, u.table_name FROM meridian.unlisted u "
+					"JOIN pg_catalog.pg_event_trigger_ddl_commands() c "
+					"ON c.classid = 'pg_catalog.pg_class'::regclass AND c.objid = u.relid "
+					"WHERE c.command_tag = 'CREATE TABLE'",
+					false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read meridian.unlisted");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		ereport(WARNING,
+				(errmsg("table \"%s.%s\" belongs to no class", SPI_getvalue(row, desc, 1),
+						SPI_getvalue(row, desc, 2)),
+				 errdetail("Every region has the table, but its rows stay in the region where they are written."),
+				 errhint("Add it to the tables of a class in the configuration.")));
+	}
+}
+
 /* The event triggers also fire for the statement that creates or drops us. */
 static bool
 extension_at_work(void)
@@ -394,6 +417,8 @@ meridian_on_ddl_end(PG_FUNCTION_ARGS)
 	meridian_attach_all();
 	if (IsA(parsetree, CreateStmt) || IsA(parsetree, AlterTableStmt))
 		meridian_as_superuser(warn_unattached, NULL);
+	if (IsA(parsetree, CreateStmt) && capturing())
+		meridian_as_superuser(warn_unlisted, NULL);
 	return (Datum) 0;
 }
 

@@ -41,6 +41,18 @@ CREATE TABLE meridian.table_config (
     PRIMARY KEY (schema_name, table_name)
 );
 
+-- Tables in the classes' schemas that belong to no class: DDL on them is repeated in every region,
+-- their rows stay where they are written.
+CREATE VIEW meridian.unlisted AS
+SELECT n.nspname::text AS schema_name, c.relname::text AS table_name, c.oid AS relid
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+  AND n.nspname IN (SELECT schema_name FROM meridian.table_config)
+  AND NOT EXISTS (SELECT FROM meridian.table_config t
+                  WHERE t.schema_name = n.nspname AND t.table_name = c.relname)
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e');
+
 -- Read under historic snapshots by the output plugin.
 CREATE TABLE meridian.attachment (
     relid oid PRIMARY KEY,
@@ -574,6 +586,9 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
                 t.schema_name, t.table_name, t.problem)
                 ORDER BY t.schema_name, t.table_name), '[]')
             FROM meridian.table_config t WHERE t.problem IS NOT NULL)
+            || (SELECT coalesce(jsonb_agg(format('table "%s.%s" belongs to no class: its rows are only in this region',
+                schema_name, table_name) ORDER BY schema_name, table_name), '[]')
+            FROM meridian.unlisted WHERE pg_relation_size(relid) > 0)
             || meridian.tail_problems() || meridian.slot_problems())
         || streams.status
     FROM streams, gaps

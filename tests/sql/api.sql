@@ -66,7 +66,7 @@ SELECT test.is(strpos(meridian.snapshot()::text, 'key'), 0, 'the token key stays
 -- status
 CREATE TEMP TABLE st AS SELECT meridian.agent_status() AS s;
 SELECT test.is((SELECT (s->>'flush_lsn')::pg_lsn <= (s->>'wal_lsn')::pg_lsn AND (s->>'database_size')::bigint > 1000000 FROM st), true, 'positions');
-SELECT test.is((SELECT p - 'first_write_ms' FROM st, jsonb_array_elements(s->'partitions') p WHERE p->>'class' = 'events'), '{"class": "events", "partition": "all", "covered": true, "in_doubt": 0, "in_flight": 0, "opened_epoch": 6}'::jsonb, 'partition');
+SELECT test.is((SELECT p - 'first_write_ms' FROM st, jsonb_array_elements(s->'partitions') p WHERE p->>'class' = 'events'), '{"class": "events", "partition": "all", "epoch": 3, "unfenced": [], "compared_epoch": 3, "covered": true, "in_doubt": 0, "in_flight": 0, "opened_epoch": 6}'::jsonb, 'partition');
 SELECT test.is((SELECT s->'problems' FROM st), '["table \"shop.child\" is not attached: it does not exist yet", "table \"shop.remote\" is not attached: it does not exist yet"]'::jsonb, 'problems');
 SELECT test.is((SELECT s->'slots' || (s->'tail') FROM st), '[]'::jsonb, 'no slots, no tail');
 INSERT INTO meridian.reconcile_entry VALUES ('eu', '0/1', 1, 'events', 'all', 1, '2026-01-01 00:00:00+00', 'shop.events', 'delete', '{}', NULL, 'open'),

@@ -187,6 +187,13 @@ ALTER TABLE shop.notes ADD PRIMARY KEY (i);
 SELECT test.is(count(*), 1::bigint, 'attached once it fits') FROM meridian.attachment WHERE relid = 'shop.notes'::regclass;
 SELECT test.is((SELECT coalesce(problem, 'none') FROM meridian.table_config WHERE table_name = 'notes'), 'none', 'no problem any more');
 
+
+-- a table of no class in a class's schema looks replicated: its rows are said to be here only
+CREATE TABLE shop.unlisted (i int PRIMARY KEY);
+SELECT test.is(meridian.agent_status()->'problems' @> '["table \"shop.unlisted\" belongs to no class: its rows are only in this region"]', false, 'nothing to lose yet');
+INSERT INTO shop.unlisted VALUES (1);
+SELECT test.is(meridian.agent_status()->'problems' @> '["table \"shop.unlisted\" belongs to no class: its rows are only in this region"]', true, 'rows of no class');
+
 SELECT pg_drop_replication_slot('test');
 -- the guards do not go by mistake, whatever takes them along
 SELECT test.fails('DROP EXTENSION meridian CASCADE', '55006', 'us', 'guards', 'meridian.restoring');

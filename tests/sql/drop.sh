@@ -13,6 +13,12 @@ synced us eu ap
 q eu "INSERT INTO shop.orders SELECT 'eu', i, 'old' FROM generate_series(1, 10) i"
 synced eu us ap
 
+# --- a table of no class goes everywhere, its rows do not: who makes it is told
+said=$(q us "CREATE TABLE shop.own (id int PRIMARY KEY)" 2>&1)
+case $said in *'WARNING:  table "shop.own" belongs to no class'*) ;; *) die "not warned: $said" ;; esac
+expect "a table of a class" "$(q us "CREATE TABLE shop.big (id int PRIMARY KEY)" 2>&1)" ""
+q us "DROP TABLE shop.own, shop.big"
+
 # --- eu has not heard of it when it writes; us has dropped the table, ap too
 LEASE[eu]=1; snap eu; sleep 0.2 # takes nothing
 q us "DROP TABLE shop.orders"
