@@ -61,7 +61,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "apply.h"
+#include "worker.h"
 
 #define LOOK_EVERY_MS 1000		/* for gaps */
 #define TRY_EVERY_MS 1000		/* while there are some */
@@ -563,12 +563,13 @@ repeat(int ms)
 	catch_up_by = TimestampTzPlusMilliseconds(meridian_instant(), CATCH_UP_MS);
 }
 
-/* As much is kept as may be. */
+/* As much is kept as may be.  Who sends must hear of us all the same. */
 static void
 wait_for_copier(void)
 {
 	while (phase == COVER_COPYING)
 	{
+		(void) meridian_positions_report_due();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
@@ -578,6 +579,7 @@ wait_for_copier(void)
 	}
 	while (phase == COVER_REPEATING)
 	{
+		(void) meridian_positions_report_due();
 		meridian_apply_heed();
 		repeat(SLICE_MS);
 	}

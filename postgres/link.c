@@ -8,6 +8,13 @@
  * connection that goes silent is noticed by TCP itself; the limits below bound
  * that to about fifteen seconds in both directions.
  *
+ * Except at the sender of a stream: a receiver that is there and does not read,
+ * because its changes wait for a copy, is as silent to the kernel, which ends a
+ * connection whose window has been closed for tcp_user_timeout.  A receiver that
+ * has gone while bytes were on their way to it is noticed when it comes back
+ * (find_slot), or when the kernel has tried for long enough; nobody relies on it
+ * until then.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -40,8 +47,9 @@
 	"-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3 " \
 	"-c search_path= -c row_security=off -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 " \
 	"-c idle_session_timeout=0 -c lock_timeout=0 -c wal_sender_timeout=1h " \
-	"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3 " \
-	"-c tcp_user_timeout=15000"
+	"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3 "
+#define SENDER_OPTIONS SESSION_OPTIONS "-c tcp_user_timeout=0"
+#define QUERY_OPTIONS SESSION_OPTIONS "-c tcp_user_timeout=15000"
 
 static char *
 link_error(PGconn *conn)
@@ -88,7 +96,7 @@ link_start(const char *conninfo, bool replication)
 		"options", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
 	"tcp_user_timeout", NULL};
 	const char *values[] = {conninfo, replication ? "database" : "false", name,
-		GetDatabaseEncodingName(), SESSION_OPTIONS, "1", "5", "3", "3", "15000", NULL};
+		GetDatabaseEncodingName(), replication ? SENDER_OPTIONS : QUERY_OPTIONS, "1", "5", "3", "3", "15000", NULL};
 	PGconn	   *conn;
 
 	meridian_stream_name(meridian_region, name, sizeof(name));

@@ -120,12 +120,17 @@ expect "dropped" "$(q eu "SELECT to_regclass('shop.parts') IS NULL")" t
 
 # --- more changes than may be kept: the stream waits for the copy, and no longer
 q eu "ALTER SYSTEM SET meridian.kept_limit = '1MB'" "SELECT pg_reload_conf()" >/dev/null
-slow_copy shop.events 4000
-q us "UPDATE shop.events SET big = repeat(md5(id::text), 100)"
+slow_copy shop.events 24000
+applier=$(worker us)
+# more than fits between the two, and for longer than a sender commonly waits for who does not read
+for n in 0 1 2 3; do
+    q us "UPDATE shop.events SET big = (SELECT string_agg(md5(i::text || shop.events.id), '') FROM generate_series(1, 250) i) WHERE id % 4 = $n"
+done
 begin=$(date +%s%3N)
 q us "INSERT INTO shop.accounts VALUES (100, 1)"
 [ $(($(date +%s%3N) - begin)) -gt 800 ] || die "nothing waited"
 exact shop.events
+expect "it was one stream" "$(worker us)" "$applier"
 q eu "ALTER SYSTEM RESET meridian.kept_limit" "SELECT pg_reload_conf()" >/dev/null
 
 # --- a lock here: its session is ended; a statement of another region: the copy gives way
