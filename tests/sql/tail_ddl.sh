@@ -95,6 +95,7 @@ filed eu us 1002
 synced us eu; synced eu us ap; synced ap us
 same shop.pair
 decide eu
+synced eu us ap                     # or the decisions are lost with what eu loses
 replace events eu us; replace schema eu us; snap_all; promote events us; promote schema us
 
 # --- a tail of an epoch that is not remembered any more: who had all that counts of it knows that
@@ -121,9 +122,9 @@ ORDER[ap/us]=run ORDER[ap/eu]=run; snap ap
 wait_for "ap says that it must be copied anew" ap "SELECT x->>'error' LIKE '%older than is remembered%' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'eu'"
 expect "ap files nothing that may count" "$(q ap "SELECT count(*) FROM meridian.reconcile WHERE status = 'open'")" 0
 
-# --- what a region says of a partition without its home's stamp is not taken
+# --- what a region says of itself without the home's stamp is not taken, and stops no stream
 q us "SELECT pg_logical_emit_message(true, 'meridian.entry', decode('01' || '0600' || encode('events', 'hex') || '0300' || encode('all', 'hex')
-    || '0200' || encode('eu', 'hex') || repeat('00', 8) || '07000000' || '0100000000000000' || repeat('00', 8) || '0600' || encode('shop.x', 'hex')
+    || '0200' || encode('us', 'hex') || repeat('00', 8) || '07000000' || '0100000000000000' || repeat('00', 8) || '0600' || encode('shop.x', 'hex')
     || '0600' || encode('insert', 'hex') || '0400' || encode('open', 'hex') || '0000' || repeat('00', 8) || '0000', 'hex'))" >/dev/null
-synced us eu                        # and stops no stream
+synced us eu
 expect "nothing is filed" "$(q eu "SELECT count(*) FROM meridian.reconcile WHERE relation = 'shop.x'")" 0
