@@ -36,13 +36,16 @@ json_t *planned_figures_json(const struct plan_figure *figures, unsigned n)
 
     for (unsigned i = 0; i < n; i++) {
         const struct plan_figure *f = &figures[i];
-        json_t *inputs = json_object();
+        json_t *inputs = json_object(), *assumed = json_array();
         for (unsigned k = 0; k < f->count; k++) {
+            if (f->inputs[k].assumed) {
+                json_array_append_new(assumed, json_string(f->inputs[k].name));
+            }
             json_object_set_new(inputs, f->inputs[k].name, input_json(&f->inputs[k]));
         }
-        json_t *j =
-            json_pack("{s:o, s:s, s:s, s:o, s:s}", "value", number(f->value), "unit", f->unit,
-                      "formula", f->formula, "inputs", inputs, "source", f->source);
+        json_t *j = json_pack("{s:o, s:s, s:s, s:o, s:o, s:s}", "value", number(f->value),
+                              "unit", f->unit, "formula", f->formula, "inputs", inputs,
+                              "defaults", assumed, "source", f->source);
         if (f->model != NULL) {
             json_object_set_new(j, "model", json_string(f->model));
             json_object_set_new(j, "key", json_string(f->key));

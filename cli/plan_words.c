@@ -58,6 +58,100 @@ static void say_candidates(const struct planned *q, char out[PLANNED_LINE])
     }
 }
 
+/** "START ITEM; ITEM": one more item of a list. */
+static void say_item(char out[PLANNED_LINE], const char *start, const char *fmt, double value)
+    __attribute__((format(printf, 3, 0)));
+static void say_item(char out[PLANNED_LINE], const char *start, const char *fmt, double value)
+{
+    size_t used = strlen(out);
+
+    used += (size_t)snprintf(out + used, PLANNED_LINE - used, "%s ", used == 0 ? start : ";");
+    if (used < PLANNED_LINE) {
+        snprintf(out + used, PLANNED_LINE - used, fmt, value);
+    }
+}
+
+/* Defaults that figures rest on; each returns whether there is any. */
+
+static bool say_prices(const struct plan_workload *w, char out[PLANNED_LINE])
+{
+    static const char start[] = "prices: does not say, so, in USD:";
+    bool caches = false;
+
+    for (unsigned c = 0; c < w->class_count; c++) {
+        caches |= w->classes[c].cacheable > 0;
+    }
+    out[0] = '\0';
+    if (w->compute_usd_month < 0) {
+        say_item(out, start, "compute %.2f a month per request/s", PLAN_COMPUTE_USD);
+    }
+    if (w->database_usd_month < 0) {
+        say_item(out, start, "database %.2f a month per request/s", PLAN_DATABASE_USD);
+    }
+    if (!plan_given(w, PLAN_GIVEN_REGION_USD)) {
+        say_item(out, start, "edge %.2f a month for each region", w->region_usd_month);
+    }
+    if (!plan_given(w, PLAN_GIVEN_STORAGE_USD)) {
+        say_item(out, start, "storage %.2f a month per GB", w->storage_usd_gb);
+    }
+    if (caches && !plan_given(w, PLAN_GIVEN_CDN_USD)) {
+        say_item(out, start, "a CDN %.2f per GB", w->cdn_usd_gb);
+    }
+    return out[0] != '\0';
+}
+
+static bool say_failures(const struct plan_workload *w, char out[PLANNED_LINE])
+{
+    const struct {
+        enum plan_given key;
+        const char *fmt;
+        double value;
+    } items[] = {
+        {PLAN_GIVEN_INTERVAL, "a probe every %.3g s", w->interval_s},
+        {PLAN_GIVEN_CHECKS, "%.0f missed in a row", w->checks},
+        {PLAN_GIVEN_TIMEOUT, "a probe is missed after %.3g s", w->timeout_s},
+        {PLAN_GIVEN_TTL, "DNS answers live %.3g s", w->ttl_s},
+        {PLAN_GIVEN_TAKEOVER, "deciding, fencing and promoting take %.3g s", w->steps_s},
+        {PLAN_GIVEN_STANDBY, "a standby runs at %.0f%%", 100 * w->standby},
+        {PLAN_GIVEN_WARM_UP, "a standby is full-sized after %.0f s", w->warm_s},
+        {PLAN_GIVEN_PILOT, "a pilot light runs at %.0f%%", 100 * w->pilot_standby},
+        {PLAN_GIVEN_PILOT_WARM_UP, "a pilot light is full-sized after %.0f s", w->pilot_warm_s},
+        {PLAN_GIVEN_RESTORE, "a restore takes %.3g h", w->restore_s / 3600},
+        {PLAN_GIVEN_BACKUP, "backups are %.3g h apart", w->backup_s / 3600},
+    };
+
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++) {
+        if (!plan_given(w, items[i].key)) {
+            say_item(out, "failures: does not say, so:", items[i].fmt, items[i].value);
+        }
+    }
+    return out[0] != '\0';
+}
+
+static bool say_sizes(const struct plan_workload *w, char out[PLANNED_LINE])
+{
+    static const char start[] = "sizes that a class does not give:";
+    bool reads = false, writes = false;
+
+    for (unsigned c = 0; c < w->class_count; c++) {
+        reads |= !w->classes[c].read_bytes_given && w->classes[c].reads_per_s > 0;
+        writes |= !w->classes[c].write_bytes_given && w->classes[c].writes_per_s > 0;
+    }
+    out[0] = '\0';
+    if (reads) {
+        say_item(out, start, "read_bytes %.0f", PLAN_READ_BYTES);
+    }
+    if (writes) {
+        say_item(out, start, "write_bytes %.0f", PLAN_WRITE_BYTES);
+    }
+    if (!plan_given(w, PLAN_GIVEN_LINK)) {
+        say_item(out, out[0] != '\0' ? start : "assumed:", "a link between regions %.0f Mbit/s",
+                 w->link_mbit);
+    }
+    return out[0] != '\0';
+}
+
 unsigned planned_assumptions(const struct planned *q, char out[PLANNED_LINES][PLANNED_LINE])
 {
     const struct plan_workload *w = &q->load;
@@ -71,12 +165,9 @@ unsigned planned_assumptions(const struct planned *q, char out[PLANNED_LINES][PL
         "a region is up %.4f%% of the time, an outage lasts %.2f h, %.0f%% of them take every "
         "region (failures:)",
         w->region_pct, w->outage_h, 100 * w->beta);
-    if (w->compute_usd_month < 0 || w->database_usd_month < 0) {
-        snprintf(
-            out[n++], PLANNED_LINE,
-            "compute and database cost 0.35 and 0.15 USD a month per request/s where prices: "
-            "does not say");
-    }
+    n += say_prices(w, out[n]);
+    n += say_failures(w, out[n]);
+    n += say_sizes(w, out[n]);
     snprintf(out[n++], PLANNED_LINE,
              "a request is one round trip on a warm connection and %.0f ms of work; users are "
              "their countries' cities (F22)",

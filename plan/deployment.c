@@ -130,6 +130,8 @@ static void ask(const struct plan_deployment *d, struct plan_promise *p)
     w->checks = c->probe_threshold;
     w->timeout_s = c->probe_timeout_ms / 1000.0;
     w->ttl_s = c->dns_zone[0] != '\0' ? c->dns_ttl_s : 0;
+    w->given |= 1U << PLAN_GIVEN_INTERVAL | 1U << PLAN_GIVEN_CHECKS |
+                1U << PLAN_GIVEN_TIMEOUT | 1U << PLAN_GIVEN_TTL | 1U << PLAN_GIVEN_STANDBY;
     w->warm_s = 0;
     w->standby = 1;
     double decision_s = decision_ms(d) / 1000;
@@ -222,11 +224,11 @@ static void find_known(const struct plan_deployment *d, struct plan_promise *p)
     bool between = w->transfer_usd_gb >= 0 || listed || p->r.n == 1;
     p->known[PLAN_COMPUTE] = p->known[PLAN_HEADROOM] = sized && w->compute_usd_month >= 0;
     p->known[PLAN_DATABASE] = sized && w->database_usd_month >= 0;
-    p->known[PLAN_STORAGE] = sized && (w->storage_given || p->size.storage_gb <= 0);
+    p->known[PLAN_STORAGE] = sized && (plan_given(w, PLAN_GIVEN_STORAGE_USD) || p->size.storage_gb <= 0);
     p->known[PLAN_REPLICATION] = p->known[PLAN_FORWARDING] = sized && between;
     p->known[PLAN_EGRESS] = sized && (w->internet_usd_gb >= 0 || listed);
     p->known[PLAN_CDN] = sized;
-    p->known[PLAN_EDGE] = sized && w->region_given;
+    p->known[PLAN_EDGE] = sized && plan_given(w, PLAN_GIVEN_REGION_USD);
 }
 
 static int work_out(const struct plan_deployment *d, struct plan_promise *p, size_t years,
@@ -314,6 +316,7 @@ static bool figure_known(const struct plan_promise *p, const char *name)
     return strcmp(name, "usd_month") == 0            ? all
            : strcmp(name, "replication_mbit_s") == 0 ? p->sized && p->placed
            : strcmp(name, "return_usd_year") == 0    ? false /* against what? */
+           : strcmp(name, "steps_s") == 0            ? false /* the configuration's is below */
            : strcmp(name, "running") == 0            ? p->known[PLAN_HEADROOM]
            : strcmp(name, "commit_ms") == 0          ? p->placed
            : strcmp(name, "rpo_s") == 0              ? plan_promise_rpo(p) >= 0
@@ -342,11 +345,11 @@ unsigned plan_promise_figures(const struct plan_deployment *d, const struct plan
             .source = "the configuration; store_ms is F16 over all voters, the best leader",
             .value = p->load.steps_s,
             .count = 5,
-            .inputs = {{"decisions", "1", 1, {DECISIONS}},
-                       {"store_ms", "ms", 1, {isnan(d->store_ms) ? 0 : d->store_ms}},
-                       {"heartbeat_ms", "ms", 1, {d->config.heartbeat_ms}},
-                       {"round_ms", "ms", 1, {ROUND_MS}},
-                       {"lease_wait_s", "s", 1, {p->steps_wait_s}}},
+            .inputs = {{"decisions", "1", 1, false, {DECISIONS}},
+                       {"store_ms", "ms", 1, false, {isnan(d->store_ms) ? 0 : d->store_ms}},
+                       {"heartbeat_ms", "ms", 1, false, {d->config.heartbeat_ms}},
+                       {"round_ms", "ms", 1, false, {ROUND_MS}},
+                       {"lease_wait_s", "s", 1, false, {p->steps_wait_s}}},
         };
     }
     return kept;

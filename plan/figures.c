@@ -17,8 +17,6 @@
 #include <mrd/cost.h>
 #include <mrd/latency.h>
 
-#define GIVEN "the workload, or its default (failures:)"
-#define PRICED "prices: of the workload, or its default"
 #define LIST_PRICES "prices: of the workload, else the list prices among the facts"
 #define DISTANCE "F22: " /* of the sources of all latencies */
 
@@ -75,7 +73,62 @@ static void input(struct plan_figure *f, const char *name, double value, const c
     list(f, name, unit, &value, 1);
 }
 
+/** An input that has a default. */
+static void input_of(struct book *b, struct plan_figure *f, const char *name, double value,
+                     const char *unit, enum plan_given key)
+{
+    input(f, name, value, unit);
+    f->inputs[f->count - 1].assumed = !plan_given(b->w, key);
+}
+
+static void input_bytes(struct plan_figure *f, const char *name, double value, bool given)
+{
+    input(f, name, value, "B");
+    f->inputs[f->count - 1].assumed = !given;
+}
+
+/** Where a figure of one input comes from. */
+static const char *given(const struct book *b, enum plan_given key)
+{
+    return plan_given(b->w, key) ? "failures: of the workload"
+                                 : "a default; failures: does not say";
+}
+
+static const char *priced(const struct book *b, enum plan_given key)
+{
+    return plan_given(b->w, key) ? "prices: of the workload" : "a default; prices: does not say";
+}
+
 /* ---- recovery ---- */
+
+/** What the steps between detection and service elsewhere are made of. */
+static void add_steps(struct book *b)
+{
+    const struct plan_workload *w = b->w;
+    enum plan_posture p = b->r->posture;
+    bool pilot = p == PLAN_PILOT_LIGHT;
+    bool warms = pilot || p == PLAN_ACTIVE_PASSIVE || p == PLAN_EDGE_HIERARCHY;
+
+    if (p == PLAN_SINGLE) {
+        return;
+    }
+    struct plan_figure *f =
+        begin(b, "steps_s", plan_takeover_s(w, p), "s",
+              p == PLAN_ACTIVE_ACTIVE ? "0: every region accepts writes already"
+              : pilot                 ? "takeover + pilot_warm_up"
+              : warms                 ? "takeover + standby_warm_up"
+                                      : "takeover",
+              "failures: of the workload, but defaults where marked; takeover: decide, fence, "
+              "promote");
+    if (p != PLAN_ACTIVE_ACTIVE) {
+        input_of(b, f, "takeover", w->steps_s, "s", PLAN_GIVEN_TAKEOVER);
+    }
+    if (warms) {
+        input_of(b, f, pilot ? "pilot_warm_up" : "standby_warm_up",
+                 pilot ? w->pilot_warm_s : w->warm_s, "s",
+                 pilot ? PLAN_GIVEN_PILOT_WARM_UP : PLAN_GIVEN_WARM_UP);
+    }
+}
 
 static void add_rto(struct book *b, const char *name, double value, const char *key)
 {
@@ -83,15 +136,18 @@ static void add_rto(struct book *b, const char *name, double value, const char *
     struct plan_figure *f;
 
     if (b->r->posture == PLAN_SINGLE) {
-        f = begin(b, name, value, "s", "the time to restore a backup elsewhere", GIVEN);
-        input(f, "restore_s", w->restore_s, "s");
+        f = begin(b, name, value, "s", "the time to restore a backup elsewhere",
+                  given(b, PLAN_GIVEN_RESTORE));
+        input_of(b, f, "restore_s", w->restore_s, "s", PLAN_GIVEN_RESTORE);
         return;
     }
     f = begin_model(b, name, value, "s", "rto", key);
-    input(f, "interval_s", w->interval_s, "s");
-    input(f, "checks", w->checks, "1");
-    input(f, "timeout_s", w->timeout_s, "s");
-    input(f, "ttl_s", w->ttl_s, "s");
+    f->source = "F10, uniform phase of fault and cache; inputs: failures:, but defaults where "
+                "marked; steps_s: a figure of its own";
+    input_of(b, f, "interval_s", w->interval_s, "s", PLAN_GIVEN_INTERVAL);
+    input_of(b, f, "checks", w->checks, "1", PLAN_GIVEN_CHECKS);
+    input_of(b, f, "timeout_s", w->timeout_s, "s", PLAN_GIVEN_TIMEOUT);
+    input_of(b, f, "ttl_s", w->ttl_s, "s", PLAN_GIVEN_TTL);
     input(f, "steps_s", plan_takeover_s(w, b->r->posture), "s");
 }
 
@@ -101,16 +157,17 @@ static void add_rpo(struct book *b)
     struct plan_figure *f;
 
     if (r->posture == PLAN_SINGLE) {
-        f = begin(b, "rpo_s", r->rpo_s, "s", "the age of the last backup, at worst", GIVEN);
-        input(f, "backup_interval_s", b->w->backup_s, "s");
+        f = begin(b, "rpo_s", r->rpo_s, "s", "the age of the last backup, at worst",
+                  given(b, PLAN_GIVEN_BACKUP));
+        input_of(b, f, "backup_interval_s", b->w->backup_s, "s", PLAN_GIVEN_BACKUP);
     } else if (r->quorum) {
         begin(b, "rpo_s", r->rpo_s, "s",
               "none: a write is acknowledged when a majority of its copies has it", "F15");
     } else {
         f = begin_model(b, "rpo_s", r->rpo_s, "s", "lag", "mean_lag_s");
         input(f, "W", b->c->writes_per_s, "1/s");
-        input(f, "S", b->c->write_bytes, "B");
-        input(f, "B", b->w->link_mbit * 1e6 / 8, "B/s");
+        input_bytes(f, "S", b->c->write_bytes, b->c->write_bytes_given);
+        input_of(b, f, "B", b->w->link_mbit * 1e6 / 8, "B/s", PLAN_GIVEN_LINK);
         input(f, "one_way_ms", r->delay_s * 1000, "ms");
     }
 }
@@ -161,8 +218,10 @@ static void add_availability(struct book *b)
     struct plan_figure *f;
 
     if (r->posture == PLAN_SINGLE) {
-        f = begin(b, "U", r->u, "1", "U = 1 - region_availability / 100", GIVEN);
-        input(f, "region_availability", b->w->region_pct, "percent");
+        f = begin(b, "U", r->u, "1", "U = 1 - region_availability / 100",
+                  given(b, PLAN_GIVEN_AVAILABILITY));
+        input_of(b, f, "region_availability", b->w->region_pct, "percent",
+                 PLAN_GIVEN_AVAILABILITY);
         return;
     }
     plan_by_copies(r, by);
@@ -267,14 +326,34 @@ static void add_headroom(struct book *b)
     } else if (r->posture != PLAN_SINGLE) {
         bool pilot = r->posture == PLAN_PILOT_LIGHT;
         f = begin(b, "running", running, "1 = the load",
-                  pilot ? "1 + pilot" : "1 + standby (held - 1)", GIVEN);
-        input(f, pilot ? "pilot" : "standby", pilot ? b->w->pilot_standby : b->w->standby, "1");
+                  pilot ? "1 + pilot" : "1 + standby (held - 1)", given(b, pilot ? PLAN_GIVEN_PILOT : PLAN_GIVEN_STANDBY));
+        input_of(b, f, pilot ? "pilot" : "standby",
+                 pilot ? b->w->pilot_standby : b->w->standby, "1",
+                 pilot ? PLAN_GIVEN_PILOT : PLAN_GIVEN_STANDBY);
         input(f, "held", r->held, "1");
     }
     f = begin(b, "headroom", r->cost[PLAN_HEADROOM], "USD/month", "compute (running - 1)",
               "F19: any one region may be lost");
     input(f, "compute", compute, "USD/month");
     input(f, "running", running, "1");
+}
+
+#define READ_GB "read_gb = reads_per_s x read_bytes x 30 d / GB"
+#define WRITTEN_GB "written_gb = writes_per_s x write_bytes x (1 + overhead) x 30 d / GB"
+
+static void input_read(struct book *b, struct plan_figure *f)
+{
+    input(f, "reads_per_s", b->c->reads_per_s, "1/s");
+    input_bytes(f, "read_bytes", b->c->read_bytes, b->c->read_bytes_given);
+    input(f, "read_gb", place_origin_gb(b->c, false), "GB/month");
+}
+
+static void input_written(struct book *b, struct plan_figure *f)
+{
+    input(f, "writes_per_s", b->c->writes_per_s, "1/s");
+    input_bytes(f, "write_bytes", b->c->write_bytes, b->c->write_bytes_given);
+    input(f, "overhead", PLAN_OVERHEAD, "1");
+    input(f, "written_gb", place_written_gb(b->c), "GB/month");
 }
 
 static void add_replication(struct book *b)
@@ -291,7 +370,7 @@ static void add_replication(struct book *b)
             i == 0 ? "USD/month" : "Mbit/s", "transfer", i == 0 ? "usd_month" : "mbit_s");
         f->source = LIST_PRICES "; usd_per_gb: the mean over where users and copies are";
         input(f, "events_per_day", c->writes_per_s * 86400, "1/day");
-        input(f, "bytes", c->write_bytes, "B");
+        input_bytes(f, "bytes", c->write_bytes, c->write_bytes_given);
         input(f, "copies", copies, "1");
         input(f, "usd_per_gb", sent > 0 ? r->cost[PLAN_REPLICATION] / sent : 0, "USD/GB");
         input(f, "days", 30, "day");
@@ -300,21 +379,20 @@ static void add_replication(struct book *b)
     if (r->posture == PLAN_EDGE_HIERARCHY) {
         struct plan_figure *f =
             begin(b, "forwarding", r->cost[PLAN_FORWARDING], "USD/month",
-                  "(written_gb + read_gb (1 - cached)) usd_per_gb, of users at an edge; read_gb = "
-                  "reads_per_s x bytes x 30 d / GB",
+                  "(written_gb + read_gb (1 - cached)) usd_per_gb, of users at an edge; "
+                  WRITTEN_GB "; " READ_GB,
                   LIST_PRICES "; usd_per_gb: the mean over all users");
         double passed = gb + place_origin_gb(c, true);
-        input(f, "written_gb", gb, "GB/month");
-        input(f, "read_gb", place_origin_gb(c, false), "GB/month");
+        input_written(b, f);
+        input_read(b, f);
         input(f, "cached", c->cacheable, "1");
         input(f, "usd_per_gb", passed > 0 ? r->cost[PLAN_FORWARDING] / passed : 0, "USD/GB");
     } else if (r->posture == PLAN_READ_LOCAL) {
         struct plan_figure *f =
             begin(b, "forwarding", r->cost[PLAN_FORWARDING], "USD/month",
-                  "writes_per_s x bytes x (1 + overhead) x 30 d / GB x usd_per_gb, of users not "
-                  "at the home",
-                  LIST_PRICES);
-        input(f, "written_gb", gb, "GB/month");
+                  "written_gb usd_per_gb, of users not at the home; " WRITTEN_GB,
+                  LIST_PRICES "; usd_per_gb: the mean over all users");
+        input_written(b, f);
         input(f, "usd_per_gb", gb > 0 ? r->cost[PLAN_FORWARDING] / gb : 0, "USD/GB");
     }
 }
@@ -327,25 +405,28 @@ static void add_traffic(struct book *b)
     double cached = r->cdn ? c->cacheable : 0, sent = gb * (1 - cached);
     struct plan_figure *f =
         begin(b, "egress", r->cost[PLAN_EGRESS], "USD/month",
-              "read_gb (1 - cached) usd_per_gb; read_gb = reads_per_s x bytes x 30 d / GB",
+              "read_gb (1 - cached) usd_per_gb; " READ_GB,
               LIST_PRICES "; usd_per_gb: the mean over where users are");
-    input(f, "read_gb", gb, "GB/month");
+    input_read(b, f);
     input(f, "cached", cached, "1");
     input(f, "usd_per_gb", sent > 0 ? r->cost[PLAN_EGRESS] / sent : 0, "USD/GB");
     if (r->cdn) {
-        f = begin(b, "cdn", r->cost[PLAN_CDN], "USD/month", "read_gb cached usd_per_gb", PRICED);
-        input(f, "read_gb", gb, "GB/month");
+        f = begin(b, "cdn", r->cost[PLAN_CDN], "USD/month", "read_gb cached usd_per_gb; " READ_GB,
+                  priced(b, PLAN_GIVEN_CDN_USD));
+        input_read(b, f);
         input(f, "cached", cached, "1");
-        input(f, "usd_per_gb", b->w->cdn_usd_gb, "USD/GB");
+        input_of(b, f, "usd_per_gb", b->w->cdn_usd_gb, "USD/GB", PLAN_GIVEN_CDN_USD);
     }
     f = begin(b, "storage", r->cost[PLAN_STORAGE], "USD/month",
-              "storage_gb (1 + copies) usd_per_gb", PRICED);
+              "storage_gb (1 + copies) usd_per_gb", priced(b, PLAN_GIVEN_STORAGE_USD));
     input(f, "storage_gb", c->storage_gb, "GB");
     input(f, "copies", r->copies, "1");
-    input(f, "usd_per_gb", b->w->storage_usd_gb, "USD/GB");
-    f = begin(b, "edge", r->cost[PLAN_EDGE], "USD/month", "n region_usd_month", PRICED);
+    input_of(b, f, "usd_per_gb", b->w->storage_usd_gb, "USD/GB", PLAN_GIVEN_STORAGE_USD);
+    f = begin(b, "edge", r->cost[PLAN_EDGE], "USD/month", "n region_usd_month",
+              priced(b, PLAN_GIVEN_REGION_USD));
     input(f, "n", r->n, "1");
-    input(f, "region_usd_month", b->w->region_usd_month, "USD/month");
+    input_of(b, f, "region_usd_month", b->w->region_usd_month, "USD/month",
+             PLAN_GIVEN_REGION_USD);
 }
 
 static void add_costs(struct book *b)
@@ -469,8 +550,8 @@ static void add_latencies(struct book *b)
     if (local && r->posture != PLAN_CELLS) {
         input(f, "ship_ms", PLAN_SHIP_S * 1000, "ms");
         input(f, "W", b->c->writes_per_s, "1/s");
-        input(f, "S", b->c->write_bytes, "B");
-        input(f, "B", b->w->link_mbit * 1e6 / 8, "B/s");
+        input_bytes(f, "S", b->c->write_bytes, b->c->write_bytes_given);
+        input_of(b, f, "B", b->w->link_mbit * 1e6 / 8, "B/s", PLAN_GIVEN_LINK);
     }
     if (r->n > 1 && r->lost_read_p95 < PLAN_NOT_SERVED) {
         add_latency(b, "lost_read_p95", r->lost_read_p95,
@@ -488,6 +569,7 @@ unsigned plan_figures(struct plan_data *data, const struct plan_workload *load,
 {
     struct book b = {data, load, class, r, ret, 0};
 
+    add_steps(&b);
     add_rto(&b, "rto_s", r->rto_s, "mean_s");
     add_rto(&b, "rto_worst_s", r->rto_worst_s, "worst_s");
     add_rpo(&b);
@@ -530,6 +612,9 @@ char *plan_figure_inputs(const struct plan_figure *f, char *out, size_t cap)
         }
         if (strcmp(in->unit, "1") != 0 && used < cap) {
             used += (size_t)snprintf(out + used, cap - used, " %s", in->unit);
+        }
+        if (in->assumed && used < cap) {
+            used += (size_t)snprintf(out + used, cap - used, " (default)");
         }
     }
     return out;

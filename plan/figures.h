@@ -9,12 +9,13 @@
 #include <models.h>
 #include <plan.h>
 
-#define PLAN_FIGURES_MAX 40
-#define PLAN_INPUTS_MAX 8
+#define PLAN_FIGURES_MAX 48
+#define PLAN_INPUTS_MAX 10
 
 struct plan_input {
     const char *name, *unit;
     unsigned count; /* 1, or more for a list */
+    bool assumed;   /* nobody gave it: a default */
     double v[PLAN_COPIES_MAX];
 };
 
@@ -35,5 +36,5 @@ unsigned plan_figures(struct plan_data *data, const struct plan_workload *load,
                       const struct plan_class *class, const struct plan_result *single,
                       const struct plan_result *r, struct plan_figure ret[PLAN_FIGURES_MAX]);
 
-/** "reads_per_s = 90000 1/s, shares = 0.5, 0.5": the inputs as text. Returns @out. */
+/** "reads_per_s = 90000 1/s; ttl_s = 30 s (default)": the inputs as text. Returns @out. */
 char *plan_figure_inputs(const struct plan_figure *f, char *out, size_t cap);

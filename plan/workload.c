@@ -15,6 +15,8 @@
 #define CLASS(field) AT(struct plan_class, field)
 #define HOUR UINT64_C(3600000)
 #define BILLION UINT64_C(1000000000)
+#define TEXT(x) #x
+#define NUMBER(x) TEXT(x)
 
 /* The reader's functions are given one pointer; the facts ride along behind it. */
 struct read_load {
@@ -53,9 +55,9 @@ static const struct conf_key class_keys[] = {
      .doc = "average"},
     {"writes_per_s", CONF_REAL, CLASS(writes_per_s), 0, BILLION, .fallback = "0",
      .doc = "average"},
-    {"read_bytes", CONF_REAL, CLASS(read_bytes), 0, BILLION, .fallback = "10000",
+    {"read_bytes", CONF_REAL, CLASS(read_bytes), 0, BILLION, .fallback = NUMBER(PLAN_READ_BYTES),
      .doc = "of an answer"},
-    {"write_bytes", CONF_REAL, CLASS(write_bytes), 0, BILLION, .fallback = "1000",
+    {"write_bytes", CONF_REAL, CLASS(write_bytes), 0, BILLION, .fallback = NUMBER(PLAN_WRITE_BYTES),
      .doc = "of a write on its way to a replica"},
     {"storage_gb", CONF_REAL, CLASS(storage_gb), 0, BILLION, .fallback = "0",
      .doc = "one copy"},
@@ -296,7 +298,38 @@ static void read_plan_classes(struct conf_doc *doc, const struct conf_node *node
         c->read_p95_ms = c->write_p95_ms = c->rpo_ms = c->rto_ms = PLAN_NO_TARGET;
         conf_defaults(doc, class_keys, c);
         conf_read_map(doc, class_keys, n, c);
+        c->read_bytes_given = conf_has(n, "read_bytes");
+        c->write_bytes_given = conf_has(n, "write_bytes");
         check_class(doc, n, b, c);
+    }
+}
+
+static void find_given(const struct conf_node *top, struct plan_workload *w)
+{
+    static const struct {
+        const char *section, *key; /* no section: of the workload itself */
+    } keys[PLAN_GIVENS] = {
+        [PLAN_GIVEN_REGION_USD] = {"prices", "region_usd_month"},
+        [PLAN_GIVEN_STORAGE_USD] = {"prices", "storage_usd_gb"},
+        [PLAN_GIVEN_CDN_USD] = {"prices", "cdn_usd_gb"},
+        [PLAN_GIVEN_AVAILABILITY] = {"failures", "region_availability"},
+        [PLAN_GIVEN_INTERVAL] = {"failures", "check_interval"},
+        [PLAN_GIVEN_CHECKS] = {"failures", "checks"},
+        [PLAN_GIVEN_TIMEOUT] = {"failures", "check_timeout"},
+        [PLAN_GIVEN_TTL] = {"failures", "ttl"},
+        [PLAN_GIVEN_TAKEOVER] = {"failures", "takeover"},
+        [PLAN_GIVEN_STANDBY] = {"failures", "standby"},
+        [PLAN_GIVEN_WARM_UP] = {"failures", "standby_warm_up"},
+        [PLAN_GIVEN_PILOT] = {"failures", "pilot"},
+        [PLAN_GIVEN_PILOT_WARM_UP] = {"failures", "pilot_warm_up"},
+        [PLAN_GIVEN_RESTORE] = {"failures", "restore"},
+        [PLAN_GIVEN_BACKUP] = {"failures", "backup_interval"},
+        [PLAN_GIVEN_LINK] = {NULL, "link_mbit"},
+    };
+    for (unsigned i = 0; i < PLAN_GIVENS; i++) {
+        const struct conf_node *of =
+            keys[i].section != NULL ? conf_get(top, keys[i].section) : top;
+        w->given |= (uint32_t)(of != NULL && conf_has(of, keys[i].key)) << i;
     }
 }
 
@@ -313,9 +346,7 @@ static void check(struct conf_doc *doc, struct read_load *b)
         }
         return;
     }
-    const struct conf_node *prices = conf_get(top, "prices");
-    w->storage_given = prices != NULL && conf_has(prices, "storage_usd_gb");
-    w->region_given = prices != NULL && conf_has(prices, "region_usd_month");
+    find_given(top, w);
     if (!conf_has(top, "users")) {
         conf_error_key(doc, top, "no users; add users: with a share per country");
     }

@@ -17,6 +17,8 @@
 #define PLAN_REPLICAS_MAX 5 /* that a placement is searched for */
 #define PLAN_COPIES_MAX 16  /* that a configuration may have */
 #define PLAN_NO_TARGET UINT64_MAX
+#define PLAN_READ_BYTES 10000.0 /* of a class that does not say */
+#define PLAN_WRITE_BYTES 1000.0
 
 enum plan_kind {
     PLAN_RECORDS,   /* one writer at a time, else updates are lost */
@@ -33,6 +35,7 @@ struct plan_class {
     char name[40];
     double reads_per_s, writes_per_s;
     double read_bytes, write_bytes;
+    bool read_bytes_given, write_bytes_given;
     double storage_gb;
     double cacheable; /* share of the reads that a CDN may answer */
     double locality;  /* share of the writes to records homed where the writer is */
@@ -43,6 +46,27 @@ struct plan_class {
     uint64_t read_p95_ms, write_p95_ms, rpo_ms, rto_ms;
     unsigned residency_count;
     struct plan_residency residency[PLAN_RULES_PER_CLASS];
+};
+
+/* Keys that have a default; which of them the workload gives is told, as bits. */
+enum plan_given {
+    PLAN_GIVEN_REGION_USD,
+    PLAN_GIVEN_STORAGE_USD,
+    PLAN_GIVEN_CDN_USD,
+    PLAN_GIVEN_AVAILABILITY,
+    PLAN_GIVEN_INTERVAL,
+    PLAN_GIVEN_CHECKS,
+    PLAN_GIVEN_TIMEOUT,
+    PLAN_GIVEN_TTL,
+    PLAN_GIVEN_TAKEOVER,
+    PLAN_GIVEN_STANDBY,
+    PLAN_GIVEN_WARM_UP,
+    PLAN_GIVEN_PILOT,
+    PLAN_GIVEN_PILOT_WARM_UP,
+    PLAN_GIVEN_RESTORE,
+    PLAN_GIVEN_BACKUP,
+    PLAN_GIVEN_LINK,
+    PLAN_GIVENS,
 };
 
 struct plan_user {
@@ -62,7 +86,7 @@ struct plan_workload {
     /* prices; negative: derived from the load or the price tables */
     double compute_usd_month, database_usd_month; /* the whole load in one region */
     double region_usd_month, storage_usd_gb, transfer_usd_gb, internet_usd_gb, cdn_usd_gb;
-    bool storage_given, region_given; /* the others say so by being negative */
+    uint32_t given; /* a bit per plan_given; other prices say so by not being negative */
     /* what fails, and how recovery goes */
     double region_pct, outage_h, beta;
     double interval_s, checks, timeout_s, ttl_s, steps_s;
@@ -70,6 +94,11 @@ struct plan_workload {
     double restore_s, backup_s;
     double processing_ms, link_mbit;
 };
+
+static inline bool plan_given(const struct plan_workload *w, enum plan_given key)
+{
+    return (w->given >> key & 1) != 0;
+}
 
 /** What a workload has that says nothing: no users, no classes. */
 void plan_workload_defaults(const struct plan_data *data, struct plan_workload *ret);
