@@ -399,7 +399,7 @@ static void round_of(struct sim *w, unsigned i)
             propose(w, i, &act);
             break;
         case MRD_DO_HAND_OVER:
-            sim_tell(w, "%s: hand the store over to %s", sim_name(w, i), sim_name(w, act.to));
+            sim_tell(w, "%s hands the store over to %s", sim_name(w, i), sim_name(w, act.to));
             sim_say(w, &(struct sim_fact){.kind = SIM_SAYS_HANDS_OVER,
                                           .region = (uint8_t)i,
                                           .peer = act.to});
@@ -418,14 +418,20 @@ static void note_leadership(struct sim *w, unsigned i)
 {
     struct sim_region *r = &w->regions[i];
     bool leads = sim_server_leads(w, i);
+    raft_term term;
 
     if (leads != r->led) {
         r->led = leads;
         r->led_ns = sim_boot_ns(w, i);
+        term = raft_current_term(&r->server.raft);
         mrd_node_lead(r->node, leads, sim_boot_ns(w, i));
         if (leads) {
-            sim_tell(w, "%s: lead the store, term %llu", sim_name(w, i),
-                     (unsigned long long)raft_current_term(&r->server.raft));
+            sim_tell(w, r->led_term == term
+                            ? "%s: the handover failed, nobody took the store over in time: it "
+                              "still leads it, term %llu"
+                            : "%s leads the store, term %llu",
+                     sim_name(w, i), (unsigned long long)term);
+            r->led_term = term;
         }
     }
 }
@@ -535,12 +541,23 @@ static struct watcher watchers[SIM_REGIONS_MAX]; /* one world at a time in a pro
 /* What the store says becomes a fact, and a line, when the first replica applies it. */
 static void tell_event(struct sim *w, const struct mrd_entry *e)
 {
-    char text[512];
-    const char *words;
+    char text[512], words[600];
+    const char *event;
+    bool said;
 
     snprintf(text, sizeof(text), "%.*s", (int)e->len, (const char *)e->value);
-    words = strstr(text, "event=");
-    sim_tell(w, "%s", words != NULL ? words + 6 : text);
+    event = strstr(text, "event=");
+    event = event != NULL ? event + 6 : text;
+    w->report->moves += strncmp(event, "move.requested ", 15) == 0;
+    w->report->drained += strncmp(event, "move.requested ", 15) == 0 &&
+                          strstr(event, " who=\"drain by ") != NULL;
+    w->report->moved += strncmp(event, "authority.granted ", 18) == 0 &&
+                        strstr(event, " reason=move ") != NULL;
+    said = sim_event_words(event, words, sizeof(words));
+    sim_tell(w, "%s", said ? words : event);
+    if (said && w->options->verbose) {
+        sim_tell(w, "  event=%s", event);
+    }
 }
 
 static void tell_authority(struct sim *w, const struct mrd_entry *e)

@@ -50,7 +50,7 @@ static void usage(FILE *out)
 {
     fprintf(out,
             "usage: meridian sim [--seed N] [--runs N] [--jobs J] [--minimize SEED]\n"
-            "                    [--story FILE] [--minutes M] [--regions R]\n\n"
+            "                    [--story FILE] [--minutes M] [--regions R] [--verbose]\n\n"
             "  --seed N         run world N and tell its story; with --runs, begin there\n"
             "  --runs N         run N worlds, stop at the first that breaks a property\n"
             "  --jobs J         in J processes (default: as many as there are processors)\n"
@@ -59,10 +59,30 @@ static void usage(FILE *out)
             "  --story FILE     run the world that is written there; --seed and --runs choose its\n"
             "                   chances\n"
             "  --minutes M      simulated minutes of each world (default 10)\n"
-            "  --regions R      3 to 5 regions (default: drawn)\n");
+            "  --regions R      3 to 5 regions (default: drawn)\n"
+            "  --verbose        tell with each decision its audit event, as it is in the store\n\n"
+            "A story's lines begin with the world's seconds. Positions (0/CC) are in the WAL of\n"
+            "the region that is named with them.\n");
 }
 
 /* ---- one world ---- */
+
+static void print_faults(const struct sim_options *o, const struct sim_report *r)
+{
+    unsigned left_out = 0;
+
+    for (unsigned k = 0; k < r->faults; k++) {
+        left_out += o->skip[k];
+    }
+    printf("  %u of %u faults took effect; %u found nothing to break", r->took, r->faults, r->idle);
+    if (left_out > 0) {
+        printf("; %u were left out", left_out);
+    }
+    if (r->took + r->idle + left_out < r->faults) {
+        printf("; %u were still to come", r->faults - r->took - r->idle - left_out);
+    }
+    printf("\n");
+}
 
 static void print_end(const struct sim_options *o, const struct sim_report *r)
 {
@@ -73,10 +93,11 @@ static void print_end(const struct sim_options *o, const struct sim_report *r)
                (unsigned long long)o->seed, r->broken, (unsigned long long)(r->at_ms / 1000),
                (unsigned long long)(r->at_ms % 1000), r->how, sim_property_text(r->broken));
     }
-    printf("  %u faults, %u failovers, %u moves asked for, %u writes acknowledged, %u in the "
-           "lost tail, %u reads; trace %016llx\n",
-           r->faults, r->failovers, r->moves, r->acked, r->reconciled, r->reads,
-           (unsigned long long)r->trace);
+    print_faults(o, r);
+    printf("  %u failovers; %u moves begun (%u by a drain), %u ended with another home\n",
+           r->failovers, r->moves, r->drained, r->moved);
+    printf("  %u writes acknowledged, %u in the lost tail, %u reads; trace %016llx\n", r->acked,
+           r->reconciled, r->reads, (unsigned long long)r->trace);
 }
 
 /* The end of a story: its last lines. */
@@ -130,6 +151,18 @@ static int write_story(const struct asked *a, const char *broken)
     return 0;
 }
 
+static double minimize_told_s;
+
+/* On a terminal one line that changes, elsewhere a line every ten seconds. */
+static void minimize_told(unsigned worlds, unsigned left, unsigned faults)
+{
+    if (now_s() - minimize_told_s > (isatty(2) ? 0.2 : 10)) {
+        minimize_told_s = now_s();
+        fprintf(stderr, "%s%u worlds tried, %u of %u faults are left%s", isatty(2) ? "\r" : "",
+                worlds, left, faults, isatty(2) ? "   " : "\n");
+    }
+}
+
 static int minimize(struct asked *a)
 {
     struct sim_report r;
@@ -137,7 +170,13 @@ static int minimize(struct asked *a)
 
     a->options.seed = a->minimize;
     a->options.tell = true;
-    left = sim_minimize(&a->options, &r);
+    fprintf(stderr, "world %llu, and then again without some of its faults\n",
+            (unsigned long long)a->minimize);
+    minimize_told_s = now_s();
+    left = sim_minimize(&a->options, minimize_told, &r);
+    if (isatty(2)) {
+        fputc('\n', stderr);
+    }
     if (r.broken == NULL) {
         printf("seed %llu: every property held, there is nothing to minimize\n",
                (unsigned long long)a->minimize);
@@ -401,23 +440,22 @@ static char *slurp(const char *name)
 
 static int load_story(struct asked *a, const char *name)
 {
+    struct sim_story_error error;
     const char *seed;
-    unsigned bad;
 
     a->story = slurp(name);
     if (a->story == NULL) {
         fprintf(stderr, "meridian sim: could not read \"%s\": %s\n", name, strerror(errno));
         return 1;
     }
-    bad = sim_story_check(a->story);
-    if (bad != 0) {
-        fprintf(stderr, "%s:%u: not understood, or something is missing before it\n", name, bad);
+    if (!sim_story_check(a->story, &error)) {
+        fprintf(stderr, "%s:%u: %s\n", name, error.line, error.what);
         return 1;
     }
     a->options.story = a->story;
-    seed = strstr(a->story, "\nseed ");
+    seed = strncmp(a->story, "seed ", 5) == 0 ? a->story : strstr(a->story, "\nseed ");
     if (!a->has_seed && seed != NULL) {
-        a->seed = strtoull(seed + 6, NULL, 10);
+        a->seed = strtoull(strchr(seed, ' '), NULL, 10);
     }
     a->has_seed = true;
     return 0;
@@ -517,6 +555,11 @@ int cli_sim(int argc, char **argv)
     static struct asked a;
 
     for (int i = 1; i < argc; i += 2) {
+        if (strcmp(argv[i], "--verbose") == 0) {
+            a.options.verbose = true;
+            i--; /* it has no value */
+            continue;
+        }
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             usage(stdout);

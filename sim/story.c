@@ -20,6 +20,7 @@
  */
 #include "world.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,12 +90,36 @@ void sim_story_write(const struct sim_options *options, FILE *out)
 
 /* ---- reading ---- */
 
+/* What is wrong with a line; false, for the reader to return. */
+static bool __attribute__((format(printf, 2, 3))) wrong(char what[400], const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(what, 400, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
 static int region_of(const struct sim *w, const char *name)
 {
     return mrd_config_region(w->config, name);
 }
 
-static bool read_region(struct sim *w, const char *line)
+/* Both are regions of lines above. */
+static bool regions_of(const struct sim *w, const char *a, const char *b, int ret[2],
+                       char what[400])
+{
+    ret[0] = region_of(w, a);
+    ret[1] = region_of(w, b);
+    if (ret[0] < 0 || ret[1] < 0) {
+        return wrong(what, "there is no region \"%s\": name one of a \"region\" line above",
+                     ret[0] < 0 ? a : b);
+    }
+    return true;
+}
+
+static bool read_region(struct sim *w, const char *line, char what[400])
 {
     unsigned i = w->config->region_count;
     struct mrd_conf_region *r = &w->config->regions[i];
@@ -104,9 +129,17 @@ static bool read_region(struct sim *w, const char *line)
     int n = sscanf(line, "region %15s clock %lld postgres %u disk %u %15s", name, &clock,
                    &postgres, &disk, witness);
 
-    if (n < 4 || i == SIM_REGIONS_MAX || (n == 5 && strcmp(witness, "witness") != 0) ||
-        clock < -500000 || clock > 500000 || region_of(w, name) >= 0) {
+    if (n < 4 || (n == 5 && strcmp(witness, "witness") != 0)) {
         return false;
+    }
+    if (i == SIM_REGIONS_MAX) {
+        return wrong(what, "a world has at most %d regions", SIM_REGIONS_MAX);
+    }
+    if (region_of(w, name) >= 0) {
+        return wrong(what, "there is a region \"%s\" above: names differ", name);
+    }
+    if (clock < -500000 || clock > 500000) {
+        return wrong(what, "a clock that is %lld ppm off: at most 500000 to either side", clock);
     }
     sim_add_region(w, name);
     r->witness = n == 5;
@@ -116,56 +149,82 @@ static bool read_region(struct sim *w, const char *line)
     return true;
 }
 
-static bool read_class(struct sim *w, const char *line)
+/* Sets of regions, and a home among those that may be. */
+static bool check_class(const struct sim *w, unsigned replicas, unsigned allowed,
+                        const char *home, char what[400])
+{
+    unsigned all = (1u << w->config->region_count) - 1;
+    int at = region_of(w, home);
+
+    if (w->config->class_count == 3) {
+        return wrong(what, "a world has at most 3 classes");
+    }
+    if (replicas == 0 || (replicas & ~all) != 0) {
+        return wrong(what, "replicas %u: a sum of 1 for the first region above, 2 for the second, "
+                           "4 for the third..., from 1 to %u here", replicas, all);
+    }
+    if ((allowed & ~replicas) != 0) {
+        return wrong(what, "allowed %u has regions that are not in replicas %u", allowed, replicas);
+    }
+    if (strcmp(home, "each") != 0 && at < 0) {
+        return wrong(what, "there is no region \"%s\": the home is \"each\", or one of a "
+                           "\"region\" line above", home);
+    }
+    return at < 0 || (allowed >> at & 1u) != 0 ||
+           wrong(what, "the home \"%s\" is not in allowed %u", home, allowed);
+}
+
+static bool read_class(struct sim *w, const char *line, char what[400])
 {
     char name[16], durability[16], home[16];
-    unsigned replicas, allowed, all = (1u << w->config->region_count) - 1;
-    int at;
+    unsigned replicas, allowed;
 
     if (sscanf(line, "class %15s %15s home %15s replicas %u allowed %u", name, durability, home,
                &replicas, &allowed) != 5 ||
-        w->config->class_count == 3 || replicas == 0 || (replicas & ~all) != 0 ||
-        (allowed & ~replicas) != 0) {
+        (strcmp(durability, "quorum") != 0 && strcmp(durability, "async") != 0)) {
         return false;
     }
-    at = region_of(w, home);
-    if (strcmp(home, "each") != 0 && (at < 0 || (allowed >> at & 1u) == 0)) {
+    if (!check_class(w, replicas, allowed, home, what)) {
         return false;
     }
-    sim_add_class(w, name, strcmp(durability, "quorum") == 0 ? MRD_QUORUM : MRD_ASYNC, at,
-                  (mrd_regions)replicas, (mrd_regions)allowed);
-    return strcmp(durability, "quorum") == 0 || strcmp(durability, "async") == 0;
+    sim_add_class(w, name, strcmp(durability, "quorum") == 0 ? MRD_QUORUM : MRD_ASYNC,
+                  region_of(w, home), (mrd_regions)replicas, (mrd_regions)allowed);
+    return true;
 }
 
-static bool read_link(struct sim *w, const char *line)
+static bool read_link(struct sim *w, const char *line, char what[400])
 {
     char a[16], b[16];
     unsigned delay, jitter, duplicate, reorder;
-    int i, j;
+    int ends[2];
 
     if (sscanf(line, "link %15s %15s delay %u jitter %u duplicate %u reorder %u", a, b, &delay,
                &jitter, &duplicate, &reorder) != 6) {
         return false;
     }
-    i = region_of(w, a);
-    j = region_of(w, b);
-    if (i < 0 || j < 0 || i == j) {
+    if (!regions_of(w, a, b, ends, what)) {
         return false;
     }
-    w->links[i][j] = (struct sim_link){
+    if (ends[0] == ends[1]) {
+        return wrong(what, "a link from \"%s\" to itself: name two regions", a);
+    }
+    w->links[ends[0]][ends[1]] = (struct sim_link){
         .delay_us = delay, .jitter_us = jitter, .duplicate = duplicate, .reorder = reorder};
-    w->links[j][i] = w->links[i][j];
+    w->links[ends[1]][ends[0]] = w->links[ends[0]][ends[1]];
     return true;
 }
 
-static bool read_habits(struct sim *w, const char *line)
+static bool read_habits(struct sim *w, const char *line, char what[400])
 {
     unsigned clients, status, tick, images, trailing, reorders;
 
     if (sscanf(line, "habits clients %u status %u tick %u images %u trailing %u reorders %u",
-               &clients, &status, &tick, &images, &trailing, &reorders) != 6 ||
-        clients == 0 || status == 0 || tick == 0 || reorders > 1) {
+               &clients, &status, &tick, &images, &trailing, &reorders) != 6) {
         return false;
+    }
+    if (clients == 0 || status == 0 || tick == 0 || reorders > 1) {
+        return wrong(what, "clients, status and tick are microseconds, at least 1; reorders is 0 "
+                           "or 1");
     }
     w->client_us = clients;
     w->status_us = status;
@@ -176,38 +235,58 @@ static bool read_habits(struct sim *w, const char *line)
     return true;
 }
 
-static bool read_fault(struct sim *w, const char *line)
+/* Names of all faults, as far as there is room. */
+static bool wrong_fault(const char *name, char what[400])
+{
+    size_t used = (size_t)snprintf(what, 400, "there is no fault \"%.40s\"; the faults:", name);
+
+    for (unsigned k = 0; k < SIM_FAULT_KINDS && used < 400; k++) {
+        used += (size_t)snprintf(what + used, 400 - used, "%s %s", k > 0 ? "," : "",
+                                 sim_fault_name((enum sim_fault_kind)k));
+    }
+    return false;
+}
+
+static bool read_fault(struct sim *w, const char *line, char what[400])
 {
     struct sim_fault *f = &w->faults[w->fault_count];
     unsigned long long at_s, lasts_s, amount;
     unsigned at_us, lasts_us, partition;
     char a[16], b[16];
-    int region, peer, used = 0;
+    int ends[2], used = 0;
 
-    if (w->fault_count == SIM_FAULTS_MAX ||
-        sscanf(line, "at %llu.%6u for %llu.%6u %15s %15s %u %llu: %n", &at_s, &at_us, &lasts_s,
+    if (sscanf(line, "at %llu.%6u for %llu.%6u %15s %15s %u %llu: %n", &at_s, &at_us, &lasts_s,
                &lasts_us, a, b, &partition, &amount, &used) != 8 ||
-        used == 0 || at_s > 100000 || lasts_s > 100000) {
+        used == 0) {
         return false;
     }
-    region = region_of(w, a);
-    peer = region_of(w, b);
-    if (region < 0 || peer < 0 || partition >= mrd_partition_count(w->config)) {
+    if (w->fault_count == SIM_FAULTS_MAX) {
+        return wrong(what, "a world has at most %d faults", SIM_FAULTS_MAX);
+    }
+    if (at_s > 100000 || lasts_s > 100000) {
+        return wrong(what, "nothing begins after, or lasts longer than, 100000 s");
+    }
+    if (!regions_of(w, a, b, ends, what)) {
         return false;
+    }
+    if (partition >= mrd_partition_count(w->config)) {
+        return wrong(what, "partition %u: the classes above have %u, counted from 0", partition,
+                     mrd_partition_count(w->config));
     }
     *f = (struct sim_fault){.kind = sim_fault_kind(line + used),
-                            .region = (uint8_t)region,
-                            .peer = (uint8_t)peer,
+                            .region = (uint8_t)ends[0],
+                            .peer = (uint8_t)ends[1],
                             .partition = (uint8_t)partition,
                             .at = at_s * 1000000 + at_us,
                             .amount = amount};
     f->until = f->at + lasts_s * 1000000 + lasts_us;
     w->fault_count += f->kind != SIM_FAULT_KINDS;
-    return f->kind != SIM_FAULT_KINDS;
+    return f->kind != SIM_FAULT_KINDS || wrong_fault(line + used, what);
 }
 
-static bool read_mode(struct sim *w, const char *line)
+static bool read_mode(struct sim *w, const char *line, char what[400])
 {
+    (void)what;
     for (unsigned k = 0; k < sizeof(modes) / sizeof(modes[0]); k++) {
         if (modes[k] != NULL && strcmp(line + strlen("failover "), modes[k]) == 0) {
             w->config->failover = (enum mrd_failover_mode)k;
@@ -217,67 +296,104 @@ static bool read_mode(struct sim *w, const char *line)
     return false;
 }
 
-static bool read_line(struct sim *w, const char *line)
+static bool read_minutes(struct sim *w, const char *line, char what[400])
 {
-    static const struct {
-        const char *word;
-        bool (*read)(struct sim *w, const char *line);
-    } words[] = {{"failover ", read_mode}, {"region ", read_region}, {"class ", read_class},
-                 {"link ", read_link},     {"habits ", read_habits}, {"at ", read_fault}};
+    (void)what;
+    return sscanf(line, "minutes %u", &w->minutes) == 1 && w->minutes > 0 && w->minutes <= 1440;
+}
 
-    if (line[0] == '\0' || line[0] == '#' || strncmp(line, "bug ", 4) == 0 ||
-        strncmp(line, "breaks ", 7) == 0 || strncmp(line, "seed ", 5) == 0 ||
-        strncmp(line, "shows ", 6) == 0) {
+static bool read_times(struct sim *w, const char *line, char what[400])
+{
+    (void)what;
+    return sscanf(line, "times %u", &w->scale) == 1 && w->scale > 0 && w->scale <= 100;
+}
+
+/* The command takes it from there. */
+static bool read_seed(struct sim *w, const char *line, char what[400])
+{
+    const char *digits = line + strlen("seed ");
+
+    (void)w;
+    (void)what;
+    return digits[0] != '\0' && digits[strspn(digits, "0123456789")] == '\0';
+}
+
+static const struct {
+    const char *word;
+    bool (*read)(struct sim *w, const char *line, char what[400]); /* NULL: for the tests */
+    const char *form;
+} words[] = {
+    {"seed ", read_seed, "seed N"},
+    {"minutes ", read_minutes, "minutes 1..1440"},
+    {"times ", read_times, "times 1..100"},
+    {"failover ", read_mode, "failover automatic | manual | two-person"},
+    {"region ", read_region, "region NAME clock PPM postgres US disk US [witness]"},
+    {"class ", read_class, "class NAME quorum|async home REGION|each replicas SET allowed SET"},
+    {"link ", read_link, "link REGION REGION delay US jitter US duplicate N reorder N"},
+    {"habits ", read_habits, "habits clients US status US tick US images N trailing N reorders 0|1"},
+    {"at ", read_fault, "at S.US for S.US REGION PEER PARTITION AMOUNT: FAULT"},
+    {"bug ", NULL, NULL},
+    {"breaks ", NULL, NULL},
+    {"shows ", NULL, NULL},
+};
+
+static bool read_line(struct sim *w, const char *line, char what[400])
+{
+    what[0] = '\0';
+    if (line[0] == '\0' || line[0] == '#') {
         return true;
-    }
-    if (sscanf(line, "minutes %u", &w->minutes) == 1) {
-        return w->minutes > 0 && w->minutes <= 1440;
-    }
-    if (sscanf(line, "times %u", &w->scale) == 1) {
-        return w->scale > 0 && w->scale <= 100;
     }
     for (unsigned k = 0; k < sizeof(words) / sizeof(words[0]); k++) {
         if (strncmp(line, words[k].word, strlen(words[k].word)) == 0) {
-            return words[k].read(w, line);
+            return words[k].read == NULL || words[k].read(w, line, what) ||
+                   (what[0] == '\0' && wrong(what, "\"%.80s\" is not of the form: %s", line, words[k].form));
         }
     }
-    return false;
+    return wrong(what, "\"%.40s\" is no line of a story: one begins with seed, minutes, times, "
+                       "failover, region, class, link, habits or at", line);
 }
 
-unsigned sim_story_read(struct sim *w, const char *text)
+/* What is missing at the end, or NULL. */
+static const char *missing(const struct sim *w)
 {
-    unsigned number = 1;
+    return w->config->region_count < 3  ? "a world needs at least 3 lines \"region ...\""
+           : w->config->class_count == 0 ? "a world needs a line \"class ...\""
+           : w->scale == 0               ? "a world needs a line \"times 1..100\""
+           : w->client_us == 0           ? "a world needs a line \"habits ...\""
+                                         : NULL;
+}
+
+bool sim_story_read(struct sim *w, const char *text, struct sim_story_error *ret)
+{
     char line[256];
 
+    *ret = (struct sim_story_error){.line = 1};
     w->minutes = 10;
     w->scale = 0;
-    for (const char *p = text; *p != '\0'; number++) {
+    for (const char *p = text; *p != '\0'; ret->line++) {
         size_t n = strcspn(p, "\n");
         if (n >= sizeof(line)) {
-            return number;
+            return wrong(ret->what, "the line is longer than %zu bytes", sizeof(line) - 1);
         }
         memcpy(line, p, n);
         line[n] = '\0';
-        if (!read_line(w, line)) {
-            return number;
+        if (!read_line(w, line, ret->what)) {
+            return false;
         }
         p += n + (p[n] == '\n');
     }
-    return w->config->region_count < 3 || w->config->class_count == 0 || w->scale == 0 ||
-                   w->client_us == 0
-               ? number
-               : 0;
+    return missing(w) == NULL || wrong(ret->what, "the story ends here, and %s", missing(w));
 }
 
-unsigned sim_story_check(const char *text)
+bool sim_story_check(const char *text, struct sim_story_error *ret)
 {
     struct sim *w = calloc(1, sizeof(*w));
-    unsigned bad;
+    bool good;
 
     mrd_assert(w != NULL);
     w->config = calloc(1, sizeof(*w->config));
     mrd_assert(w->config != NULL);
-    bad = sim_story_read(w, text);
+    good = sim_story_read(w, text, ret);
     sim_drop(w);
-    return bad;
+    return good;
 }

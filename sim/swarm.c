@@ -359,9 +359,10 @@ static void draw(struct sim *w, struct sim_random *random)
 /* Shape and faults as written, chance from the seed. */
 static void tell_again(struct sim *w, struct sim_random *r)
 {
-    unsigned bad = sim_story_read(w, w->options->story);
+    struct sim_story_error error;
+    bool read = sim_story_read(w, w->options->story, &error);
 
-    mrd_assert(bad == 0); /* sim_story_check comes first */
+    mrd_assert(read); /* sim_story_check comes first */
     w->net.state = sim_random(r);
     w->people.state = sim_random(r);
     for (unsigned i = 0; i < SIM_REGIONS_MAX; i++) {
@@ -452,8 +453,9 @@ static int request(struct sim *w, const struct sim_fault *f, bool is, struct mrd
     }
 }
 
-static void ask(struct sim *w, const struct sim_fault *f, bool is)
+static void ask(struct sim *w, unsigned index, bool is)
 {
+    const struct sim_fault *f = &w->faults[index];
     struct sim_region *r = &w->regions[f->peer];
     struct mrd_err err = {0};
     struct mrd_proposal *p;
@@ -461,17 +463,22 @@ static void ask(struct sim *w, const struct sim_fault *f, bool is)
     int rc;
 
     if (!r->agent_up || r->paused) {
-        return;
+        return; /* idle() says so */
     }
     p = calloc(1, sizeof(*p));
     mrd_assert(p != NULL);
     rc = request(w, f, is, p, said, &err);
-    sim_tell(w, "operator anna at %s: %s%s%s", sim_name(w, f->peer), said,
-             rc != 0 ? ": refused, " : "", rc != 0 ? err.text : "");
-    if (rc == 0) {
-        w->report->moves += f->kind == SIM_MOVE;
-        (void)sim_propose(w, f->peer, &p->txn, 15);
+    if (rc != 0) {
+        sim_words_operator(w, index, "%s: %s: refused, %s", sim_name(w, f->peer), said, err.text);
+    } else if (sim_propose(w, f->peer, &p->txn, 15) != 0) {
+        rc = MRD_EUNAVAILABLE;
+        sim_words_operator(w, index, "%s: %s: refused, no leader of the store is known there",
+                           sim_name(w, f->peer), said);
+    } else {
+        sim_words_operator(w, index, "%s: %s", sim_name(w, f->peer), said);
     }
+    w->report->took += is && rc == 0;
+    w->report->idle += is && rc != 0;
     free(p);
 }
 
@@ -519,8 +526,9 @@ static void slow_down(struct sim *w, const struct sim_fault *f, bool is)
     }
 }
 
-static void strike(struct sim *w, const struct sim_fault *f, bool is)
+static void strike(struct sim *w, unsigned index, bool is)
 {
+    const struct sim_fault *f = &w->faults[index];
     struct sim_region *r = &w->regions[f->region];
 
     switch (f->kind) {
@@ -564,35 +572,133 @@ static void strike(struct sim *w, const struct sim_fault *f, bool is)
         break;
     case SIM_LEAD:
         if (is && r->agent_up && !r->paused) {
-            sim_tell(w, "operator anna at %s: let %s lead the store", sim_name(w, f->region),
-                     sim_name(w, f->peer));
             sim_server_transfer(w, f->region, f->peer);
         }
         break;
     case SIM_MOVE:
         if (is) {
-            ask(w, f, is);
+            ask(w, index, is);
         }
         break;
     case SIM_DIAL:
     case SIM_EMPTY:
-        ask(w, f, is);
+        ask(w, index, is);
         break;
     case SIM_FAULT_KINDS:
         break;
     }
 }
 
+/* Requests that are answered count by their answer: ask(). */
+static bool asks(const struct sim_fault *f)
+{
+    return f->kind == SIM_MOVE || f->kind == SIM_DIAL || f->kind == SIM_EMPTY;
+}
+
+/* Is a link of those that @f is about so, cut or whole? */
+static bool any_link(const struct sim *w, const struct sim_fault *f, bool is_cut)
+{
+    uint64_t side = f->kind == SIM_SPLIT ? f->amount : 1ull << f->region;
+
+    if (f->kind == SIM_CUT || f->kind == SIM_CUT_ONE_WAY) {
+        return w->links[f->region][f->peer].cut == is_cut ||
+               (f->kind == SIM_CUT && w->links[f->peer][f->region].cut == is_cut);
+    }
+    for (unsigned i = 0; i < w->config->region_count; i++) {
+        for (unsigned j = 0; j < w->config->region_count; j++) {
+            if ((side >> i & 1u) != (side >> j & 1u) && w->links[i][j].cut == is_cut) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static const char *idle_process(const struct sim *w, const struct sim_fault *f, bool is)
+{
+    const struct sim_region *r = &w->regions[f->region];
+
+    switch (f->kind) {
+    case SIM_KILL_MACHINE:
+        return r->machine_up == is ? NULL
+               : is                ? "its machine is down already"
+                                   : "its machine runs already";
+    case SIM_KILL_AGENT:
+        return !is && !r->machine_up ? "its machine is down"
+               : r->agent_up == is   ? NULL
+               : is                  ? "no agent runs there"
+                                     : "its agent runs already";
+    case SIM_KILL_POSTGRES:
+        return w->config->regions[f->region].witness ? "a region that only votes has no PostgreSQL"
+               : !is && !r->machine_up               ? "its machine is down"
+               : r->postgres_up == is                ? NULL
+               : is                                  ? "no PostgreSQL runs there"
+                                                     : "its PostgreSQL runs already";
+    default: /* paused, suspended */
+        return r->paused != is ? NULL : is ? "it stands still already" : "it goes on already";
+    }
+}
+
+/* Why @f changes nothing as it begins (@is) or ends; NULL: it does, or ask() will say. */
+static const char *idle(const struct sim *w, const struct sim_fault *f, bool is)
+{
+    const struct sim_region *r = &w->regions[asks(f) ? f->peer : f->region];
+
+    switch (f->kind) {
+    case SIM_KILL_MACHINE:
+    case SIM_KILL_AGENT:
+    case SIM_KILL_POSTGRES:
+    case SIM_PAUSE:
+    case SIM_SUSPEND:
+        return idle_process(w, f, is);
+    case SIM_ISOLATE:
+    case SIM_CUT:
+    case SIM_CUT_ONE_WAY:
+    case SIM_SPLIT:
+        return any_link(w, f, !is) ? NULL : is ? "cut already" : "whole already";
+    case SIM_SLOW_POSTGRES:
+    case SIM_SLOW_APPLY:
+    case SIM_SLOW_COMMITS:
+        return w->config->regions[f->region].witness ? "a region that only votes has no PostgreSQL"
+                                                     : NULL;
+    case SIM_DISK_FULL:
+        return r->disk_full != is ? NULL : is ? "full already" : "there is room already";
+    case SIM_LEAD:
+    case SIM_MOVE:
+    case SIM_DIAL:
+    case SIM_EMPTY:
+        return !r->agent_up ? "no agent runs where the operator asks"
+               : r->paused  ? "where the operator asks everything stands still"
+               : f->kind == SIM_LEAD && is && !sim_server_leads(w, f->region)
+                   ? "the agent that the operator asks does not lead the store"
+                   : NULL;
+    default:
+        return NULL;
+    }
+}
+
 void sim_fault(struct sim *w, unsigned index, bool begins)
 {
+    const struct sim_fault *f = &w->faults[index];
+    const char *why = idle(w, f, begins);
+
     w->struck += begins;
-    sim_words_fault(w, index, begins);
-    strike(w, &w->faults[index], begins);
+    if (why != NULL) {
+        sim_words_idle(w, index, begins, why);
+        w->report->idle += begins;
+    } else if (f->kind == SIM_LEAD && begins) {
+        sim_words_operator(w, index, "%s: let %s lead the store", sim_name(w, f->region),
+                           sim_name(w, f->peer));
+    } else {
+        sim_words_fault(w, index, begins);
+    }
+    w->report->took += begins && why == NULL && !asks(f);
+    strike(w, index, begins);
 }
 
 void sim_heal(struct sim *w)
 {
-    sim_tell(w, "everything is healed");
+    sim_tell(w, "everything is healed: from here on the world must converge, and stay so");
     for (unsigned i = 0; i < w->config->region_count; i++) {
         struct sim_region *r = &w->regions[i];
         for (unsigned j = 0; j < w->config->region_count; j++) {

@@ -4,6 +4,7 @@
  */
 #include "world.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -46,7 +47,9 @@ void sim_words_world(struct sim *w)
     for (unsigned i = 0; i < c->region_count; i++) {
         *(c->regions[i].witness ? &witnesses : &data) |= (mrd_regions)(1u << i);
     }
-    sim_tell(w, "regions %s%s%s; a lease lasts %u s; failover is %s; %u faults to come",
+    sim_tell(w,
+             "regions %s%s%s; a lease lasts %u s; failover is %s; %u faults to come, what "
+             "operators do among them",
              names_of(w, data, a), witnesses != 0 ? ", and only voting " : "",
              names_of(w, witnesses, b), (unsigned)(c->lease_ms / 1000),
              mrd_failover_mode_name(c->failover), w->fault_count);
@@ -132,6 +135,31 @@ static bool say_fault(const struct sim *w, const struct sim_fault *f, bool begin
                                           : " to ",
              said[f->kind].whom == ONE ? "" : sim_name(w, f->peer), what);
     return true;
+}
+
+void sim_words_idle(struct sim *w, unsigned index, bool begins, const char *why)
+{
+    const struct sim_fault *f = &w->faults[index];
+    char text[256];
+
+    if (begins) {
+        sim_tell(w, "fault %u finds nothing to break (%s): %s", index, sim_fault_name(f->kind),
+                 why);
+    } else if (f->kind == SIM_DIAL || f->kind == SIM_EMPTY ||
+               (w->options->tell && say_fault(w, f, begins, text, sizeof(text)))) {
+        sim_tell(w, "fault %u ends and changes nothing: %s", index, why);
+    }
+}
+
+void sim_words_operator(struct sim *w, unsigned index, const char *fmt, ...)
+{
+    char text[400];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    sim_tell(w, "fault %u, operator anna at %s", index, text);
 }
 
 void sim_words_fault(struct sim *w, unsigned index, bool begins)

@@ -263,6 +263,7 @@ static void check(struct sim *w, const struct sim_event *e)
             mix(w, w->regions[i].postgres.streams[o].taken);
         }
     }
+    sim_healed_look(w, false);
     again.at = w->now + 500 * SIM_MS * w->scale;
     sim_push(w, &again);
 }
@@ -296,6 +297,7 @@ static void quiet(struct sim *w, const struct sim_event *e)
 {
     (void)e;
     w->quiet = true;
+    sim_tell(w, "clients stop writing");
 }
 
 /*
@@ -463,6 +465,7 @@ bool sim_run(const struct sim_options *options, struct sim_report *ret)
         run_until(w, w->end_at);
     }
     if (ret->broken == NULL) {
+        sim_healed_look(w, true);
         sim_say(w, &(struct sim_fact){.kind = SIM_SAYS_END});
     }
     mix(w, w->now);

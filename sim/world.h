@@ -231,6 +231,7 @@ struct sim_region {
     struct mrd_node *node;
     bool has_snapshot, led;
     uint64_t led_ns; /* its clock when it began to lead the store */
+    uint64_t led_term;
     sim_us wake_at;          /* the agent's next look, */
     sim_us round_at;         /* and its next round at the latest */
     mrd_region round_leader; /* who led the store in the last one */
@@ -363,6 +364,7 @@ struct sim {
     unsigned in_vain[SIM_REGIONS_MAX]; /* failovers for a vacant partition, without a home */
     uint8_t said_yes[SIM_REGIONS_MAX]; /* operators, since the region's last failover */
     unsigned struck;                   /* faults so far */
+    bool converged, equal; /* healed: homes and leases are there; and replicas hold everything */
     uint64_t told_revision; /* audit events and records are facts when first applied */
     struct sim_random net, people;
     bool clocks_valid; /* so far: within the drift bound, and none stood still */
@@ -475,9 +477,23 @@ void sim_arena_end(void);
 void sim_words_world(struct sim *w);
 void sim_words_fault(struct sim *w, unsigned index, bool begins);
 
+/** Fault @index begins or ends and @why changes nothing, or NULL. */
+void sim_words_idle(struct sim *w, unsigned index, bool begins, const char *why);
+/** Fault @index, an operator's act. */
+void sim_words_operator(struct sim *w, unsigned index, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* events.c */
+/** What an audit event ("NAME key=value ...") says; false: there are no words for it. */
+bool sim_event_words(const char *event, char *out, size_t cap);
+
+/* healed.c */
+/** After everything is healed: tell when the world has converged, and at its end, whether. */
+void sim_healed_look(struct sim *w, bool ends);
+
 /* story.c */
-/** Shape and faults from @text; 0, or the number of a line that cannot be understood. */
-unsigned sim_story_read(struct sim *w, const char *text);
+/** Shape and faults from @text; false: @ret says what cannot be understood. */
+bool sim_story_read(struct sim *w, const char *text, struct sim_story_error *ret);
 
 /* world.c */
 /** A world before its first moment; free it with sim_drop. */

@@ -72,7 +72,7 @@ static unsigned shown(const char *story, const char *text)
 
     mrd_mutant = MRD_MUTANT_NONE;
     for (uint64_t seed = 1; seed <= CHANCES; seed++) {
-        struct sim_options o = {.seed = seed, .story = story, .tell = true};
+        struct sim_options o = {.seed = seed, .story = story, .tell = true, .verbose = true};
         struct sim_report r;
         (void)sim_run(&o, &r);
         n += r.story != NULL && strstr(r.story, text) != NULL;
@@ -84,15 +84,18 @@ static unsigned shown(const char *story, const char *text)
 static bool tell(const char *text, const char *name)
 {
     char bug[64], breaks[64], shows[128], how[512] = "";
+    struct sim_story_error error;
     unsigned n;
 
     line_of(text, "bug ", bug, sizeof(bug));
     line_of(text, "breaks ", breaks, sizeof(breaks));
     line_of(text, "shows ", shows, sizeof(shows));
-    if (sim_story_check(text) != 0 ||
-        (mutant_named(bug) == MRD_MUTANT_NONE) == (shows[0] == '\0')) {
-        printf("not ok - %s: line %u is not understood, or \"%s\" is no bug\n", name,
-               sim_story_check(text), bug);
+    if (!sim_story_check(text, &error)) {
+        printf("not ok - %s:%u: %s\n", name, error.line, error.what);
+        return false;
+    }
+    if ((mutant_named(bug) == MRD_MUTANT_NONE) == (shows[0] == '\0')) {
+        printf("not ok - %s: \"%s\" is no bug\n", name, bug);
         return false;
     }
     n = broken(text, MRD_MUTANT_NONE, NULL, how);
