@@ -39,6 +39,7 @@
 #define SLACK_MS 0.01F
 #define SLACK_MEAN 0.05 /* ms */
 #define SLACK_USD (1 - 1e-9)
+#define ALL_SERVED_MS 1e4 /* a mean above that has a PLACE_NEVER in it, and no digits left */
 
 struct search {
     struct plan_result best, trial; /* the set that is looked at */
@@ -658,7 +659,7 @@ static void consider_last(struct walk *w, struct place_set *s, unsigned c)
         reach.of[t] = w->limited[t] ? w->reached[s->n - 1][t] + w->gain[above][c][t] : 1;
     }
     double least_ms = w->p->load->processing_ms;
-    if (w->nearer && s->n > 1) {
+    if (w->nearer && s->n > 1 && w->mean_ms[s->n - 1] < ALL_SERVED_MS) {
         least_ms += w->mean_ms[s->n - 1] - w->shorter_ms[above][c];
     }
     unsigned bits = hopeful(w, s, &reach, least_ms);

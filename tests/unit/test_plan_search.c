@@ -159,34 +159,81 @@ static unsigned check(const struct place *p)
     return won;
 }
 
-static void finds_what_trying_everything_finds(void **unused)
+static unsigned search(const char *text)
 {
     static struct plan_workload load;
     static struct mrd_conf_errors errors;
     struct mrd_err err = {0};
     struct place *p = NULL;
+
+    if (plan_workload_parse(facts, text, strlen(text), &load, &errors) != 0) {
+        fail_msg("%s\n%s", errors.errors[0].text, text);
+    }
+    assert_int_equal(place_new(facts, &load, &load.classes[0], &p, &err), 0);
+    unsigned won = check(p);
+    free(p);
+    return won;
+}
+
+static void finds_what_trying_everything_finds(void **unused)
+{
     char text[1200];
     unsigned won = 0;
 
     (void)unused;
-    assert_int_equal(plan_data_new(NULL, &facts, &err), 0);
     for (unsigned seed = 1; seed <= WORKLOADS; seed++) {
         state = seed;
         draw(text, sizeof(text));
         print_message("# workload %u\n", seed);
-        if (plan_workload_parse(facts, text, strlen(text), &load, &errors) != 0) {
-            fail_msg("%s\n%s", errors.errors[0].text, text);
-        }
-        assert_int_equal(place_new(facts, &load, &load.classes[0], &p, &err), 0);
-        won += check(p);
-        free(p);
+        won += search(text);
     }
     assert_true(won > WORKLOADS);
+}
+
+/** Where all prices are the same, distance alone decides between many sets. */
+static void finds_the_nearest_where_the_law_divides(void **unused)
+{
+    static const char *const regions[] = {
+        "ap-southeast-2, ap-south-1, ca-central-1, sa-east-1, eu-west-3",
+        "eu-west-3, sa-east-1, ca-central-1, ap-south-1, ap-southeast-2",
+        "us-east-1, ap-south-1, ca-central-1, eu-central-1, eu-west-3, ap-northeast-1",
+    };
+    char text[1200];
+
+    (void)unused;
+    for (unsigned i = 0; i < 2 * sizeof(regions) / sizeof(regions[0]); i++) {
+        snprintf(
+            text, sizeof(text),
+            "workload:\n  users: {ES: 42, PT: 58, CA: 10}\n  replicas_max: 4\n"
+            "  prices: {transfer_usd_gb: 0.02, internet_usd_gb: 0.09}\n  regions: [%s]\n"
+            "  classes:\n    - {name: a, kind: mergeable, reads_per_s: 2193, writes_per_s: 71, "
+            "write_bytes: 100, storage_gb: 4, locality: 0.9, daytime: 0.5, residency: [{users: "
+            "EU, stored: EU}], targets: {rpo: %s, rto: 1h}}\n",
+            regions[i / 2], i % 2 == 0 ? "1h" : "0s");
+        assert_true(search(text) > 0);
+    }
+}
+
+static int set_up(void **unused)
+{
+    struct mrd_err err = {0};
+
+    (void)unused;
+    return plan_data_new(NULL, &facts, &err);
+}
+
+static int tear_down(void **unused)
+{
+    (void)unused;
     plan_data_free(facts);
+    return 0;
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(finds_what_trying_everything_finds)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finds_the_nearest_where_the_law_divides),
+        cmocka_unit_test(finds_what_trying_everything_finds),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }
