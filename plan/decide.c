@@ -61,7 +61,7 @@ static const char *refusal(const struct plan_class *c, enum plan_posture p)
     if (p == PLAN_ACTIVE_ACTIVE && c->kind == PLAN_RECORDS) {
         return "records: of two concurrent writes one would be lost";
     }
-    if (p == PLAN_ACTIVE_ACTIVE && c->rpo_ms == 0) {
+    if (p == PLAN_ACTIVE_ACTIVE && c->rpo_ms == 0 && c->writes_per_s > 0) {
         return "it acknowledges before another region has the write, and none may be lost";
     }
     return NULL;
@@ -77,6 +77,19 @@ double plan_takeover_s(const struct plan_workload *w, enum plan_posture p)
                                                                   : w->steps_s;
 }
 
+bool plan_all_covered(const struct plan_result *r)
+{
+    return r->covered > 0.999;
+}
+
+bool plan_some_alone(const struct plan_result *r)
+{
+    double share[PLAN_COPIES_MAX + 1];
+
+    plan_by_copies(r, share);
+    return share[1] > 0.001;
+}
+
 static void recovery(const struct plan_workload *w, const struct plan_class *c,
                      struct plan_result *r)
 {
@@ -88,20 +101,23 @@ static void recovery(const struct plan_workload *w, const struct plan_class *c,
         .promote_s = plan_takeover_s(w, r->posture),
     };
     mrd_rto_estimate(&rto);
-    r->rto_s = rto.mean_s;
+    r->rto_s = r->failover_s = rto.mean_s;
     r->rto_worst_s = rto.worst_s;
     r->delay_s = r->lag_s;
-    r->rpo_s = r->quorum ? 0 : r->lag_s;
-    if (r->posture == PLAN_SINGLE) {
-        r->rto_s = r->rto_worst_s = w->restore_s;
-        r->rpo_s = w->backup_s;
-    }
     struct mrd_lag lag;
     double bytes = w->link_mbit * 1e6 / 8;
-    if (r->posture != PLAN_SINGLE && !r->quorum) {
+    if (r->lag_s > 0) {
         bool keeps_up =
             mrd_lag_steady(c->writes_per_s, c->write_bytes, bytes, r->delay_s, &lag) == 0;
-        r->lag_s = r->rpo_s = keeps_up ? lag.mean_s : INFINITY;
+        r->lag_s = !keeps_up ? (double)INFINITY : r->quorum ? r->lag_s : lag.mean_s;
+    }
+    r->rpo_s = r->quorum ? 0 : r->lag_s;
+    /* A promise to a class is one to all of its users. */
+    if (!plan_all_covered(r)) {
+        r->rto_s = r->rto_worst_s = w->restore_s;
+    }
+    if (plan_some_alone(r)) {
+        r->rpo_s = w->backup_s;
     }
 }
 
@@ -118,7 +134,7 @@ struct mrd_failover_model plan_failover_model(const struct plan_workload *w,
     /* While a majority is up without the home, somebody is up who may take over. */
     double u_standby = r->quorum ? 0 : u;
     return (struct mrd_failover_model){
-        u, w->outage_h, r->rto_s / 3600, w->beta, plan_failover_fails(r->posture), u_standby};
+        u, w->outage_h, r->failover_s / 3600, w->beta, plan_failover_fails(r->posture), u_standby};
 }
 
 double plan_majority_beta(const struct plan_workload *w, unsigned copies)
@@ -182,7 +198,7 @@ static int simulate(const struct plan_workload *w, struct plan_result *r, size_t
         .n = r->held,
         .part_count = r->part_count,
         .beta = w->beta,
-        .failover_h = r->rto_s / 3600,
+        .failover_h = r->failover_s / 3600,
         .p_ff = plan_failover_fails(r->posture),
     };
     for (unsigned i = 0; i < r->held; i++) {
@@ -243,10 +259,13 @@ static void judge(const struct plan_class *c, struct plan_result *r)
             ? PLAN_MISS_WRITE
             : 0;
     r->missed |= c->rto_ms != PLAN_NO_TARGET && rto_ms > (double)c->rto_ms ? PLAN_MISS_RTO : 0;
-    r->missed |= c->rto_ms != PLAN_NO_TARGET && r->posture != PLAN_SINGLE && r->covered < 0.999
+    r->missed |= c->rto_ms != PLAN_NO_TARGET && r->posture != PLAN_SINGLE && !plan_all_covered(r)
                      ? PLAN_MISS_RTO
                      : 0;
-    r->missed |= c->rpo_ms != PLAN_NO_TARGET && rpo_ms > (double)c->rpo_ms ? PLAN_MISS_RPO : 0;
+    r->missed |=
+        c->rpo_ms != PLAN_NO_TARGET && c->writes_per_s > 0 && rpo_ms > (double)c->rpo_ms
+            ? PLAN_MISS_RPO
+            : 0;
 }
 
 static const struct {
@@ -447,7 +466,7 @@ static void place_postures(const struct place *p, struct plan_answer *a)
             r->posture = (enum plan_posture)i;
             r->cdn = cdn == 1;
             r->refused = refusal(c, r->posture);
-            r->quorum = r->posture != PLAN_SINGLE && c->rpo_ms == 0;
+            r->quorum = r->posture != PLAN_SINGLE && c->rpo_ms == 0 && c->writes_per_s > 0;
             a->count++;
         }
     }
@@ -455,6 +474,11 @@ static void place_postures(const struct place *p, struct plan_answer *a)
     for (unsigned i = 0; i < a->count; i++) {
         if (a->results[i].refused == NULL) {
             recovery(p->load, c, &a->results[i]);
+            if (a->results[i].quorum && isinf(a->results[i].lag_s)) {
+                a->results[i].refused = "its commits wait for another region, and no link of "
+                                        "link_mbit carries its writes there";
+                continue;
+            }
             availability(p->load, &a->results[i]);
             judge(c, &a->results[i]);
         }

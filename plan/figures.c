@@ -135,8 +135,11 @@ static void add_rto(struct book *b, const char *name, double value, const char *
     const struct plan_workload *w = b->w;
     struct plan_figure *f;
 
-    if (b->r->posture == PLAN_SINGLE) {
-        f = begin(b, name, value, "s", "the time to restore a backup elsewhere",
+    if (!plan_all_covered(b->r)) {
+        f = begin(b, name, value, "s",
+                  b->r->posture == PLAN_SINGLE
+                      ? "the time to restore a backup elsewhere"
+                      : "the time to restore a backup elsewhere: some data no other region takes over",
                   given(b, PLAN_GIVEN_RESTORE));
         input_of(b, f, "restore_s", w->restore_s, "s", PLAN_GIVEN_RESTORE);
         return;
@@ -156,8 +159,11 @@ static void add_rpo(struct book *b)
     const struct plan_result *r = b->r;
     struct plan_figure *f;
 
-    if (r->posture == PLAN_SINGLE) {
-        f = begin(b, "rpo_s", r->rpo_s, "s", "the age of the last backup, at worst",
+    if (plan_some_alone(r)) {
+        f = begin(b, "rpo_s", r->rpo_s, "s",
+                  r->posture == PLAN_SINGLE
+                      ? "the age of the last backup, at worst"
+                      : "the age of the last backup, at worst: some data has one copy",
                   given(b, PLAN_GIVEN_BACKUP));
         input_of(b, f, "backup_interval_s", b->w->backup_s, "s", PLAN_GIVEN_BACKUP);
     } else if (r->quorum) {
@@ -480,13 +486,17 @@ static void add_commit(struct book *b)
     double rtt[PLAN_COPIES_MAX], ms = 0;
     size_t w = r->posture == PLAN_CELLS ? 2 : r->held / 2 + 1;
 
-    if (b->c->residency_count > 0 && place_homes_are_local(r->posture)) {
+    if (!r->quorum || r->region[0] < 0 ||
+        (b->c->residency_count > 0 && place_homes_are_local(r->posture))) {
         return; /* each jurisdiction's commits wait for its own regions */
     }
     for (unsigned k = 1; k < r->held; k++) {
+        if (r->region[k] < 0) {
+            return; /* a place that nobody knows */
+        }
         rtt[k - 1] = plan_rtt_ms(b->data, r->region[0], r->region[k], NULL);
     }
-    if (!r->quorum || mrd_quorum_leader_ms(rtt, r->held - 1, w, &ms) != 0) {
+    if (mrd_quorum_leader_ms(rtt, r->held - 1, w, &ms) != 0) {
         return;
     }
     struct plan_figure *f = begin_model(b, "commit_ms", ms + PLAN_FSYNC_MS, "ms",

@@ -557,13 +557,15 @@ void place_evaluate(const struct place *p, const struct place_set *set, struct p
     r->lost_read_p95 = all.lost_read_p95, r->lost_write_p95 = all.lost_write_p95;
     r->stale_p95_ms = all.stale_p95_ms;
     double ships = r->posture == PLAN_HUB && s.n > 2 ? 2 : 1;
-    r->lag_s = s.n > 1 ? rtt / 2000 + PLAN_SHIP_S * ships : 0;
+    r->lag_s = s.n > 1 && r->copies > 0 ? rtt / 2000 + PLAN_SHIP_S * ships : 0;
 }
 
 double place_missing(const struct plan_class *c, const struct plan_result *r)
 {
     double sum = (c->read_p95_ms != PLAN_NO_TARGET ? fmax(0, 0.95 - r->read_ok) : 0) +
-                 (c->write_p95_ms != PLAN_NO_TARGET ? fmax(0, 0.95 - r->write_ok) : 0);
+                 (c->write_p95_ms != PLAN_NO_TARGET && c->writes_per_s > 0
+                      ? fmax(0, 0.95 - r->write_ok)
+                      : 0);
     if ((c->rto_ms != PLAN_NO_TARGET || c->availability_pct >= 0) &&
         r->posture != PLAN_SINGLE) {
         sum += 1 - r->covered;

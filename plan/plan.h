@@ -78,7 +78,8 @@ struct plan_result {
      * and a quorum keeps its majority. */
     double covered;
     double cost[PLAN_COST_PARTS], total;
-    double u, rto_s, rto_worst_s, rpo_s;
+    double failover_s; /* until another region serves, where one may */
+    double u, rto_s, rto_worst_s, rpo_s; /* of the users who are worst off */
     double read_ok,
         write_ok; /* share of the users (of the requests, with a CDN) within target */
     double mean_ms; /* of the requests that reach a region */
@@ -162,6 +163,9 @@ double plan_copies_u(const struct plan_workload *load, const struct plan_result 
  * cause is in it (plan_majority_beta), else the failover's U has it. */
 double plan_majority_u(const struct plan_workload *load, unsigned copies);
 double plan_majority_beta(const struct plan_workload *load, unsigned copies);
+/** May another region take over the data of all users? Is there data with one copy? */
+bool plan_all_covered(const struct plan_result *r);
+bool plan_some_alone(const struct plan_result *r);
 /** The shares of the users by the number of copies. */
 void plan_by_copies(const struct plan_result *r, double ret[PLAN_COPIES_MAX + 1]);
 /** Probability that a failover of a posture fails. */
