@@ -258,6 +258,10 @@ extern bool meridian_unfenced_may_tell(const struct mrd_snapshot *s, const char 
 									   const char *origin, const char *class_name,
 									   const char *partition, uint64 epoch);
 
+/* reach.c: what of the others' WAL was here when a slot was made; when more was, less is shown */
+extern void meridian_reach_note(const struct mrd_snapshot *s);
+extern bool meridian_reach_covers(const char *slot, const char *origin, XLogRecPtr lsn);
+
 /* repair.c: what is sent by the home, between transactions of the stream */
 extern void meridian_repairs_begin(void);	/* a new stream: look at everything again */
 extern void meridian_repairs_expect(const char *origin);	/* an entry was filed */

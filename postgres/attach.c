@@ -401,7 +401,7 @@ mark(Oid relid, const char *partition, int64 epoch)
 {
 	run(psprintf("INSERT INTO meridian.copied (relid, partition, epoch) VALUES (%u, %s, "
 				 INT64_FORMAT ") ON CONFLICT (relid, partition) DO UPDATE SET "
-				 "epoch = excluded.epoch, copied_at = excluded.copied_at",
+				 "epoch = excluded.epoch, copied_at = excluded.copied_at, reached = NULL",
 				 relid, quote_literal_cstr(partition), epoch));
 }
 

@@ -34,13 +34,15 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "replication/origin.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/pg_lsn.h"
 
-#include "apply.h"
+#include "worker.h"
 
 PG_FUNCTION_INFO_V1(meridian_gaps_sql);
 PG_FUNCTION_INFO_V1(meridian_copy_lock_sql);
@@ -504,22 +506,36 @@ meridian_copied_stands(const struct mrd_snapshot *s, const MeridianCopied *c)
 		(c->lent ? s->self : mrd_snapshot_region(s, meridian_apply.origin));
 }
 
+/* The copy that is marked was made before our stream came to this point of the home's WAL. */
+static XLogRecPtr
+reached_at_home(void)
+{
+	RepOriginId id = meridian_stream_origin(meridian_apply.origin);
+	XLogRecPtr	lsn = id == InvalidRepOriginId ? InvalidXLogRecPtr : replorigin_get_progress(id, false);
+
+	return Max(lsn, meridian_positions_done());
+}
+
 static void
 mark_one(const MeridianCopied *c)
 {
 	static const char mark[] =
-	"INSERT INTO meridian.copied (relid, partition, epoch) "
-	"SELECT a.relid, $2, $3 FROM meridian.attachment a WHERE a.relid = $1 AND a.class = $4 "
+	"INSERT INTO meridian.copied (relid, partition, epoch, reached) "
+	"SELECT a.relid, $2, $3, $5 FROM meridian.attachment a WHERE a.relid = $1 AND a.class = $4 "
 	"ON CONFLICT (relid, partition) "
-	"DO UPDATE SET epoch = excluded.epoch, copied_at = excluded.copied_at";
-	Oid			types[4] = {OIDOID, TEXTOID, INT8OID, TEXTOID};
-	Datum		values[4];
+	"DO UPDATE SET epoch = excluded.epoch, copied_at = excluded.copied_at, reached = excluded.reached";
+	Oid			types[5] = {OIDOID, TEXTOID, INT8OID, TEXTOID, LSNOID};
+	Datum		values[5];
+	char		nulls[6] = "     ";
 
 	values[0] = ObjectIdGetDatum(c->relid);
 	values[1] = CStringGetTextDatum(c->partition);
 	values[2] = Int64GetDatum((int64) c->epoch);
 	values[3] = CStringGetTextDatum(c->class_name);
-	if (SPI_execute_with_args(mark, 4, types, values, NULL, false, 0) != SPI_OK_INSERT)
+	values[4] = LSNGetDatum(reached_at_home());
+	if (c->lent)
+		nulls[4] = 'n';
+	if (SPI_execute_with_args(mark, 5, types, values, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not write meridian.copied");
 }
 

@@ -66,6 +66,7 @@ CREATE TABLE meridian.copied (
     partition text NOT NULL,
     epoch bigint NOT NULL,          -- 0: since the table was created; -1: not, though this is the home
     copied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    reached pg_lsn,                 -- nothing later of its home's WAL is in the copy; null: it is no copy
     PRIMARY KEY (relid, partition)
 );
 
@@ -434,7 +435,7 @@ BEGIN
         SELECT a.relid, hold_all.partition, hold_all.epoch FROM meridian.attachment a
         WHERE a.class = hold_all.class
         ON CONFLICT (relid, partition)
-        DO UPDATE SET epoch = excluded.epoch, copied_at = excluded.copied_at;
+        DO UPDATE SET epoch = excluded.epoch, copied_at = excluded.copied_at, reached = NULL;
     IF anew THEN
         -- not through the guard, which refuses until the partition is open
         PERFORM meridian.emit_stamp(hold_all.class, hold_all.partition, hold_all.epoch);

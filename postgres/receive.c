@@ -21,6 +21,7 @@
 #include "worker.h"
 
 #define NAP_MS 50				/* between looks at the orders while idle */
+#define NOTE_SLOTS_MS 2000		/* between looks for slots that were made */
 #define SILENT_MS 15000			/* no byte for so long: the link is dead */
 
 /* ----------------------------------------------------------------
@@ -128,6 +129,7 @@ read_one(void)
 static void
 look_at_orders(void)
 {
+	static TimestampTz noted_slots = 0;
 	const struct mrd_snapshot *s = meridian_snapshot();
 
 	if (s == NULL)
@@ -145,6 +147,12 @@ look_at_orders(void)
 	{
 		meridian_orders_state(MERIDIAN_STREAM_RUNNING);
 		meridian_apply_tend(s);
+	}
+	if (!meridian_apply.xact.open &&
+		TimestampDifferenceExceeds(noted_slots, meridian_instant(), NOTE_SLOTS_MS))
+	{
+		meridian_reach_note(s);
+		noted_slots = meridian_instant();
 	}
 	if (ConfigReloadPending)
 	{

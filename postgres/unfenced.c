@@ -69,6 +69,7 @@ typedef struct Past
 	XLogRecPtr	reached;
 	uint64		transactions;	/* of it between the two */
 	uint64		rows;
+	bool		complete;		/* there is no more of them than that */
 	bool		copied;
 } Past;
 
@@ -624,13 +625,24 @@ tell_entries(const struct mrd_snapshot *s)
 	}
 }
 
+/* Rows that were copied from the origin are not in our WAL as transactions of its. */
+static bool
+copied_past_cut(const Past *p)
+{
+	return meridian_sql_any(psprintf("SELECT FROM meridian.copied c JOIN meridian.attachment a USING (relid) "
+									 "WHERE a.class = %s AND c.partition = %s AND c.epoch = " UINT64_FORMAT
+									 " AND c.reached > '%X/%X'",
+									 quote_literal_cstr(p->class_name), quote_literal_cstr(p->partition),
+									 p->epoch, LSN_FORMAT_ARGS(p->cut)));
+}
+
 /*
- * Nothing of it was found.  Was there nothing?  Only if our WAL reaches back to
- * the cut: the present home's slot does as long as nobody takes the lost home's
- * stream again, and no other partition's cut let it go on further.
+ * Was all of it found?  Only if our WAL reaches back to the cut.  It does if the
+ * present home's slot was there when we were (reach.c), as long as nobody takes the
+ * lost home's stream again, and no other partition's cut let it go on further.
  */
 static bool
-is_clean(const struct mrd_snapshot *s, const Past *p)
+is_complete(const struct mrd_snapshot *s, const Past *p)
 {
 	int			n = mrd_snapshot_find(s, p->class_name, p->partition);
 	int			origin = mrd_snapshot_region(s, p->origin);
@@ -638,11 +650,12 @@ is_clean(const struct mrd_snapshot *s, const Past *p)
 	char		slot[NAMEDATALEN];
 
 	if (origin < 0 || home >= s->region_count || s->regions[origin].stream == MRD_STREAM_RUN ||
-		meridian_furthest_cut(s, p->origin) != p->cut)
+		meridian_furthest_cut(s, p->origin) != p->cut || copied_past_cut(p))
 		return false;
 	meridian_stream_name(s->regions[home].name, slot, sizeof(slot));
-	return meridian_sql_any(psprintf("SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = %s "
-									 "AND wal_status <> 'lost'", quote_literal_cstr(slot)));
+	return meridian_reach_covers(slot, p->origin, p->cut) &&
+		meridian_sql_any(psprintf("SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = %s "
+								  "AND wal_status <> 'lost'", quote_literal_cstr(slot)));
 }
 
 static void
@@ -650,6 +663,9 @@ forget_marks(const struct mrd_snapshot *s)
 {
 	ListCell   *lc;
 
+	/* before the marks go, which it asks */
+	foreach(lc, pasts)
+		((Past *) lfirst(lc))->complete = is_complete(s, lfirst(lc));
 	foreach(lc, touched)
 	{
 		const MeridianWireStampEntry *e = lfirst(lc);
@@ -660,7 +676,7 @@ forget_marks(const struct mrd_snapshot *s)
 	{
 		Past	   *p = lfirst(lc);
 
-		p->copied = p->transactions > 0 || !is_clean(s, p);
+		p->copied = p->transactions > 0 || !p->complete;
 		if (p->copied)
 			meridian_forget_partition(s, p->class_name, p->partition, p->epoch);
 	}
@@ -687,12 +703,15 @@ say(const Past *p)
 {
 	meridian_audit(InvalidOid, InvalidOid,
 				   "event=replica.past_cut region=%s class=%s partition=%s from=%s epoch=" UINT64_FORMAT
-				   " cut=%X/%X reached=%X/%X transactions=" UINT64_FORMAT " rows=" UINT64_FORMAT,
+				   " cut=%X/%X reached=%X/%X transactions=" UINT64_FORMAT " rows=" UINT64_FORMAT
+				   " complete=%s",
 				   meridian_region, p->class_name, p->partition, p->origin, p->epoch,
-				   LSN_FORMAT_ARGS(p->cut), LSN_FORMAT_ARGS(p->reached), p->transactions, p->rows);
+				   LSN_FORMAT_ARGS(p->cut), LSN_FORMAT_ARGS(p->reached), p->transactions, p->rows,
+				   p->complete ? "yes" : "no");
 	ereport(LOG,
 			(errmsg("this region held " UINT64_FORMAT " transactions of region \"%s\" that do not count in %s/%s: they are filed, and the partition is copied again",
-					p->transactions, p->origin, p->class_name, p->partition)));
+					p->transactions, p->origin, p->class_name, p->partition),
+			 p->complete ? 0 : errdetail("What of it this region's WAL may no longer have is not filed.")));
 }
 
 /* ----------------------------------------------------------------

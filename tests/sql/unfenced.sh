@@ -133,6 +133,42 @@ expect "both" "$(q ap "SELECT count(*) FROM meridian.past_cut WHERE compared_at 
 all_agree
 expect "the home's rows" "$(rows ap)" "1 early, 2 early, 3 by eu, 4 early, 22 by eu, 31 by us"
 
+# --- its rows past the cut are not in its WAL as transactions of the lost home: they came with a
+# copy, or the slot that would keep them was made again since. Nothing shows them, so they are replaced
+for how in copied remade; do
+    decide us; takes eu us; takes ap us; takes us eu
+    settled; PART[events/all]="home=us epoch=${EPOCH[events]}"; snap_all
+    synced us eu ap
+    refuses eu us
+    [ $how = remade ] || refuses ap us
+    q us "INSERT INTO shop.events VALUES (50, '$how')"
+    if [ $how = copied ]; then
+        q ap "SELECT meridian.copy_again('us')" >/dev/null; takes ap us
+        TRIES=600 wait_for "ap has copied it" ap "SELECT count(*) = 1 FROM shop.events WHERE id = 50"
+        TRIES=600 synced us ap
+    else
+        synced us ap; synced ap us
+        refuses eu ap
+        q eu "SELECT meridian.copy_again('ap')" >/dev/null; takes eu ap
+        TRIES=600 synced ap eu
+    fi
+    down ap; down us
+    replace events us eu ap; snap eu
+    promote events eu
+    ORDER[ap/us]=refuse; up ap
+    whole ap
+    expect "the home's rows, not what was $how" "$(rows ap)" "$(rows eu)"
+    expect "it says that there may be more" "$(q ap "SELECT count(*) FROM jsonb_array_elements_text(to_jsonb(meridian.take_audit())) x WHERE x LIKE 'event=replica.past_cut %class=events %complete=no%'")" 1
+    up us; takes eu us; takes ap us
+    filed eu us 1; repaired eu
+    all_agree
+    decide eu
+    # us is home again
+    settled; PART[events/all]="home=eu epoch=${EPOCH[events]}"; snap_all
+    replace events eu us; snap_all
+    promote events us
+done
+
 # --- it was away for more than is remembered: nobody can say what it may be past
 mark() { q ap "SELECT epoch FROM meridian.copied WHERE relid = 'shop.events'::regclass"; }
 old=$(mark) first=$((EPOCH[events] + 5)) history=
