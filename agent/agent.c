@@ -487,6 +487,36 @@ static size_t waiting(const struct agent *a, char (*out)[256], size_t cap)
     return n;
 }
 
+unsigned agent_voters_reached(const struct agent *a)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < a->config->region_count; i++) {
+        struct mrd_peer_report probe = {0};
+        if (i != a->self) {
+            observe_fill(a->observe, (mrd_region)i, &probe);
+        }
+        n += i == a->self || (probe.reachable & MRD_SEES_AGENT) != 0;
+    }
+    return n;
+}
+
+static void say_leaderless(const struct agent *a, char out[256])
+{
+    unsigned reached = agent_voters_reached(a), voters = a->config->region_count;
+
+    if (2 * reached > voters) {
+        snprintf(out, 256,
+                 "this region knows of no leader of the store (%u of %u voters reached: an "
+                 "election is under way, or it is cut off one way)",
+                 reached, voters);
+    } else {
+        snprintf(out, 256,
+                 "this region reaches %u of %u voters, itself included, and no leader of the "
+                 "store: nothing can be decided here",
+                 reached, voters);
+    }
+}
+
 size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap)
 {
     size_t n = 0;
@@ -506,7 +536,7 @@ size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap)
                      : "this region's configuration file is not the deployment's");
     }
     if (raft_node_leader(a->raft) == MRD_REGION_NONE && n < cap) {
-        snprintf(out[n++], 256, "no region leads the store: nothing can be decided");
+        say_leaderless(a, out[n++]);
     } else if (!a->node.caught_up && n < cap) {
         snprintf(out[n++], 256, "this agent is still reading what was decided before it began");
     }

@@ -83,5 +83,11 @@ int agent_propose(struct agent *a, const struct mrd_proposal *p, agent_done_fn d
 /** Whole milliseconds of lease left; 0 when none is held. */
 uint64_t agent_lease_left_ms(const struct agent *a, mrd_boot_ns now_ns);
 
+/**
+ * Which voters, itself included, answer this one now. Fewer than a majority: nothing can be
+ * decided here. A majority and no leader: they elect one, or what they send does not come in.
+ */
+unsigned agent_voters_reached(const struct agent *a);
+
 /** Sentences for the operator, all parts together; returns how many of @cap. */
 size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap);

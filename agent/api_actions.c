@@ -32,9 +32,13 @@ static bool text_member(const json_t *o, const char *key, char *out, size_t cap)
 
 static void no_store(struct api_request *r)
 {
+    char hint[256];
+    snprintf(hint, sizeof(hint),
+             "\"%.64s\" was asked and reaches no leader; ask another region, in a lab with "
+             "--region R. A majority must be up and connected; see: meridian status.",
+             r->agent->config->regions[r->agent->self].name);
     api_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE,
-               "could not reach the region that leads the store",
-               "A majority of the regions must be up and connected; see: meridian status.");
+               "could not reach the region that leads the store", hint);
 }
 
 /* ---- what goes through the store ---- */
@@ -300,8 +304,9 @@ void api_decide(struct api_request *r, const json_t *body)
     int rc;
 
     if (!id_member(body, &id)) {
-        api_refuse(r, MHD_HTTP_BAD_REQUEST, "an approval is named by hex digits, as \"id\"",
-                   "List what waits with: meridian pending.");
+        api_refuse(r, MHD_HTTP_BAD_REQUEST,
+                   "that is no id of an approval (up to 16 of the characters 0-9 and a-f)",
+                   "meridian pending lists what waits, each with its ID.");
         return;
     }
     if (!current(r)) {

@@ -170,13 +170,13 @@ static struct mrd_dial_record read_dial(const struct agent *a, const char *regio
 }
 
 /* Its health's reason; and our own lease, which may have ended before others can know. */
-static json_t *health_why(const struct agent *a, unsigned i)
+static json_t *health_why(const struct agent *a, unsigned i, bool held)
 {
     char why[MRD_WHY_MAX] = "";
     if (inherited(a) == NULL) {
         mrd_health_why(a->config, a->store, i, why);
     }
-    if (why[0] == '\0' && i == a->self && agent_lease_left_ms(a, clock_boot_ns()) == 0) {
+    if (why[0] == '\0' && i == a->self && !held) {
         return json_string("it holds no lease: it takes no writes");
     }
     return json_string(why);
@@ -204,7 +204,9 @@ static uint64_t share(const struct agent *a, unsigned i, const enum mrd_health *
     return old || a->node.published_ns != 0 ? a->node.snapshot.regions[i].dial_percent : 100;
 }
 
-static json_t *region_row(const struct agent *a, unsigned i, const enum mrd_health *health)
+/* @held: this region holds its lease, which of its own row says more than the store can. */
+static json_t *region_row(const struct agent *a, unsigned i, const enum mrd_health *health,
+                          bool held)
 {
     const struct mrd_conf_region *r = &a->config->regions[i];
     struct mrd_session_record s = {0};
@@ -217,9 +219,10 @@ static json_t *region_row(const struct agent *a, unsigned i, const enum mrd_heal
     }
     set(o, "name", json_string(r->name));
     set(o, "health", json_string(mrd_health_name(health[i])));
-    set(o, "why", health_why(a, i));
+    set(o, "why", health_why(a, i, held));
     set(o, "alive",
         json_boolean(inherited(a) != NULL ? inherited(a)->regions[i].alive
+                     : i == a->self       ? held
                                           : known && !s.expired));
     set(o, "primary", json_boolean(r->primary));
     set(o, "witness", json_boolean(r->witness));
@@ -246,7 +249,7 @@ static json_t *region_row(const struct agent *a, unsigned i, const enum mrd_heal
     return o;
 }
 
-static json_t *region_rows(const struct agent *a)
+static json_t *region_rows(const struct agent *a, bool held)
 {
     enum mrd_health health[MRD_REGIONS_MAX];
     json_t *rows = json_array();
@@ -256,7 +259,7 @@ static json_t *region_rows(const struct agent *a)
         health[i] = (enum mrd_health)old->regions[i].health;
     }
     for (unsigned i = 0; i < a->config->region_count; i++) {
-        json_array_append_new(rows, region_row(a, i, health));
+        json_array_append_new(rows, region_row(a, i, health, held));
     }
     return rows;
 }
@@ -264,7 +267,7 @@ static json_t *region_rows(const struct agent *a)
 json_t *document_regions(const struct agent *a)
 {
     json_t *o = document_new(a);
-    set(o, "regions", region_rows(a));
+    set(o, "regions", region_rows(a, agent_lease_left_ms(a, clock_boot_ns()) > 0));
     return o;
 }
 
@@ -436,14 +439,15 @@ static json_t *link_row(const struct agent *a, unsigned from, unsigned to)
         known ? records_peer(to == a->self ? &a->node.local.report : &s, c->regions[from].name)
               : NULL;
     json_t *o = json_object();
-    uint64_t lag_ms;
+    uint64_t lag_ms, bytes;
 
     set(o, "from", json_string(c->regions[from].name));
     set(o, "to", json_string(c->regions[to].name));
     set(o, "reachable", sees(p != NULL ? p->reachable : 0));
     set(o, "rtt_us", p != NULL && p->rtt_us != 0 ? number(p->rtt_us) : json_null());
     set(o, "applied_lsn", p != NULL ? lsn_text(p->applied_lsn) : json_null());
-    set(o, "lag_bytes", p != NULL ? number(lag_bytes_of(a, from, p)) : json_null());
+    bool bytes_known = p != NULL && lag_bytes_of(a, from, p, &bytes);
+    set(o, "lag_bytes", bytes_known ? number(bytes) : json_null());
     bool lag_known = lag_ms_of(a, from, p, &lag_ms);
     set(o, "lag_ms", lag_known ? number(lag_ms) : json_null());
     set(o, "behind", json_boolean(lag_known && lag_ms > a->config->lag_threshold_ms));
@@ -509,33 +513,24 @@ json_t *document_leases(const struct agent *a)
 
 /* ---- status ---- */
 
-static bool answers(const struct agent *a, unsigned i)
-{
-    struct mrd_peer_report probe = {0};
-    if (i != a->self) {
-        observe_fill(a->observe, (mrd_region)i, &probe);
-    }
-    return i == a->self || (probe.reachable & MRD_SEES_AGENT) != 0;
-}
-
 static json_t *store_state(const struct agent *a)
 {
     mrd_region leader = raft_node_leader(a->raft);
-    unsigned alive = 0;
+    unsigned voters = a->config->region_count;
     /* Sessions say nothing while nobody can renew: then whoever answers us lives. */
-    for (unsigned i = 0; i < a->config->region_count; i++) {
+    unsigned alive = leader == MRD_REGION_NONE ? agent_voters_reached(a) : 0;
+    for (unsigned i = 0; leader != MRD_REGION_NONE && i < voters; i++) {
         struct mrd_session_record s;
-        alive += leader != MRD_REGION_NONE ? records_session(a, i, &s) && records_live(a, i, &s)
-                                           : answers(a, i);
+        alive += records_session(a, i, &s) && records_live(a, i, &s);
     }
     json_t *o = json_object();
     set(o, "leader",
         leader != MRD_REGION_NONE ? json_string(a->config->regions[leader].name) : json_null());
     set(o, "term", number(raft_node_term(a->raft)));
     set(o, "revision", number(mrd_store_revision(a->store)));
-    set(o, "voters", number(a->config->region_count));
+    set(o, "voters", number(voters));
     set(o, "voters_alive", number(alive));
-    set(o, "quorum", json_boolean(leader != MRD_REGION_NONE));
+    set(o, "quorum", json_boolean(leader != MRD_REGION_NONE || 2 * alive > voters));
     return o;
 }
 
@@ -580,7 +575,7 @@ json_t *document_status(const struct agent *a)
                   "left_ms", (json_int_t)left_ms));
     set(o, "postgres", postgres_state(a));
     set(o, "problems", problem_list(a));
-    set(o, "regions", region_rows(a));
+    set(o, "regions", region_rows(a, left_ms > 0));
     set(o, "classes", class_rows(a));
     return o;
 }
@@ -873,10 +868,12 @@ static void gauge(struct text *t, const char *name, const char *help)
     text_put(t, "# HELP meridian_%s %s\n# TYPE meridian_%s gauge\n", name, help, name);
 }
 
-static uint64_t lag_bytes_at(const struct agent *a, const struct mrd_peer_report *p)
+static bool lag_bytes_at(const struct agent *a, const struct mrd_peer_report *p,
+                         uint64_t *ret_bytes)
 {
     int from = mrd_config_region(a->config, p->region);
-    return from >= 0 ? lag_bytes_of(a, (unsigned)from, p) : p->lag_bytes;
+    *ret_bytes = p->lag_bytes;
+    return from < 0 || lag_bytes_of(a, (unsigned)from, p, ret_bytes);
 }
 
 static void put_peers(struct text *t, const struct agent *a)
@@ -899,8 +896,11 @@ static void put_peers(struct text *t, const struct agent *a)
     }
     gauge(t, "stream_lag_bytes", "Bytes of another region's WAL not yet applied here.");
     for (unsigned i = 0; i < r->peer_count; i++) {
-        text_put(t, "meridian_stream_lag_bytes{peer=\"%s\"} %" PRIu64 "\n", r->peers[i].region,
-                 lag_bytes_at(a, &r->peers[i]));
+        uint64_t bytes;
+        if (lag_bytes_at(a, &r->peers[i], &bytes)) {
+            text_put(t, "meridian_stream_lag_bytes{peer=\"%s\"} %" PRIu64 "\n",
+                     r->peers[i].region, bytes);
+        }
     }
 }
 

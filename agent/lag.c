@@ -121,16 +121,36 @@ bool lag_ms_of(const struct agent *a, unsigned from, const struct mrd_peer_repor
     return true;
 }
 
-uint64_t lag_bytes_of(const struct agent *a, unsigned from, const struct mrd_peer_report *p)
+/* Where the WAL of @from's present life begins: positions before it are of another WAL. */
+static mrd_lsn begins(const struct agent *a, unsigned from)
+{
+    struct mrd_anew_record r = {0};
+    struct mrd_entry e;
+    char key[MRD_KEY_MAX];
+
+    snprintf(key, sizeof(key), "anew/%s", a->config->regions[from].name);
+    if (mrd_store_get(a->store, key, &e) != 0) {
+        return 0;
+    }
+    struct mrd_buf b = mrd_buf_reader(e.value, e.len);
+    return mrd_anew_record_decode(&b, &r) == 0 ? r.begins : 0;
+}
+
+bool lag_bytes_of(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
+                  uint64_t *ret_bytes)
 {
     struct mrd_session_record s = {0};
+    if (p->applied_lsn < begins(a, from)) {
+        return false;
+    }
     mrd_lsn end = a->node.local.report.wal_lsn;
     if (from != a->self) {
         end = records_session(a, from, &s) ? s.wal_lsn : 0;
     }
     /* What it has received counts where our copy of the origin's position is older. */
     uint64_t known = end > p->applied_lsn ? end - p->applied_lsn : 0;
-    return known > p->lag_bytes ? known : p->lag_bytes;
+    *ret_bytes = known > p->lag_bytes ? known : p->lag_bytes;
+    return true;
 }
 
 uint64_t lag_standing_ms(const struct agent *a, unsigned from, unsigned to)

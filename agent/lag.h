@@ -36,8 +36,12 @@ void lag_tick(struct agent *a, mrd_boot_ns now_ns);
 /** How far @p's mark of @from lies behind @from's clock; false: cannot be told. */
 bool lag_ms_of(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
                uint64_t *ret_ms);
-/** From what @p has applied to the newest position that @from is known to have reached. */
-uint64_t lag_bytes_of(const struct agent *a, unsigned from, const struct mrd_peer_report *p);
+/**
+ * From what @p has applied to the newest position that @from is known to have reached; false:
+ * cannot be told, as @p's position is of the life before @from began anew.
+ */
+bool lag_bytes_of(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
+                  uint64_t *ret_bytes);
 /** How long the mark of @from at @to has not moved; 0 while one of them does not live. */
 uint64_t lag_standing_ms(const struct agent *a, unsigned from, unsigned to);
 /** What the stream of @from into this region waits for, or ""; kept between its tries. */

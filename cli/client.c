@@ -3,8 +3,9 @@
  *
  * The agent is looked for where it would be in production, and then in a lab, so that the same
  * commands work in both without options. In a lab any region will do, since every agent answers
- * for the whole deployment; one that was killed is passed over. A host that has an agent of its
- * own is never answered by a lab instead.
+ * for the whole deployment. One that was killed is passed over, and so is one that is cut off
+ * from the leader of the store, as long as what it was asked was certainly not done. A host
+ * that has an agent of its own is never answered by a lab instead.
  */
 #include <client.h>
 #include <table.h>
@@ -184,14 +185,16 @@ static size_t collect(char *data, size_t size, size_t n, void *to)
     return len;
 }
 
-/** What a transfer gave. @status 0: nobody answered, and @why says so. */
 #define RETRIES 12 /* 5 s in all */
 #define RETRY_MS 400
 
+/** What a transfer gave. @status 0: nobody answered, and @why says so. */
 struct outcome {
     long status;
-    json_t *json; /* NULL when the answer was none */
-    int number;   /* errno of a connection that could not be made, or 0 */
+    json_t *json;   /* NULL when the answer was none */
+    int number;     /* errno of a connection that could not be made, or 0 */
+    bool taken;     /* somebody took the connection: a request may have been done */
+    unsigned asked; /* regions of a lab that would not do it now, this one included */
     char why[CURL_ERROR_SIZE];
 };
 
@@ -234,6 +237,7 @@ static struct outcome transfer(const char *socket, const char *path, const char 
         return out;
     }
     CURLcode rc = curl_easy_perform(curl);
+    out.taken = rc != CURLE_COULDNT_CONNECT;
     if (rc == CURLE_COULDNT_CONNECT) {
         long number = 0;
         curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &number);
@@ -254,8 +258,14 @@ static struct outcome transfer(const char *socket, const char *path, const char 
 
 /* ---- whom to ask ---- */
 
-static int nobody(const char *socket, const struct outcome *out)
+static int nobody(const char *socket, const char *body, const struct outcome *out)
 {
+    if (body != NULL && out->taken) {
+        return cli_fail("Look before you repeat it: meridian status, meridian events.",
+                        "it is not known whether this was done: the agent at \"%s\" took the "
+                        "request and gave no answer: %s",
+                        socket, out->why);
+    }
     return cli_fail(
         out->number == EACCES || out->number == EPERM
             ? "Only its user, its group and root may ask it: run this as one of them."
@@ -268,12 +278,17 @@ static int nobody(const char *socket, const struct outcome *out)
  * 503 means that nothing was done, as while the store changes its leader, which takes a second
  * or two, or when what was decided upon changed meanwhile: a request is worth repeating.
  */
+static bool not_done(const struct outcome *out, const char *body)
+{
+    return body != NULL && out->status == 503;
+}
+
 static struct outcome persist(const char *socket, const char *path, const char *body)
 {
     struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
     struct outcome out = transfer(socket, path, body);
 
-    for (int i = 0; i < RETRIES && body != NULL && out.status == 503; i++) {
+    for (int i = 0; i < RETRIES && not_done(&out, body); i++) {
         json_decref(out.json);
         nanosleep(&pause, NULL);
         out = transfer(socket, path, body);
@@ -281,24 +296,82 @@ static struct outcome persist(const char *socket, const char *path, const char *
     return out;
 }
 
-/** The first region of the lab that answers; fills @socket with the last one tried. */
-static struct outcome ask_lab(const struct cli_place *place, const json_t *lab,
-                              const char *path, const char *body, const char **socket)
+/** Worth asking another region: it is not there, knows no leader, or certainly did nothing. */
+static bool passed_over(const struct outcome *out, const char *body)
 {
-    struct outcome out = {0};
+    if (out->status == 0) {
+        return body == NULL || !out->taken;
+    }
+    return not_done(out, body) || (body == NULL && cli_known(out->json, "stale_s"));
+}
+
+/** Once in the life of a command, as it may ask many times. */
+static void say_who(const char *passed, const char *name)
+{
+    static bool said;
+    if (!said) {
+        fprintf(stderr, "note: %s reaches no leader of the store now; %s answered\n", passed,
+                name);
+    }
+    said = true;
+}
+
+/**
+ * The first region of the lab that does it. Where none does: what the first that answers said.
+ * @quiet: say nothing of who was passed over.
+ */
+static struct outcome ask_each(const json_t *lab, const char *path, const char *body,
+                               bool quiet, const char **socket)
+{
+    struct outcome out = {0}, best = {0};
+    const char *passed = NULL;
+    unsigned asked = 0;
     size_t i;
     const json_t *r;
 
     json_array_foreach(cli_list(lab, "regions"), i, r)
     {
-        if (place->region != NULL && strcmp(cli_text(r, "name"), place->region) != 0) {
-            continue;
+        const char *at = cli_text(r, "agent_socket");
+        out = transfer(at, path, body);
+        if (!passed_over(&out, body)) {
+            if (passed != NULL && !quiet && out.status >= 200 && out.status < 300) {
+                say_who(passed, cli_text(r, "name"));
+            }
+            json_decref(best.json);
+            *socket = at;
+            return out;
         }
-        *socket = cli_text(r, "agent_socket");
-        out = persist(*socket, path, body);
-        if (out.status != 0) {
-            break;
+        asked += out.status != 0;
+        if (passed == NULL && out.status != 0) {
+            passed = cli_text(r, "name");
         }
+        if (best.status == 0) {
+            json_decref(best.json);
+            best = out;
+            *socket = at;
+        } else {
+            json_decref(out.json);
+        }
+    }
+    best.asked = asked;
+    return best;
+}
+
+static struct outcome ask_lab(const struct cli_place *place, const json_t *lab,
+                              const char *path, const char *body, bool quiet,
+                              const char **socket)
+{
+    struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
+
+    if (place->region != NULL) {
+        *socket = cli_text(cli_named(lab, "regions", place->region), "agent_socket");
+        return persist(*socket, path, body);
+    }
+    struct outcome out = ask_each(lab, path, body, quiet, socket);
+    for (int i = 0; i < RETRIES && not_done(&out, body); i++) {
+        json_decref(out.json);
+        nanosleep(&pause, NULL);
+        out = ask_each(lab, path, body, quiet, socket);
     }
     return out;
 }
@@ -328,20 +401,24 @@ static int no_lab(const struct cli_place *place)
 
 /** Turn an outcome into an exit status, with a message unless @quiet. */
 static int judge(const struct cli_place *place, struct outcome *out, const char *socket,
-                 bool quiet, json_t **ret)
+                 const char *body, bool quiet, json_t **ret)
 {
     int rc = 1;
     if (!place->json) {
         disarm(out->json);
     }
     if (out->status == 0) {
-        rc = quiet ? 1 : nobody(socket, out);
+        rc = quiet ? 1 : nobody(socket, body, out);
     } else if (out->status >= 200 && out->status < 300 && json_is_object(out->json)) {
         *ret = json_incref(out->json);
         rc = 0;
     } else if (!quiet) {
         const char *error = cli_text(out->json, "error");
-        if (error[0] != '\0') {
+        if (error[0] != '\0' && out->asked > 1) {
+            cli_fail("A majority of the regions must be up and connected; every one that "
+                     "answers was asked. See: meridian status.",
+                     "%s", error);
+        } else if (error[0] != '\0') {
             cli_fail(cli_text(out->json, "hint"), "%s", error);
         } else {
             cli_fail("Does the agent have the same version as this command?",
@@ -364,7 +441,7 @@ static int ask(const struct cli_place *place, const char *path, const char *body
     *ret = NULL;
     if (socket != NULL) {
         out = persist(socket, path, body);
-        return judge(place, &out, socket, quiet, ret);
+        return judge(place, &out, socket, body, quiet, ret);
     }
     lab = load_lab(place);
     if (lab == NULL) {
@@ -380,8 +457,8 @@ static int ask(const struct cli_place *place, const char *path, const char *body
         return rc;
     }
     socket = "";
-    out = ask_lab(place, lab, path, body, &socket);
-    rc = judge(place, &out, socket, quiet, ret);
+    out = ask_lab(place, lab, path, body, quiet, &socket);
+    rc = judge(place, &out, socket, body, quiet, ret);
     json_decref(lab);
     return rc;
 }

@@ -29,7 +29,8 @@ struct cli_place {
 /* clang-format on */
 
 /**
- * Ask, in a lab the first region that answers. Unless place->json, control characters in the
+ * Ask, in a lab the first region that answers and knows a leader of the store (another that is
+ * passed over is named on stderr). Unless place->json, control characters in the
  * answer's strings are replaced; "before" and "after", which hold data, stay as they are.
  *
  * @body  borrowed; NULL: GET, else POST

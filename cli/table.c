@@ -182,6 +182,12 @@ void cli_paragraph(const char *s, size_t indent)
     print_wrapped(s, indent, page_width());
 }
 
+void cli_labelled(const char *label, const char *s)
+{
+    printf("%s: ", label);
+    print_wrapped(s, width(label) + 2, page_width());
+}
+
 static bool to_the_right(const struct cli_table *t, size_t column)
 {
     return t->titles[column][0] == '>';

@@ -24,6 +24,9 @@ void cli_table_print(struct cli_table *t, const char *empty);
 /** Print @s over as many lines as it needs, each behind @indent spaces. */
 void cli_paragraph(const char *s, size_t indent);
 
+/** As cli_paragraph, after "LABEL: ", below whose end it goes on. */
+void cli_labelled(const char *label, const char *s);
+
 /** Copy @s with control characters replaced; at most @cap - 1 bytes. Returns @out. */
 char *cli_clean(const char *s, char *out, size_t cap);
 /** "850 ms", "12 s", "3 min", "5 h". Returns @out. */

@@ -78,7 +78,7 @@ static void print_whys(const json_t *answer)
     json_array_foreach(cli_list(answer, "regions"), i, r)
     {
         if (cli_text(r, "why")[0] != '\0') {
-            printf("%s: %s\n", cli_text(r, "name"), cli_text(r, "why"));
+            cli_labelled(cli_text(r, "name"), cli_text(r, "why"));
         }
     }
 }
@@ -168,7 +168,6 @@ static void print_classes(const json_t *answer)
 static void print_link(struct cli_table *t, const json_t *l)
 {
     const json_t *stream = json_object_get(l, "stream");
-    const char *error = cli_text(stream, "error");
     char text[64], span[32];
 
     cli_cell(t, "%s > %s", cli_text(l, "from"), cli_text(l, "to"));
@@ -181,13 +180,30 @@ static void print_link(struct cli_table *t, const json_t *l)
                  cli_true(l, "behind") ? ", behind" : "");
     }
     cli_cell(t, "%s",
-             cli_known(l, "applied_lsn") ? cli_bytes(cli_int(l, "lag_bytes"), span) : "");
+             cli_known(l, "applied_lsn") && cli_known(l, "lag_bytes")
+                 ? cli_bytes(cli_int(l, "lag_bytes"), span)
+                 : "");
     cli_cell(t, "%s", cli_text(l, "applied_lsn"));
-    if (error[0] != '\0') {
-        cli_cell(t, "%s: %s", cli_text(stream, "state"), error);
-    } else {
-        cli_cell(t, "%s",
-                 cli_true(l, "refused") ? "refused (fenced)" : cli_text(stream, "state"));
+    cli_cell(t, "%s",
+             cli_true(l, "refused") && cli_text(stream, "error")[0] == '\0'
+                 ? "refused (fenced)"
+                 : cli_text(stream, "state"));
+}
+
+/* Why a stream stands, below the table: it may be a long story. */
+static void print_complaints(const json_t *answer)
+{
+    size_t i;
+    const json_t *l;
+
+    json_array_foreach(cli_list(answer, "links"), i, l)
+    {
+        const char *error = cli_text(json_object_get(l, "stream"), "error");
+        if (error[0] != '\0') {
+            char pair[160];
+            snprintf(pair, sizeof(pair), "%s > %s", cli_text(l, "from"), cli_text(l, "to"));
+            cli_labelled(pair, error);
+        }
     }
 }
 
@@ -204,6 +220,7 @@ static void print_links(const json_t *answer)
         print_link(t, l);
     }
     cli_table_print(t, "no links: no two regions share a class\n");
+    print_complaints(answer);
     printf("seen from %s, which alone knows its own streams\n", cli_text(answer, "region"));
 }
 
@@ -259,20 +276,35 @@ static void print_problems(const json_t *answer)
     }
 }
 
+static void print_store(const json_t *store)
+{
+    const char *leader = cli_text(store, "leader");
+    long long term = cli_int(store, "term"), alive = cli_int(store, "voters_alive"),
+              voters = cli_int(store, "voters");
+
+    if (leader[0] != '\0') {
+        printf("store: led by %s, term %lld, %lld of %lld voters live\n", leader, term, alive,
+               voters);
+    } else if (cli_true(store, "quorum")) {
+        printf("store: this region knows of no leader, term %lld (%lld of %lld voters reached: "
+               "an election\n       is under way, or it is cut off one way)\n",
+               term, alive, voters);
+    } else {
+        printf("store: no leader, term %lld, %lld of %lld voters reached: NO QUORUM, nothing "
+               "can be decided here\n",
+               term, alive, voters);
+    }
+}
+
 static void print_status(const json_t *answer)
 {
     const json_t *store = json_object_get(answer, "store");
     const json_t *lease = json_object_get(answer, "lease");
-    const char *leader = cli_text(store, "leader");
     char span[32];
 
     printf("%s, configuration %lld, seen from %s\n", cli_text(answer, "deployment"),
            cli_int(answer, "config_version"), cli_text(answer, "region"));
-    printf("store: %s%s, term %lld, %lld of %lld voters %s%s\n",
-           leader[0] != '\0' ? "led by " : "nobody leads", leader, cli_int(store, "term"),
-           cli_int(store, "voters_alive"), cli_int(store, "voters"),
-           leader[0] != '\0' ? "live" : "reached",
-           cli_true(store, "quorum") ? "" : ": NO QUORUM, nothing can be decided");
+    print_store(store);
     printf("lease of %s: %s%s\n\n", cli_text(answer, "region"),
            cli_true(lease, "held") ? "held, left " : "none, it takes no writes",
            cli_true(lease, "held") ? cli_span(cli_int(lease, "left_ms"), span) : "");

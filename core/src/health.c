@@ -245,7 +245,7 @@ static void say_misses(const struct mrdi_view *v, unsigned t, char *ret)
 
     for (unsigned k = 0; k < 3 && used < MRD_WHY_MAX; k++) {
         mrd_regions who = 0;
-        char names[64];
+        char names[MRD_WHY_MAX / 4];
         for (unsigned o = 0; o < v->config->region_count; o++) {
             const struct mrd_peer_report *r = mrdi_report(v, o, t);
             if (o != t && mrdi_live(v, o) && r != NULL &&

@@ -86,11 +86,43 @@ static void health_says_why(void **state)
     }
 }
 
+/* However long the names are, the sentence ends where it should. */
+static void a_reason_is_never_cut(void **state)
+{
+    static const char *const names[] = {"us-east-1", "europe-of-the-far-west-1",
+                                        "asia-and-the-pacific-northeast-1"};
+    struct desk *d = desk_new(3);
+    char why[MRD_WHY_MAX];
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        snprintf(d->config.regions[i].name, sizeof(d->config.regions[i].name), "%s", names[i]);
+        snprintf(d->sessions[EU].peers[i].region, sizeof(d->sessions[EU].peers[i].region), "%s",
+                 names[i]);
+        snprintf(d->sessions[AP].peers[i].region, sizeof(d->sessions[AP].peers[i].region), "%s",
+                 names[i]);
+    }
+    d->sessions[EU].peers[US].reachable = d->sessions[AP].peers[US].reachable = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        char key[MRD_KEY_MAX];
+        snprintf(key, sizeof(key), "session/%s", names[i]);
+        PUT(d, key, mrd_session_record_encode, &d->sessions[i]);
+    }
+    mrd_health_why(&d->config, d->store, US, why);
+    assert_string_equal(
+        why, "its agent is not reached by europe-of-the-far-west-1,asia-and-the-pacific-"
+             "northeast-1; its PostgreSQL is not reached by europe-of-the-far-west-1,asia-and-"
+             "the-pacific-northeast-1; its edge is not reached by europe-of-the-far-west-1,"
+             "asia-and-the-pacific-northeast-1");
+    desk_free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_region_recovers_until_its_tail_is_repaired),
         cmocka_unit_test(health_says_why),
+        cmocka_unit_test(a_reason_is_never_cut),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,7 +125,7 @@ void mrd_health_of(const struct mrd_config *config, const struct mrd_store *stor
                    enum mrd_health ret[MRD_REGIONS_MAX]);
 
 /** Why region @t is not healthy, as a sentence; "" when nothing is known against it. */
-#define MRD_WHY_MAX 160
+#define MRD_WHY_MAX 512
 void mrd_health_why(const struct mrd_config *config, const struct mrd_store *store, unsigned t,
                     char ret[MRD_WHY_MAX]);
 
