@@ -511,7 +511,7 @@ on_ddl(void)
 	if (!schema_stamped())
 		meridian_apply_put_aside("a statement that no guard stamped");
 	meridian_apply_start();
-	meridian_cover_disturb();
+	meridian_cover_disturb(InvalidOid);
 	meridian_rows_close();
 	run_ddl(&ddl);
 	repeat_message(MERIDIAN_DDL_PREFIX, msg.payload, msg.payload_len);
@@ -546,6 +546,23 @@ on_statement(void)
 	meridian_rows_truncate(&msg);
 }
 
+/* A malformed one is said by who makes the repair. */
+static void
+disturb_repaired(void)
+{
+	MeridianWireRepair *repair = palloc(sizeof(*repair));
+
+	if (meridian_wire_read_repair(msg.payload, msg.payload_len, repair) == MRD_OK &&
+		strcmp(repair->target, meridian_region) == 0)
+	{
+		Oid			relid = meridian_table(repair->schema_name, repair->table_name);
+
+		if (OidIsValid(relid))
+			meridian_cover_disturb(relid);
+	}
+	pfree(repair);
+}
+
 static void
 on_decision(void)
 {
@@ -556,7 +573,7 @@ on_decision(void)
 	switch (msg.type)
 	{
 		case MERIDIAN_WIRE_REPAIR:
-			meridian_cover_disturb();
+			disturb_repaired();
 			meridian_repair(msg.payload, msg.payload_len);
 			repeat_message(MERIDIAN_REPAIR_PREFIX, msg.payload, msg.payload_len);
 			break;

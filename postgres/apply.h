@@ -225,8 +225,8 @@ typedef enum MeridianCover
 extern void meridian_cover_reset(void);
 extern void meridian_cover_tend(const char *conninfo, XLogRecPtr applied, bool forwarding);
 extern void meridian_cover_touch(Oid relid);
-extern void meridian_cover_disturb(void);
-extern void meridian_cover_redefine(void);
+extern void meridian_cover_disturb(Oid relid);
+extern void meridian_cover_redefine(Oid relid);
 extern MeridianCover meridian_cover_of(Oid relid, const char *partition, size_t len);
 extern bool meridian_cover_holds(Oid relid);
 extern void meridian_cover_outdate(void);

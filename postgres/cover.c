@@ -29,9 +29,11 @@
  * would bring statements that have been run.  What those did must be in it, so
  * only they are remembered.  The stream stands still meanwhile.
  *
- * Nothing is held at the home from 4 on.  A definition that changes, a TRUNCATE or
- * a repair meanwhile is more than its rows: the copy then does not count, and its
- * worker has gone before the change is made.
+ * No session waits at the home from 4 on, but the copier's snapshot is one of a long
+ * transaction: no table there gets rid of dead rows until the copy ends.  A definition
+ * that changes, or a TRUNCATE or a repair of what is copied, is more than its rows: the
+ * copy then does not count, and its worker has gone before the change is made.  After
+ * some that definitions ended so, the stream waits for one.
  *
  * Changes of earlier homes are in both: the snapshot was taken after the home
  * opened the partition, that is with all of them up to their cuts, and copying
@@ -71,6 +73,7 @@
 #define SAY_AGAIN_MS 60000		/* that copying fails */
 #define CATCH_UP_MS (10 * 60 * 1000)	/* else the stream is not going anywhere */
 #define IMAGE_MS (2 * 60 * 1000)	/* likewise, but the home keeps dead rows meanwhile */
+#define DISTURBED_MAX 3			/* copies in a row, by definitions: the stream waits for the next */
 #define ASK_EVERY_MS 3000		/* for tables that do not exist here */
 #define WAITS_FOR_OTHER "waits until another region's copy into this one has ended"
 
@@ -97,6 +100,7 @@ static List *watched;			/* tables with gaps, as of 1 */
 static List *lent;				/* what this region lacks as home */
 static bool borrowed;			/* that was tried last: other gaps have their turn */
 static bool touched;			/* by the transaction at hand */
+static int	disturbed;			/* copies that definitions have ended since one was whole */
 static List *held;				/* what is copied, from 4 on; not what is lent */
 
 /* For meridian.links and meridian.gaps: what a copy waits for; NULL: nothing */
@@ -154,6 +158,7 @@ meridian_cover_reset(void)
 	set_lends_not(false);
 	meridian_lends_reset();
 	touched = false;
+	disturbed = 0;
 	look_after = asked = 0;
 }
 
@@ -563,7 +568,7 @@ repeat(int ms)
 	catch_up_by = TimestampTzPlusMilliseconds(meridian_instant(), CATCH_UP_MS);
 }
 
-/* As much is kept as may be.  Who sends must hear of us all the same. */
+/* As much is kept as may be, or nothing is to end this copy.  Who sends must hear of us all the same. */
 static void
 wait_for_copier(void)
 {
@@ -617,6 +622,7 @@ caught_up(void)
 	MemoryContext old = CurrentMemoryContext;
 
 	held = NIL;
+	disturbed = 0;
 	meridian_mark_copied(whole);
 	MemoryContextSwitchTo(old);
 	give_up();
@@ -632,21 +638,28 @@ meridian_cover_touch(Oid relid)
 		touched |= !OidIsValid(relid) || list_member_oid(watched, relid);
 }
 
-/* The transaction at hand does what cannot be told apart by rows. */
+/*
+ * The transaction at hand does to this table what cannot be told apart by rows;
+ * InvalidOid: to any.  Called before it takes a lock that the copier is in the way of.
+ */
 void
-meridian_cover_disturb(void)
+meridian_cover_disturb(Oid relid)
 {
-	touched = true;
-	if (phase == COVER_CATCHING_UP)
+	touched |= defining || !OidIsValid(relid) || list_member_oid(watched, relid);
+	if (OidIsValid(relid) && !meridian_cover_holds(relid))
+		return;
+	if (phase >= COVER_COPYING)
+	{
+		disturbed += !OidIsValid(relid);
 		give_up();
-	meridian_cover_redefine();
+	}
 }
 
 /* A table is described anew: what is kept of it could not be read any more. */
 void
-meridian_cover_redefine(void)
+meridian_cover_redefine(Oid relid)
 {
-	if (phase == COVER_COPYING || phase == COVER_REPEATING)
+	if ((phase == COVER_COPYING || phase == COVER_REPEATING) && meridian_cover_holds(relid))
 		give_up();
 }
 
@@ -701,7 +714,7 @@ meridian_cover_outdate(void)
 	const MeridianXact *x = &meridian_apply.xact;
 
 	if (held != NIL && !(x->local_lsn <= meridian_image_end() && meridian_image_has(x->xid)))
-		meridian_cover_disturb();
+		meridian_cover_disturb(InvalidOid);
 }
 
 /* Are changes not here yet that the stream has brought? */
@@ -732,7 +745,8 @@ bool
 meridian_cover_due(XLogRecPtr next, bool applied)
 {
 	return phase == COVER_READY || phase == COVER_LENT ||
-		((phase == COVER_COPYING || phase == COVER_REPEATING) && meridian_kept_waiting() >> 20 >= (uint64) meridian_kept_limit_mb) ||
+		((phase == COVER_COPYING || phase == COVER_REPEATING) &&
+		 (disturbed >= DISTURBED_MAX || meridian_kept_waiting() >> 20 >= (uint64) meridian_kept_limit_mb)) ||
 		(phase == COVER_IMAGE && (applied ? next >= meridian_image_end() : next > meridian_image_end()));
 }
 

@@ -490,7 +490,6 @@ meridian_rows_truncate(const MeridianWireMsg *msg)
 	List	   *logged = NIL;
 	ListCell   *lc;
 
-	meridian_cover_disturb();
 	PushActiveSnapshot(GetLatestSnapshot());
 	for (int i = 0; i < msg->nrels; i++)
 	{
@@ -500,6 +499,7 @@ meridian_rows_truncate(const MeridianWireMsg *msg)
 		if (meridian_rows_left_out(meridian_rows_told(msg->rels[i])))
 			continue;
 		r = meridian_rows_open(msg->rels[i]);
+		meridian_cover_disturb(r->relid);
 		LockRelationOid(r->relid, AccessExclusiveLock);
 		if (list_member_oid(relids, r->relid))
 			continue;

@@ -124,17 +124,19 @@ meridian_rows_learn(const MeridianWireRelation *def, const uint8_t *raw, size_t 
 	MeridianApplyRel *r = hash_search(relations, &def->id, HASH_ENTER, &found);
 	Size		size = offsetof(MeridianWireRelation, attrs) +
 	sizeof(MeridianWireAttr) * (Size) def->natts;
+	Oid			relid = found ? r->relid : InvalidOid;
 
 	if (found)
 	{
 		/* what is kept was told by the words before */
 		if (raw != NULL && !is_same(r->def, def))
-			meridian_cover_redefine();
+			meridian_cover_redefine(relid);
 		close_one(r);
 		MemoryContextDelete(r->context);
 	}
 	memset(r, 0, sizeof(*r));
 	r->id = def->id;
+	r->relid = relid;			/* until it is mapped again: what is kept is of that */
 	r->context = AllocSetContextCreate(rows_context, "meridian apply relation",
 									   ALLOCSET_SMALL_SIZES);
 	r->def = MemoryContextAlloc(r->context, size);

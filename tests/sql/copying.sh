@@ -118,6 +118,27 @@ q us "DROP TABLE shop.parts"; dropped=1
 synced us eu; no_gaps
 expect "dropped" "$(q eu "SELECT to_regclass('shop.parts') IS NULL")" t
 
+# --- what is done to other tables ends no copy; statements may, but not for ever
+slow_copy shop.events 4000
+copier=$(worker 'copying from us')
+q us "TRUNCATE shop.accounts" "INSERT INTO shop.accounts VALUES (1, 10)"
+lsn=$(beat us)
+TRIES=100 wait_for "eu has emptied it" eu "SELECT (x->>'applied_lsn')::pg_lsn >= '$lsn' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
+expect "the same copier" "$(worker 'copying from us')" "$copier"
+exact shop.events; same shop.accounts
+next_copier() { # it has copied, and is not the one before
+    wait_for "another copy" eu "SELECT count(*) = 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.query = 'copying from us' AND a.pid <> $copier AND l.relation = 'shop.events'::regclass AND l.mode = 'RowExclusiveLock'"
+    copier=$(worker 'copying from us')
+}
+fault eu cover-copied:5000; gap shop.events
+for i in 1 2 3; do next_copier; q us "ALTER TABLE shop.accounts ADD COLUMN c$i int"; done
+next_copier
+begin=$(date +%s%3N)
+q us "ALTER TABLE shop.accounts ADD COLUMN c4 int" "INSERT INTO shop.accounts VALUES (90, 1)"
+[ $(($(date +%s%3N) - begin)) -gt 800 ] || die "the stream did not wait for the copy"
+whole shop.events
+fault eu ''
+
 # --- more changes than may be kept: the stream waits for the copy, and no longer
 q eu "ALTER SYSTEM SET meridian.kept_limit = '1MB'" "SELECT pg_reload_conf()" >/dev/null
 slow_copy shop.events 24000
