@@ -188,7 +188,11 @@ meridian_rows_left_out(MeridianApplyRel *r)
 	return true;
 }
 
-/* The change goes into our WAL, with the words that it is told by, for who is handed the transaction. */
+/*
+ * The change goes into our WAL, with the words that it is told by, for who is handed
+ * the transaction.  Who is handed one that together with those is too long for a
+ * message is told that it lacks it.
+ */
 void
 meridian_hand_on(const MeridianApplyRel *r, const MeridianWireMsg *msg)
 {
@@ -196,6 +200,11 @@ meridian_hand_on(const MeridianApplyRel *r, const MeridianWireMsg *msg)
 
 	meridian_wire_out_init(&out);
 	meridian_wire_put_kept(&out, r->raw, r->raw_len, msg);
+	if (out.failed)
+	{
+		leave_out(r->def);
+		return;
+	}
 	(void) LogLogicalMessage(MERIDIAN_KEPT_PREFIX, (const char *) out.data, out.len, true);
 }
 
