@@ -210,7 +210,7 @@ extern uint32 meridian_image_lacks(void);
 /* kept.c: changes that are done after a copy */
 extern void meridian_kept_reset(void);
 extern void meridian_kept_add(const MeridianWireMsg *msg);
-extern uint64 meridian_kept_waiting(void);	/* bytes */
+extern uint64 meridian_kept_size(void);	/* bytes on disk */
 extern bool meridian_kept_do(int ms);
 
 /* cover.c: what is to be done with a change */

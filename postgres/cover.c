@@ -746,7 +746,7 @@ meridian_cover_due(XLogRecPtr next, bool applied)
 {
 	return phase == COVER_READY || phase == COVER_LENT ||
 		((phase == COVER_COPYING || phase == COVER_REPEATING) &&
-		 (disturbed >= DISTURBED_MAX || meridian_kept_waiting() >> 20 >= (uint64) meridian_kept_limit_mb)) ||
+		 (disturbed >= DISTURBED_MAX || meridian_kept_size() >> 20 >= (uint64) meridian_kept_limit_mb)) ||
 		(phase == COVER_IMAGE && (applied ? next >= meridian_image_end() : next > meridian_image_end()));
 }
 

@@ -7,7 +7,8 @@
  * partitions that are copied, and what is not in the copy's snapshot, is put into a
  * temporary file, message by message as it came, and done after the copy has been
  * committed: in the order of the stream, so that the rows end as their home has
- * them.  The file is this process's.  Should that end, the partitions are still
+ * them.  The file only grows, and goes when all of it is done; meridian.kept_limit
+ * is about what was written, done or not.  The file is this process's.  Should that end, the partitions are still
  * a gap, and are copied again.
  *
  * They are done on our own account, like the copy itself.  For those who get the
@@ -36,6 +37,7 @@ static BufFile *file;
 static Place written;			/* the end of what is there */
 static Place done;				/* what was before this has been done */
 static uint64 waiting;			/* bytes between the two */
+static uint64 size;				/* of all that was written */
 
 static void
 go_to(Place place)
@@ -63,7 +65,7 @@ meridian_kept_reset(void)
 	file = NULL;
 	memset(&written, 0, sizeof(written));
 	memset(&done, 0, sizeof(done));
-	waiting = 0;
+	waiting = size = 0;
 }
 
 /* In a transaction: a change, as it came */
@@ -85,12 +87,13 @@ meridian_kept_add(const MeridianWireMsg *msg)
 	BufFileWrite(file, unconstify(uint8_t *, msg->raw), len);
 	written = here();
 	waiting += sizeof(len) + len;
+	size += sizeof(len) + len;
 }
 
 uint64
-meridian_kept_waiting(void)
+meridian_kept_size(void)
 {
-	return waiting;
+	return size;
 }
 
 static void
