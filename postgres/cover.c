@@ -71,8 +71,8 @@
 #define HOLD_MS 1000			/* the stream, for acknowledgements of others */
 #define SLICE_MS 100			/* of what was kept, between looks at the stream */
 #define SAY_AGAIN_MS 60000		/* that copying fails */
-#define CATCH_UP_MS (10 * 60 * 1000)	/* else the stream is not going anywhere */
-#define IMAGE_MS (2 * 60 * 1000)	/* likewise, but the home keeps dead rows meanwhile */
+#define CATCH_UP_MS (10 * 60 * 1000)	/* without a step, the stream is not going anywhere */
+#define IMAGE_MS (2 * 60 * 1000)	/* in all: the home keeps dead rows meanwhile */
 #define DISTURBED_MAX 3			/* copies in a row, by definitions: the stream waits for the next */
 #define ASK_EVERY_MS 3000		/* for tables that do not exist here */
 #define WAITS_FOR_OTHER "waits until another region's copy into this one has ended"
@@ -93,6 +93,7 @@ static CoverPhase phase;
 static TimestampTz look_after;	/* before that there is nothing to do */
 static TimestampTz asked;		/* for tables that do not exist here */
 static TimestampTz catch_up_by;
+static XLogRecPtr stepped_to;	/* in 5: where the stream was when it last went on */
 static PGconn *source;			/* of copy.c, while there is one */
 static uint64 settled_xid;		/* older ones have to end first */
 static bool defining;			/* it is about definitions, not rows */
@@ -565,6 +566,7 @@ repeat(int ms)
 	meridian_kept_reset();
 	say(psprintf("waits for what \"%s\" had written by the end of the copy", meridian_apply.origin));
 	phase = COVER_CATCHING_UP;
+	stepped_to = InvalidXLogRecPtr;
 	catch_up_by = TimestampTzPlusMilliseconds(meridian_instant(), CATCH_UP_MS);
 }
 
@@ -766,6 +768,11 @@ meridian_cover_tend(const char *conninfo, XLogRecPtr applied, bool forwarding)
 		look_at_copier();
 	if (phase == COVER_REPEATING)
 		repeat(SLICE_MS);
+	if (phase == COVER_CATCHING_UP && applied > stepped_to)
+	{
+		stepped_to = applied;
+		catch_up_by = TimestampTzPlusMilliseconds(meridian_instant(), CATCH_UP_MS);
+	}
 	if (phase == COVER_CATCHING_UP && applied >= meridian_image_end())
 		caught_up();
 	else if ((phase == COVER_CATCHING_UP || phase == COVER_IMAGE) &&
