@@ -43,6 +43,7 @@ typedef struct CopyOrder
 {
 	int			stream;			/* index in MeridianStreams */
 	pid_t		leader;			/* who asked */
+	pid_t		pid;			/* who does it; 0: nobody yet */
 	char		snapshot[64];	/* there, exported; empty: the present one */
 	pg_atomic_uint32 state;		/* MeridianCopierState */
 	char		error[MERIDIAN_ERROR_MAX];
@@ -107,7 +108,8 @@ meridian_copier_state(const char **error)
 	*error = order->error;
 	if (gone && state < MERIDIAN_COPIER_DONE)
 	{
-		*error = "its worker was ended";
+		*error = order->pid != 0 && order->pid == meridian_apply.stream->copier_yielded ?
+			"its worker gave way to others who waited for its locks" : "its worker was ended";
 		return MERIDIAN_COPIER_FAILED;
 	}
 	return (MeridianCopierState) state;
@@ -166,6 +168,14 @@ set_state(MeridianCopierState state)
 	pg_atomic_write_u32(&order->state, state);
 }
 
+static void
+leave(const char *why)
+{
+	strlcpy(order->error, why, sizeof(order->error));
+	set_state(MERIDIAN_COPIER_FAILED);
+	proc_exit(0);
+}
+
 /* Is it still wanted?  Called wherever it waits, and now and then where it does not. */
 void
 meridian_copier_heed(void)
@@ -180,7 +190,7 @@ meridian_copier_heed(void)
 	for (int i = 0; s != NULL && i < order->count; i++)
 	{
 		if (!meridian_copied_stands(s, &order->items[i].what))
-			proc_exit(0);
+			leave("what it copied has another home by now");
 	}
 }
 
@@ -303,6 +313,7 @@ meridian_copier_main(Datum arg)
 		proc_exit(0);			/* who asked has gone */
 	dsm_pin_mapping(seg);
 	order = dsm_segment_address(seg);
+	order->pid = MyProcPid;
 	meridian_apply.stream = &meridian_streams->streams[order->stream];
 	strlcpy(meridian_apply.origin, meridian_apply.stream->origin, MRD_NAME_MAX);
 	copying = true;

@@ -82,13 +82,19 @@ waited_table(const PGPROC *worker)
 	return ret;
 }
 
+/* false: it is none */
 static bool
-is_copier(pid_t pid)
+end_copier(pid_t pid)
 {
 	for (int i = 0; i < MRD_REGIONS_MAX; i++)
 	{
-		if (meridian_streams->streams[i].copier == pid)
-			return true;
+		MeridianStream *s = &meridian_streams->streams[i];
+
+		if (s->copier != pid)
+			continue;
+		s->copier_yielded = pid;
+		(void) kill(pid, SIGTERM);
+		return true;
 	}
 	return false;
 }
@@ -130,9 +136,7 @@ end_blockers(const MeridianStream *s, const PGPROC *worker, bool sessions)
 
 		if (proc == NULL || (proc->statusFlags & PROC_IS_AUTOVACUUM))
 			continue;
-		if (is_copier(pid))
-			(void) kill(pid, SIGTERM);
-		else if (sessions && !proc->isBackgroundWorker)
+		if (!end_copier(pid) && sessions && !proc->isBackgroundWorker)
 			end_blocker(s, worker, proc);
 	}
 	pfree(pids);

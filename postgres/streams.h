@@ -62,6 +62,7 @@ typedef struct MeridianStream
 	pid_t		pid;			/* of the worker, 0 when there is none */
 	pid_t		forwarder;		/* of another origin's worker that applies its changes, or 0 */
 	pid_t		copier;			/* of the worker that copies for it (copier.c), or 0 */
+	pid_t		copier_yielded;	/* of the last one that had to give way (locks.c) */
 	MeridianStreamState state;
 	bool		refused;		/* fenced: not one more change will be applied */
 	XLogRecPtr	applied_lsn;	/* durable here, in the origin's WAL, also after a crash */
