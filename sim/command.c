@@ -334,6 +334,9 @@ static bool dismiss(const struct asked *a, struct crew *c)
             kill(c->pids[j], SIGKILL);
         }
         waitpid(c->pids[j], &status, 0);
+        while (c->fds[j].fd >= 0) {
+            hear(a, c, j); /* what it had said before */
+        }
         if (!stop && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
             fprintf(stderr, "meridian sim: the worker on seed %llu died: meridian sim --seed %llu\n",
                     (unsigned long long)(a->seed + c->board->hand[j]),
