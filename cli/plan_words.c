@@ -256,6 +256,22 @@ static void say_break_even(const struct planned *q, const struct plan_answer *a,
     }
 }
 
+/** By which rule so much runs, and what that leaves when a region is lost. */
+static const char *say_running(const struct plan_workload *w, const struct plan_result *r,
+                               char out[120])
+{
+    bool pilot = r->posture == PLAN_PILOT_LIGHT;
+    char span[32];
+
+    if (r->posture >= PLAN_READ_LOCAL) {
+        return "(F19)";
+    }
+    snprintf(out, 120, "(%s): standbys scale up within %s of a loss, a brown-out until then",
+             pilot ? "1 + pilot" : "1 + standby (held - 1)",
+             planned_seconds(pilot ? w->pilot_warm_s : w->warm_s, span));
+    return out;
+}
+
 static void say_years(const struct planned *q, const struct plan_result *r,
                       char out[PLANNED_LINE])
 {
@@ -284,11 +300,13 @@ unsigned planned_remarks(const struct planned *q, const struct plan_answer *a,
     if (r != NULL && r->usd_hour_break_even > 0) {
         say_break_even(q, a, out[n++]);
     }
+    char running[120];
     if (r != NULL && r->n > 1) {
         snprintf(out[n++], PLANNED_LINE,
                  "replication %.2f Mbit/s, lag %.0f ms (F12); running capacity %.2f times the "
-                 "load (F19)",
-                 r->replication_mbit, r->lag_s * 1000, planned_running(r));
+                 "load %s",
+                 r->replication_mbit, r->lag_s * 1000, planned_running(r),
+                 say_running(&q->load, r, running));
     }
     if (r != NULL && r->simulated) {
         say_years(q, r, out[n++]);

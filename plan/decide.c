@@ -313,6 +313,12 @@ static const struct {
 static void name_driver(struct plan_answer *a)
 {
     const struct plan_result *single = &a->results[0];
+    unsigned always = ~0u; /* missed without and with a CDN */
+    char others[PLAN_MISSES_TEXT];
+
+    for (unsigned i = 0; i < a->count; i++) {
+        always &= a->results[i].posture == PLAN_SINGLE ? a->results[i].missed : ~0u;
+    }
     for (unsigned i = 1; i < a->count; i++) { /* the better of single-region and with a CDN */
         if (a->results[i].posture == PLAN_SINGLE && a->results[i].missed < single->missed) {
             single = &a->results[i];
@@ -320,7 +326,12 @@ static void name_driver(struct plan_answer *a)
     }
     for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
         if ((single->missed & drivers[i].miss) != 0) {
-            snprintf(a->driver, sizeof(a->driver), "%s", drivers[i].driver);
+            plan_missed(always & ~drivers[i].miss, others);
+            snprintf(a->driver, sizeof(a->driver), "%s%s%s%s", drivers[i].driver,
+                     others[0] == '\0'             ? ""
+                     : strchr(others, ',') != NULL ? "; each of "
+                                                   : "; ",
+                     others, others[0] != '\0' ? " alone asks for several regions, too" : "");
             return;
         }
     }

@@ -339,7 +339,9 @@ static void add_headroom(struct book *b)
         input(f, "held", r->held, "1");
     }
     f = begin(b, "headroom", r->cost[PLAN_HEADROOM], "USD/month", "compute (running - 1)",
-              "F19: any one region may be lost");
+              r->posture >= PLAN_READ_LOCAL ? "F19: any one region may be lost"
+              : r->posture == PLAN_SINGLE   ? "one region: nothing stands by"
+                                            : "what stands by runs, and is scaled up after a loss");
     input(f, "compute", compute, "USD/month");
     input(f, "running", running, "1");
 }
