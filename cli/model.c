@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <models.h>
+#include <planned.h>
 
 static int list(bool json)
 {
@@ -94,14 +95,15 @@ static int run(const char *name, const char *const *words, size_t count, const c
     struct plan_data *data = NULL;
     struct mrd_err err = {0};
     json_t *answer = NULL;
-    int rc;
 
     if (m == NULL) {
         return cli_fail("`meridian model --list` shows them all.", "no such model: \"%s\"",
                         name);
     }
-    if ((plan_model_needs_data(m) && (rc = plan_data_new(dir, &data, &err)) != 0) ||
-        (rc = plan_model_run(m, data, words, count, &answer, &err)) != 0) {
+    if (plan_model_needs_data(m) && plan_data_new(dir, &data, &err) != 0) {
+        return planned_failed(&err);
+    }
+    if (plan_model_run(m, data, words, count, &answer, &err) != 0) {
         plan_data_free(data);
         return cli_fail(err.hint, "model %s: %s", name, err.text);
     }

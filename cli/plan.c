@@ -99,7 +99,7 @@ static void print_needs(const struct plan_answer *a)
             cli_cell(t, "%.2f x load", planned_running(r));
             cli_cell(t, "%.2f Mbit/s", r->replication_mbit);
             cli_cell(t, "%s", planned_lag(r, text));
-            cli_cell(t, "%s", planned_pays(r, text));
+            cli_cell(t, "%s", planned_pays(a, r, text));
             cli_cell(t, "%s", planned_returns(r, text));
         }
     }
@@ -339,7 +339,7 @@ static int plan(struct planned *q, const struct asked *a)
     struct mrd_err err = {0};
 
     if (plan_data_new(a->dir, &q->data, &err) != 0) {
-        return cli_fail(err.hint, "%s", err.text);
+        return planned_failed(&err);
     }
     if (a->workload != NULL && load(q, a->workload) != 0) {
         return 1;

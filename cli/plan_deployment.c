@@ -78,6 +78,28 @@ unsigned promised_unknowns(const struct plan_deployment *d,
     return n;
 }
 
+bool promised_unused(const struct plan_deployment *d, char out[PLANNED_LINE])
+{
+    size_t used = 0;
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < d->load.class_count && d->sized; i++) {
+        bool there = false;
+        for (unsigned k = 0; k < d->count; k++) {
+            there |= strcmp(d->classes[k].class->name, d->load.classes[i].name) == 0;
+        }
+        if (!there && used < PLANNED_LINE) {
+            used += (size_t)snprintf(out + used, PLANNED_LINE - used, "%s%s",
+                                     count++ == 0
+                                         ? "not used, because the configuration has no classes "
+                                           "of these names: the workload's "
+                                         : ", ",
+                                     d->load.classes[i].name);
+        }
+    }
+    return count > 0;
+}
+
 unsigned promised_assumptions(const struct plan_deployment *d,
                               char out[PLANNED_LINES][PLANNED_LINE])
 {
@@ -258,6 +280,10 @@ static int print_deployment(const struct plan_deployment *d, const struct planne
 
     printf("%s: %u region%s, failover %s\n\n", d->config.name, d->config.region_count,
            d->config.region_count == 1 ? "" : "s", promised_mode(d));
+    if (promised_unused(d, lines[0])) {
+        cli_paragraph(lines[0], 0);
+        putchar('\n');
+    }
     print_classes(d);
     print_promises(d);
     print_costs(d);
@@ -365,6 +391,8 @@ static int print_deployment_json(const struct plan_deployment *d, const struct p
     bool whole = false;
     double usd = plan_deployment_cost(d, &whole);
     json_object_set_new(all, "usd_month", known(whole, usd));
+    json_object_set_new(all, "not_used",
+                        promised_unused(d, lines[0]) ? json_string(lines[0]) : json_null());
     json_object_set_new(all, "not_known", lines_json(lines, promised_unknowns(d, lines)));
     json_object_set_new(all, "assumed", lines_json(lines, promised_assumptions(d, lines)));
     json_object_set_new(all, "facts", planned_facts_json(q->data));

@@ -197,11 +197,11 @@ json_t *planned_facts_json(const struct plan_data *data)
     for (unsigned i = 0; i < PLAN_SOURCES; i++) {
         const struct plan_source *s = &data->sources[i];
         if (s->used) {
-            json_array_append_new(facts, json_pack("{s:s, s:s, s:s, s:s, s:b, s:i}", "file",
-                                                   s->file, "what", s->what, "date",
-                                                   s->own ? s->own_date : s->date, "licence",
-                                                   s->own ? "" : s->licence, "yours", s->own,
-                                                   "missing_pairs", s->missing));
+            json_array_append_new(
+                facts, json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:i}", "file", s->file, "what",
+                                 s->what, "date", s->own ? s->own_date : s->date, "licence",
+                                 s->own ? "" : s->licence, "yours", s->own, "missing_pairs",
+                                 s->missing, "too_short_pairs", s->too_short));
         }
     }
     return facts;
@@ -232,7 +232,10 @@ int planned_json(struct planned *q)
     json_object_set_new(all, "assumed", assumed);
     if (q->load.budget_usd_month >= 0) {
         json_object_set_new(all, "budget_usd_month", json_real(q->load.budget_usd_month));
-        json_object_set_new(all, "over_budget", json_boolean(planned_budget(q, lines[0])));
+        json_object_set_new(all, "over_budget",
+                            planned_without(q) == q->load.class_count
+                                ? json_null()
+                                : json_boolean(total > q->load.budget_usd_month));
     }
     int rc = all == NULL ? -1 : json_dumpf(all, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     json_decref(all);

@@ -185,6 +185,9 @@ static void write_body(FILE *f, const void *of)
     fputs("<p class=\"lead\"><strong>", f);
     page_put(f, "%s", lines[0]);
     fputs("</strong></p>\n", f);
+    if (promised_unused(d, lines[0])) {
+        page_tag(f, "p", lines[0]);
+    }
     draw_regions(f, b->q, d);
     page_tag(f, "h2", "What each class is promised");
     promise_table(f, d);

@@ -193,7 +193,7 @@ static void need_table(FILE *f, const struct plan_answer *a)
             page_cell(f, true, "", "%.2f x load", planned_running(r));
             page_cell(f, true, "", "%.2f Mbit/s", r->replication_mbit);
             page_cell(f, false, planned_lag(r, text), "%.0f", 0);
-            page_cell(f, false, planned_pays(r, text), "%.0f", 0);
+            page_cell(f, false, planned_pays(a, r, text), "%.0f", 0);
             page_cell(f, false, planned_returns(r, text), "%.0f", 0);
             fputs("</tr>\n", f);
         }

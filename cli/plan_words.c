@@ -195,6 +195,16 @@ char *planned_seconds(double s, char out[32])
     return cli_span((long long)(s * 1000 + 0.5), out);
 }
 
+int planned_failed(const struct mrd_err *err)
+{
+    const char *line = err->text;
+
+    for (size_t n; line[n = strcspn(line, "\n")] != '\0'; line += n + 1) {
+        cli_fail(NULL, "%.*s", (int)n, line);
+    }
+    return cli_fail(err->hint, "%s", line);
+}
+
 const struct plan_result *planned_shown(const struct plan_answer *a)
 {
     for (unsigned i = 0; a->best < 0 && i < a->count; i++) {
@@ -314,16 +324,24 @@ unsigned planned_remarks(const struct planned *q, const struct plan_answer *a,
     return n;
 }
 
-void planned_whole(const struct planned *q, char out[PLANNED_LINE])
+unsigned planned_without(const struct planned *q)
 {
-    int regions[PLAN_CANDIDATES_MAX];
-    double total = 0;
-    unsigned n = plan_union(&q->load, q->answers, regions, &total), without = 0;
-    size_t used = 0;
+    unsigned without = 0;
 
     for (unsigned c = 0; c < q->load.class_count; c++) {
         without += q->answers[c].best < 0;
     }
+    return without;
+}
+
+void planned_whole(const struct planned *q, char out[PLANNED_LINE])
+{
+    int regions[PLAN_CANDIDATES_MAX];
+    double total = 0;
+    unsigned n = plan_union(&q->load, q->answers, regions, &total),
+             without = planned_without(q);
+    size_t used = 0;
+
     if (without == q->load.class_count) {
         snprintf(out, PLANNED_LINE, "no class has a recommendation");
         return;
@@ -348,11 +366,26 @@ bool planned_budget(const struct planned *q, char out[PLANNED_LINE])
 {
     int regions[PLAN_CANDIDATES_MAX];
     double total = 0, least = 0, budget = q->load.budget_usd_month;
+    unsigned without = planned_without(q);
 
     plan_union(&q->load, q->answers, regions, &total);
     out[0] = '\0';
-    if (budget < 0 || total <= budget) {
+    if (budget >= 0 && without == q->load.class_count) {
+        snprintf(out, PLANNED_LINE,
+                 "the budget of %.2f USD/month is compared with nothing: no class has a "
+                 "recommendation",
+                 budget);
+        return true;
+    }
+    if (budget < 0 || (total <= budget && without == 0)) {
         return false;
+    }
+    if (total <= budget) {
+        snprintf(out, PLANNED_LINE,
+                 "the budget of %.2f USD/month is compared only with the classes that have a "
+                 "recommendation: it leaves %.2f",
+                 budget, budget - total);
+        return true;
     }
     for (unsigned c = 0; c < q->load.class_count; c++) {
         const struct plan_answer *a = &q->answers[c];
@@ -373,11 +406,18 @@ bool planned_budget(const struct planned *q, char out[PLANNED_LINE])
 
 char *planned_fact(const struct plan_source *s, char *out, size_t cap)
 {
-    if (s->missing > 0) {
-        snprintf(out, cap, "%s; %d of its pairs are missing, and estimated (F22)", s->what,
-                 s->missing);
-    } else {
-        snprintf(out, cap, "%s", s->what);
+    int n = snprintf(out, cap, "%s", s->what);
+
+    if (s->missing > 0 && n < (int)cap) {
+        n += snprintf(out + n, cap - (size_t)n,
+                      "; %d of its pairs are missing, and estimated (F22)", s->missing);
+    }
+    if (s->too_short > 0 && n < (int)cap) {
+        snprintf(
+            out + n, cap - (size_t)n,
+            "; warning: %d of its round trips %s shorter than light in fibre takes (F21), the "
+            "first in line %d",
+            s->too_short, s->too_short == 1 ? "is" : "are", s->too_short_line);
     }
     return out;
 }
@@ -394,9 +434,19 @@ char *planned_lag(const struct plan_result *r, char out[40])
     return out;
 }
 
-char *planned_pays(const struct plan_result *r, char out[40])
+char *planned_pays(const struct plan_answer *a, const struct plan_result *r, char out[40])
 {
-    snprintf(out, 40, r->usd_hour_break_even > 0 ? "%.0f USD/h" : "-", r->usd_hour_break_even);
+    const struct plan_result *single = &a->results[0];
+    bool compares = r != single && single->refused == NULL;
+
+    if (compares && r->total <= single->total && r->u <= single->u) {
+        snprintf(out, 40, "at once");
+    } else if (compares && r->total >= single->total && r->u >= single->u) {
+        snprintf(out, 40, "never");
+    } else {
+        snprintf(out, 40, r->usd_hour_break_even > 0 ? "%.0f USD/h" : "-",
+                 r->usd_hour_break_even);
+    }
     return out;
 }
 

@@ -31,11 +31,15 @@ char *planned_seconds(double s, char out[32]);
 char *planned_ms(double ms, char out[32]);
 
 /** Capacity that runs, 1 is the load; what a posture's changes are behind; from which cost of
- * an hour down it pays; what it returns a year. "-" where there is none. Return @out. */
+ * an hour down it pays ("at once": it is no dearer than one region); what it returns a year.
+ * "-" where there is none. Return @out. */
 double planned_running(const struct plan_result *r);
 char *planned_lag(const struct plan_result *r, char out[40]);
-char *planned_pays(const struct plan_result *r, char out[40]);
+char *planned_pays(const struct plan_answer *a, const struct plan_result *r, char out[40]);
 char *planned_returns(const struct plan_result *r, char out[40]);
+
+/** Print @err, whose text may have several lines (plan_data_new). The exit status. */
+int planned_failed(const struct mrd_err *err);
 
 /** The result whose figures are explained: the recommended one, else the first; or NULL. */
 const struct plan_result *planned_shown(const struct plan_answer *a);
@@ -53,7 +57,9 @@ unsigned planned_wisdom(struct planned *q, unsigned c, struct plan_wisdom ret[PL
 char *planned_wisdom_said(const struct plan_wisdom *row, char out[PLANNED_LINE]);
 /** The union of all recommendations, as a sentence. */
 void planned_whole(const struct planned *q, char out[PLANNED_LINE]);
-/** Is it over the budget? Then @out says by how much, and what would be within. */
+/** How many classes have no recommendation. */
+unsigned planned_without(const struct planned *q);
+/** Is it over the budget, or cannot that be said? Then @out says by how much, or why. */
 bool planned_budget(const struct planned *q, char out[PLANNED_LINE]);
 /** What was assumed rather than measured or given, as sentences; their count. */
 unsigned planned_assumptions(const struct planned *q, char out[PLANNED_LINES][PLANNED_LINE]);

@@ -10,6 +10,8 @@
 /** A sentence for each thing that nobody said; their count. */
 unsigned promised_unknowns(const struct plan_deployment *d,
                            char out[PLANNED_LINES][PLANNED_LINE]);
+/** Has the workload classes that the configuration has not? Then @out names them. */
+bool promised_unused(const struct plan_deployment *d, char out[PLANNED_LINE]);
 unsigned promised_assumptions(const struct plan_deployment *d,
                               char out[PLANNED_LINES][PLANNED_LINE]);
 /** "12 s", "unknown" below 0. Returns @out. */

@@ -218,6 +218,7 @@ struct conf_doc {
     struct mrd_conf_errors *errors;
     struct conf_tree tree;
     const struct conf_node *top; /* multi_region */
+    const char *begins_with;     /* what an empty file is told to; NULL: "multi_region:" */
     bool names_broken; /* a region has no usable name: do not complain about references */
 
     struct conf_region_extra regions[MRD_REGIONS_MAX];

@@ -388,7 +388,8 @@ bool conf_tree_parse(struct conf_doc *doc, const char *text, size_t len)
     bool ok = run(&b, &p);
     yaml_parser_delete(&p);
     if (ok && doc->tree.root == NULL) {
-        conf_error(doc, 1, 1, "the file is empty; it should begin with \"multi_region:\"");
+        conf_error(doc, 1, 1, "the file is empty; it should begin with \"%s\"",
+                   doc->begins_with != NULL ? doc->begins_with : "multi_region:");
         ok = false;
     }
     return ok;

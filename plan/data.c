@@ -23,29 +23,29 @@
 #define GB_PRICE_MAX 1000.0
 
 static const struct plan_source sources[PLAN_SOURCES] = {
-    [PLAN_RTT_OWN] = {"rtt.csv", "round trips the operator measured", "", "", "", false, false, "", 0},
+    [PLAN_RTT_OWN] = {"rtt.csv", "round trips the operator measured", "", "", "", false, false, "", 0, 0, 0},
     [PLAN_RTT_AWS] = {"rtt_aws_ping_2020-06-05.csv", "ping between 19 AWS regions, average",
-                      "2020-06-05", "MIT", "github.com/vitorenesduarte/fantoch", false, false, "", 0},
+                      "2020-06-05", "MIT", "github.com/vitorenesduarte/fantoch", false, false, "", 0, 0, 0},
     [PLAN_RTT_GCP] = {"rtt_gcp_ping_2019-09-18.csv", "ping between 20 GCP regions, average",
-                      "2019-09-18", "MIT", "github.com/vitorenesduarte/fantoch", false, false, "", 0},
+                      "2019-09-18", "MIT", "github.com/vitorenesduarte/fantoch", false, false, "", 0, 0, 0},
     [PLAN_RTT_AZURE] = {"rtt_azure_p95_2026-07-30.csv",
                         "95th percentile of round trips between 54 Azure regions", "2026-07-30",
-                        "CC BY 4.0", "Microsoft, azure-docs", false, false, "", 0},
+                        "CC BY 4.0", "Microsoft, azure-docs", false, false, "", 0, 0, 0},
     [PLAN_SOURCE_REGIONS] = {"regions.csv", "where 257 cloud regions are", "2026-01-21", "MIT",
-                             "github.com/jasonwilbur/mcp-server-cloud-regions", false, false, "", 0},
+                             "github.com/jasonwilbur/mcp-server-cloud-regions", false, false, "", 0, 0, 0},
     [PLAN_SOURCE_COUNTRIES] = {"countries.csv", "population and its centre, by country",
-                               "2026-11-20", "CC BY 4.0", "World Bank, GeoNames", false, false, "", 0},
+                               "2026-11-20", "CC BY 4.0", "World Bank, GeoNames", false, false, "", 0, 0, 0},
     [PLAN_SOURCE_METROS] = {"metros.csv", "the largest cities of each country", "2026-11-20",
-                            "CC BY 4.0", "GeoNames", false, false, "", 0},
+                            "CC BY 4.0", "GeoNames", false, false, "", 0, 0, 0},
     [PLAN_SOURCE_BLOCS] = {"blocs.csv", "blocs of law; not legal advice", "2026-11-20", "facts",
-                           "public law", false, false, "", 0},
+                           "public law", false, false, "", 0, 0, 0},
     [PLAN_SOURCE_PRICES_AWS] = {"transfer_aws_usd_per_gb_2022.csv",
                                 "list prices of transfer, AWS", "2022-11", "Apache-2.0",
-                                "github.com/skyplane-project/skyplane", false, false, "", 0},
+                                "github.com/skyplane-project/skyplane", false, false, "", 0, 0, 0},
     [PLAN_SOURCE_PRICES_RULES] = {"transfer_rules_gcp_azure_2023.csv",
                                   "list prices of transfer by continent, GCP and Azure",
                                   "2024-01-09", "facts", "github.com/skyplane-project/skyplane",
-                                  false, false, "", 0},
+                                  false, false, "", 0, 0, 0},
 };
 
 const unsigned char *plan_embedded(const char *name, size_t *ret_size)
@@ -91,6 +91,37 @@ static int own_file(const char *path, unsigned char **ret, size_t *ret_size, cha
 typedef int read_fn(struct plan_data *data, struct plan_csv *csv, int which,
                     struct mrd_err *err);
 
+/**
+ * Read the rows through @read, and after a mistake those behind it, so that all mistakes are
+ * told: a line each, as far as there is room.
+ */
+static int read_rows(struct plan_data *data, struct plan_csv *csv, enum plan_source_id id,
+                     read_fn *read, struct mrd_err *err)
+{
+    struct mrd_err next = {0};
+    int first = read(data, csv, (int)id, err), rc = first;
+    unsigned untold = 0;
+
+    while (rc != 0 && rc != MRD_EFULL && csv->line > 1) {
+        rc = read(data, csv, (int)id, &next);
+        size_t used = err != NULL ? strlen(err->text) : 0;
+        if (rc == 0 || err == NULL) {
+            continue;
+        }
+        if (untold > 0 || used + 1 + strlen(next.text) + sizeof("\nand 99999 more") >= sizeof(err->text)) {
+            untold++;
+        } else {
+            snprintf(err->text + used, sizeof(err->text) - used, "\n%s", next.text);
+        }
+    }
+    if (untold > 0) {
+        size_t used = strlen(err->text);
+        snprintf(err->text + used, sizeof(err->text) - used, "\nand %u more",
+                 untold < 99999 ? untold : 99999);
+    }
+    return first;
+}
+
 /** Read one of the sources through @read, from @dir if it is there. */
 static int load(struct plan_data *data, const char *dir, enum plan_source_id id, read_fn *read,
                 struct mrd_err *err)
@@ -116,7 +147,7 @@ static int load(struct plan_data *data, const char *dir, enum plan_source_id id,
     }
     rc = plan_csv_init(&csv, s->own ? path : s->file, text, size, err);
     if (rc == 0) {
-        rc = read(data, &csv, (int)id, err);
+        rc = read_rows(data, &csv, id, read, err);
         if (rc == 0 && csv.line == 1) {
             rc = mrd_err_set(err, MRD_EFORMAT, "%s:2:1: no rows under the titles", csv.name);
         }
@@ -263,6 +294,12 @@ static int put_rtt(struct plan_data *data, struct plan_csv *csv, int which, stru
                                at.to);
     }
     *cell = rc != 0 ? *cell : i == j ? 0 : rtt;
+    const struct plan_region *ra = &data->regions[a], *rb = &data->regions[b];
+    struct plan_source *source = &data->sources[which];
+    double km = mrd_distance_km(ra->latitude, ra->longitude, rb->latitude, rb->longitude);
+    if (rc == 0 && source->own && a != b && rtt < mrd_fibre_rtt_ms(km)) {
+        source->too_short_line = source->too_short++ == 0 ? csv->line : source->too_short_line;
+    }
     return rc;
 }
 

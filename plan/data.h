@@ -40,6 +40,9 @@ struct plan_source {
     bool used;
     char own_date[12]; /* when that was last changed, UTC */
     int missing;       /* of a matrix: pairs of its regions without a round trip */
+    /* Of an operator's matrix: round trips shorter than light takes in fibre, and where the
+     * first of them stands. */
+    int too_short, too_short_line;
 };
 
 struct plan_region {
@@ -107,7 +110,10 @@ struct plan_data {
     struct plan_rule rules[PLAN_RULES_MAX];
 };
 
-/** Read the built-in files, or those of @dir (NULL: none) that stand in for them. */
+/**
+ * Read the built-in files, or those of @dir (NULL: none) that stand in for them. Of a file with
+ * mistakes @err has all of them, a line each, as far as there is room.
+ */
 int plan_data_new(const char *dir, struct plan_data **ret, struct mrd_err *err);
 void plan_data_free(struct plan_data *data);
 

@@ -409,8 +409,9 @@ static void explain_tip(struct plan_answer *a, const struct plan_result *r,
         snprintf(rest, cap, "saves %.0f, less than the %.0f%% for which the simpler one is taken",
                  r->total - o->total, 100 * (PLAN_SIMPLER_MAY_COST - 1));
     } else if (o->rto_s < r->rto_s) {
-        snprintf(rest, cap, "would be it if service had to be back within less than %.0f s",
-                 r->rto_s);
+        bool long_ago = r->rto_s >= 600; /* as the tables have it */
+        snprintf(rest, cap, "would be it if service had to be back within less than %.0f %s",
+                 long_ago ? floor(r->rto_s / 60) : r->rto_s, long_ago ? "min" : "s");
     } else if (o->write_p95 < r->write_p95 - 1) {
         snprintf(rest, cap, "would be it if writes had to be under %.0f ms", r->write_p95);
     } else if (o->read_p95 < r->read_p95 - 1) {

@@ -18,7 +18,8 @@
 #include <mrd/latency.h>
 
 #define LIST_PRICES "prices: of the workload, else the list prices among the facts"
-#define DISTANCE "F22: " /* of the sources of all latencies */
+/* Of the sources of all latencies. */
+#define DISTANCE "F22 from each city, where model user-rtt has the centre of the population: "
 
 struct book {
     struct plan_data *data;

@@ -51,6 +51,7 @@ static bool read_number(const struct plan_key *k, const char *text, size_t len, 
         return false;
     }
     *ret = (double)(avail ? 1.0L - v : v);
+    *ret = *ret == 0 ? 0 : *ret; /* not -0 */
     return true;
 }
 

@@ -18,7 +18,8 @@
 
 static void put(json_t *result, const char *key, double v)
 {
-    json_object_set_new(result, key, isfinite(v) ? json_real(v) : json_null());
+    /* -0 is an answer to nobody's question. */
+    json_object_set_new(result, key, isfinite(v) ? json_real(v == 0 ? 0 : v) : json_null());
 }
 
 static int put_avail(json_t *result, double u)
@@ -161,6 +162,12 @@ RUN(plan_run_rto)
         .violators_s = in[5].v[0],
         .decide_s = in[6].v[0], /* all the steps between, as one number */
     };
+    if (r.violators > 0 && !(in[5].given && r.violators_s > 0)) {
+        return plan_model_refuse(err,
+                      "violators=%g without tail_s=, how long they keep an address; the domain "
+                      "is tail_s above 0 where violators are",
+                      r.violators);
+    }
     mrd_rto_estimate(&r);
     put(result, "mean_s", r.mean_s);
     put(result, "worst_s", r.worst_s);
@@ -411,6 +418,10 @@ RUN(plan_run_rtt)
     put(result, "fibre_ms",
         mrd_fibre_rtt_ms(
             mrd_distance_km(ra->latitude, ra->longitude, rb->latitude, rb->longitude)));
+    if (a == b) {
+        json_object_set_new(result, "data", json_string("the same region: 0 by definition"));
+        return 0;
+    }
     json_object_set_new(result, "data", json_string(rtt_source(data, source)));
     const struct plan_source *s = &data->sources[source >= 0 ? source : PLAN_RTT_AWS];
     json_object_set_new(result, "data_date", json_string(s->own ? s->own_date : s->date));

@@ -264,10 +264,11 @@ const struct plan_model plan_models[] = {
      plan_run_rtt},
     {"user-rtt",
      "F22",
-     "the round trip from a country's users to a region",
-     "10 ms + min over the 3 nearest measured regions N of (0.0165 ms/km x km + RTT(N, "
-     "region))",
-     "fitted to the matrices; median error 5 to 7%, p90 25 to 35%",
+     "the round trip from the centre of a country's population to a region",
+     "10 ms + min over the 3 measured regions N nearest to the centre of (0.0165 ms/km x km + "
+     "RTT(N, region)); a plan takes the same of each of the country's cities, by their weight",
+     "fitted to the matrices; median error 5 to 7%, p90 25 to 35%; centre: countries.csv; a "
+     "plan's cities: metros.csv",
      "ms",
      {{"country", "", PLAN_WORD, 0, 0, false, NULL},
       {"region", "", PLAN_WORD, 0, 0, false, NULL}},

@@ -257,6 +257,10 @@ static void check_class(struct conf_doc *doc, const struct conf_node *n, struct 
     if (c->reads_per_s + c->writes_per_s <= 0 && !n->bad) {
         conf_error_at(doc, n, "a class without load; add reads_per_s or writes_per_s");
     }
+    if (c->availability_pct >= 100) {
+        conf_error_at(doc, conf_get(conf_get(n, "targets"), "availability"),
+                      "100 is out of range; availability takes a number below 100");
+    }
     for (unsigned i = 0; i + 1 < b->load.class_count; i++) {
         if (strcmp(b->load.classes[i].name, c->name) == 0 && c->name[0] != '\0') {
             conf_error_at(doc, n, "a second class \"%.40s\"; give it another name", c->name);
@@ -411,6 +415,7 @@ int plan_workload_parse(const struct plan_data *data, const char *text, size_t l
         goto out;
     }
     doc->errors = errors;
+    doc->begins_with = "workload:";
     b->data = data;
     fill_defaults(doc, b);
     if (conf_tree_parse(doc, text, len) &&
