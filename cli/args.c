@@ -126,6 +126,45 @@ static int take_option(const struct cli_usage *u, int argc, char **argv, int *i)
     return keep_value(u, o, equals != NULL ? equals + 1 : argv[++*i]);
 }
 
+/**
+ * The name of argument @at in a synopsis: words in capitals that are neither in brackets nor an
+ * option's value. Its length is put in *@len; NULL where the synopsis has several forms.
+ */
+static const char *argument_name(const char *synopsis, int at, size_t *len)
+{
+    bool value = false;
+    int depth = 0;
+
+    if (strchr(synopsis, '|') != NULL) {
+        return NULL;
+    }
+    for (const char *s = synopsis; *s != '\0'; s += strspn(s, " ")) {
+        bool inside = depth > 0 || *s == '[';
+        *len = strcspn(s, " ");
+        for (size_t i = 0; i < *len; i++) {
+            depth += (s[i] == '[') - (s[i] == ']');
+        }
+        if (!inside && !value && *s >= 'A' && *s <= 'Z' && at-- == 0) {
+            return s;
+        }
+        value = !inside && *s == '-';
+        s += *len;
+    }
+    return NULL;
+}
+
+static int missing(const struct cli_usage *usage, int count, const char *before)
+{
+    size_t len = 0;
+    const char *name = argument_name(usage->synopsis, count, &len);
+
+    if (name != NULL) {
+        return cli_misuse(usage, "an argument is missing: %.*s", (int)len, name);
+    }
+    return before == NULL ? cli_misuse(usage, "an argument is missing")
+                          : cli_misuse(usage, "an argument is missing after \"%s\"", before);
+}
+
 int cli_parse(const struct cli_usage *usage, int argc, char **argv,
               const char *ret_positional[CLI_POSITIONAL_MAX], int *ret_count)
 {
@@ -152,9 +191,7 @@ int cli_parse(const struct cli_usage *usage, int argc, char **argv,
         }
     }
     if (count < usage->min) {
-        return count == 0 ? cli_misuse(usage, "an argument is missing")
-                          : cli_misuse(usage, "an argument is missing after \"%s\"",
-                                       ret_positional[count - 1]);
+        return missing(usage, count, count > 0 ? ret_positional[count - 1] : NULL);
     }
     *ret_count = count;
     return -1;

@@ -507,8 +507,8 @@ static bool describe(struct cli_site *home, const json_t *class, const char *nam
     int n = snprintf(t->keys, sizeof(t->keys), "%s", PQgetvalue(r, 0, 0));
     PQclear(r);
     if (n == 0 || (size_t)n >= sizeof(t->keys)) {
-        failed(home,
-               n == 0 ? "there is no such table with a primary key" : "its key is too wide");
+        failed(home, n == 0 ? "no such table is there (dropped?), or it has no primary key"
+                            : "its key is too wide");
         return false;
     }
     return true;

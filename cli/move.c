@@ -7,6 +7,7 @@
  */
 #include <cli.h>
 #include <client.h>
+#include <table.h>
 #include <views.h>
 
 #include <stdio.h>
@@ -89,6 +90,25 @@ static int start(const struct cli_place *place, const struct target *target, con
     return rc;
 }
 
+/* It is the operator's to decide, but not without knowing. */
+static void warn_of(const struct cli_place *place, const char *to)
+{
+    json_t *answer;
+
+    if (cli_try(place, "/v1/regions", &answer) != 0) {
+        return;
+    }
+    const json_t *r = cli_named(answer, "regions", to);
+    const char *health = cli_text(r, "health");
+    if (r != NULL && strcmp(health, "healthy") != 0) {
+        char text[1024];
+        fprintf(stderr, "warning: %s is %s%s%s\n", to, health,
+                cli_text(r, "why")[0] != '\0' ? ": " : "",
+                cli_clean(cli_text(r, "why"), text, sizeof(text)));
+    }
+    json_decref(answer);
+}
+
 static int finish(const struct cli_place *place, json_t *answer, bool wait,
                   unsigned long long timeout_s)
 {
@@ -134,6 +154,7 @@ static int run(const struct cli_usage *usage, const struct cli_place *place, con
     }
     int rc = start(place, &target, to, &answer);
     if (rc == 0) {
+        warn_of(place, cli_text(json_object_get(answer, "move"), "to"));
         rc = finish(place, answer, wait, timeout_s);
         json_decref(answer);
     }

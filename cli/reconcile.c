@@ -281,6 +281,20 @@ static int show(struct reconcile *r, const char *id)
 
 /* ---- apply, discard ---- */
 
+static bool any_open(const json_t *answer)
+{
+    size_t i;
+    const json_t *row;
+
+    json_array_foreach(cli_list(answer, "rows"), i, row)
+    {
+        if (strcmp(cli_text(row, "status"), "open") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /** Choose the region that decides: the one home of all rows, when it can be asked from here. */
 static int go_home(struct reconcile *r, const char *id)
 {
@@ -303,6 +317,13 @@ static int go_home(struct reconcile *r, const char *id)
             break;
         }
         first = home;
+    }
+    if (rc == 0 && !any_open(answer)) {
+        row = json_array_get(json_object_get(answer, "rows"), 0);
+        rc = cli_fail("Nothing is done twice. See: meridian reconcile show ID.",
+                      "%s is already %s%s%s", id, cli_text(row, "status"),
+                      cli_text(row, "resolved_by")[0] != '\0' ? ", by " : "",
+                      cli_text(row, "resolved_by"));
     }
     for (unsigned k = 0; rc == 0 && first != NULL && k < r->home_count; k++) {
         if (strcmp(r->homes[k], first) == 0) {

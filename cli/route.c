@@ -196,7 +196,7 @@ static void explain(const struct mrd_snapshot *s, const struct mrd_request *r, b
                     const struct mrd_route *route, uint64_t age_ms)
 {
     char span[32];
-    printf("snapshot:  of %s, generation %llu, %s old%s\n", s->regions[s->self].name,
+    printf("snapshot:  the one of %s, generation %llu, %s old%s\n", s->regions[s->self].name,
            (unsigned long long)s->generation, cli_span((long long)age_ms, span),
            age_ms > s->stale_after_ms ? " (stale: health is frozen as it was)" : "");
     if (r->near < s->region_count) {

@@ -217,6 +217,21 @@ static json_t *look(const json_t *class, struct cli_site *sites, unsigned count,
     return c;
 }
 
+/* Is there a table that its home itself cannot show? */
+static bool not_compared(const json_t *c)
+{
+    size_t i;
+    const json_t *table;
+
+    json_array_foreach(cli_list(c, "tables"), i, table)
+    {
+        if (cli_text(table, "why")[0] != '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int compare(const struct cli_place *place, const json_t *class, struct cli_site *sites,
                    unsigned count, const struct wish *wish)
 {
@@ -231,13 +246,15 @@ static int compare(const struct cli_place *place, const json_t *class, struct cl
     if (rc == 0) {
         printf("every region holds the same rows of %s\n", cli_text(class, "name"));
     } else {
-        cli_fail(wish->repair
-                     ? "Streams that stand are in: meridian links."
-                     : "Copy what differs again from its home with --repair. Rows of a "
-                       "lost tail are in: meridian reconcile list; streams that stand, "
-                       "in: meridian links.",
-                 "it could not be shown that every region holds the same rows of \"%s\"",
-                 cli_text(class, "name"));
+        cli_fail(
+            not_compared(c) ? "A table that cannot be compared at its home cannot be repaired: "
+                              "meridian status says what is wrong with it."
+            : wish->repair  ? "Streams that stand are in: meridian links."
+                            : "Copy what differs again from its home with --repair. Rows of a "
+                              "lost tail are in: meridian reconcile list; streams that stand, "
+                              "in: meridian links.",
+            "it could not be shown that every region holds the same rows of \"%s\"",
+            cli_text(class, "name"));
     }
     json_decref(c);
     return rc;
@@ -255,6 +272,13 @@ static int verify(const struct cli_place *place, const char *name, struct cli_si
     }
     if (class == NULL) {
         char hint[CLI_HINT_MAX];
+        const char *slash = strchr(name, '/');
+        if (slash != NULL) {
+            snprintf(hint, sizeof(hint), "Try: meridian verify %.*s.", (int)(slash - name),
+                     name);
+            json_decref(answer);
+            return cli_fail(hint, "verify takes a class, all its partitions: not \"%s\"", name);
+        }
         rc = cli_fail(
             cli_hint(answer, "classes", name, "List them with: meridian classes.", hint),
             "there is no class \"%s\"", name);

@@ -119,6 +119,8 @@ static int take_down(const char *dir, bool purge)
     if (purge) {
         lab_world_drop_ledgers(&w); /* first: a load that loses its lab names only what stays */
     }
+    printf("stopping the lab in %s: load, agents, servers\n", w.dir);
+    fflush(stdout);
     answer = lab_request(w.dir, json_pack("{ss}", "command", "down"), &err);
     json_decref(answer);
     if (!wait_unlocked(&w)) {
@@ -128,6 +130,8 @@ static int take_down(const char *dir, bool purge)
     /* After a crash nobody else does this; after an orderly end it finds nothing. */
     lab_world_sweep(&w);
     if (purge) {
+        puts("removing its data");
+        fflush(stdout);
         lab_world_purge(&w, left);
         if (left[0] != '\0') {
             printf("kept %s: \"%s\" in it is not the lab's\n", w.dir, left);
