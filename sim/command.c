@@ -38,6 +38,24 @@ struct word {
     char broken[64], how[512];
 };
 
+#define WORLD_TEXT 4200 /* a path, and two numbers */
+
+/* The options that a seed means the same world with, to print behind it. */
+static const char *same_world(const struct asked *a, char out[WORLD_TEXT])
+{
+    char minutes[32] = "", regions[32] = "";
+
+    if (a->options.minutes != 0) {
+        snprintf(minutes, sizeof(minutes), " --minutes %u", a->options.minutes);
+    }
+    if (a->options.regions != 0) {
+        snprintf(regions, sizeof(regions), " --regions %u", a->options.regions);
+    }
+    snprintf(out, WORLD_TEXT, "%s%s%s%s", a->file != NULL ? " --story " : "",
+             a->file != NULL ? a->file : "", minutes, regions);
+    return out;
+}
+
 static double now_s(void)
 {
     struct timespec t;
@@ -327,6 +345,7 @@ static void hear(const struct asked *a, struct crew *c, unsigned j)
 static bool dismiss(const struct asked *a, struct crew *c)
 {
     bool stop = c->found || interrupted != 0, died = false;
+    char world[WORLD_TEXT];
 
     for (unsigned j = 0; j < a->jobs; j++) {
         int status = 0;
@@ -338,9 +357,10 @@ static bool dismiss(const struct asked *a, struct crew *c)
             hear(a, c, j); /* what it had said before */
         }
         if (!stop && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
-            fprintf(stderr, "meridian sim: the worker on seed %llu died: meridian sim --seed %llu\n",
-                    (unsigned long long)(a->seed + c->board->hand[j]),
-                    (unsigned long long)(a->seed + c->board->hand[j]));
+            uint64_t seed = a->seed + c->board->hand[j];
+            fprintf(stderr,
+                    "meridian sim: the worker on seed %llu died: meridian sim --seed %llu%s\n",
+                    (unsigned long long)seed, (unsigned long long)seed, same_world(a, world));
             died = true;
         }
     }
@@ -379,20 +399,25 @@ static void listen_to(const struct asked *a, struct crew *c, double began_s)
 
 static int sum_up(const struct asked *a, const struct crew *c, double took_s)
 {
+    char world[WORLD_TEXT];
+
     printf("%llu worlds from seed %llu: every property held, in %.0f s\n",
            (unsigned long long)c->done, (unsigned long long)a->seed, took_s);
     if (interrupted == 0) {
         return 0;
     }
-    printf("interrupted; go on with: meridian sim --seed %llu --runs %llu\n",
-           (unsigned long long)(a->seed + whole(a, c)),
-           (unsigned long long)(a->runs - whole(a, c)));
+    if (whole(a, c) < a->runs) {
+        printf("interrupted; go on with: meridian sim --seed %llu --runs %llu%s\n",
+               (unsigned long long)(a->seed + whole(a, c)),
+               (unsigned long long)(a->runs - whole(a, c)), same_world(a, world));
+    }
     return 128 + (int)interrupted;
 }
 
 static int many(struct asked *a)
 {
     static struct crew c;
+    char world[WORLD_TEXT];
     double began_s = now_s();
 
     if (a->jobs > a->runs) {
@@ -414,8 +439,9 @@ static int many(struct asked *a)
     }
     a->options.seed = c.broken.seed;
     (void)tell_one(&a->options, TRACE_LINES);
-    printf("replay: meridian sim --seed %llu; shrink: meridian sim --minimize %llu\n",
-           (unsigned long long)c.broken.seed, (unsigned long long)c.broken.seed);
+    same_world(a, world);
+    printf("replay: meridian sim --seed %llu%s; shrink: meridian sim --minimize %llu%s\n",
+           (unsigned long long)c.broken.seed, world, (unsigned long long)c.broken.seed, world);
     return 1;
 }
 
