@@ -31,7 +31,8 @@ void plan_csv_fini(struct plan_csv *csv);
 /** The next row into field[]; 1, 0 at the end, or negative: it has fewer fields than titles. */
 int plan_csv_next(struct plan_csv *csv, struct mrd_err *err);
 
-/** An error at field @column of the present row: FILE:LINE:COLUMN: and the text. Returns @code. */
+/** An error at field @column of the present row: FILE:LINE:COLUMN: and the text. Returns @code.
+ */
 int plan_csv_refuse(const struct plan_csv *csv, size_t column, struct mrd_err *err, int code,
                     const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 

@@ -23,25 +23,31 @@
 #define GB_PRICE_MAX 1000.0
 
 static const struct plan_source sources[PLAN_SOURCES] = {
-    [PLAN_RTT_OWN] = {"rtt.csv", "round trips the operator measured", "", "", "", false, false, "", 0, 0, 0},
+    [PLAN_RTT_OWN] = {"rtt.csv", "round trips the operator measured", "", "", "", false, false,
+                      "", 0, 0, 0},
     [PLAN_RTT_AWS] = {"rtt_aws_ping_2020-06-05.csv", "ping between 19 AWS regions, average",
-                      "2020-06-05", "MIT", "github.com/vitorenesduarte/fantoch", false, false, "", 0, 0, 0},
+                      "2020-06-05", "MIT", "github.com/vitorenesduarte/fantoch", false, false,
+                      "", 0, 0, 0},
     [PLAN_RTT_GCP] = {"rtt_gcp_ping_2019-09-18.csv", "ping between 20 GCP regions, average",
-                      "2019-09-18", "MIT", "github.com/vitorenesduarte/fantoch", false, false, "", 0, 0, 0},
+                      "2019-09-18", "MIT", "github.com/vitorenesduarte/fantoch", false, false,
+                      "", 0, 0, 0},
     [PLAN_RTT_AZURE] = {"rtt_azure_p95_2026-07-30.csv",
                         "95th percentile of round trips between 54 Azure regions", "2026-07-30",
                         "CC BY 4.0", "Microsoft, azure-docs", false, false, "", 0, 0, 0},
     [PLAN_SOURCE_REGIONS] = {"regions.csv", "where 257 cloud regions are", "2026-01-21", "MIT",
-                             "github.com/jasonwilbur/mcp-server-cloud-regions", false, false, "", 0, 0, 0},
+                             "github.com/jasonwilbur/mcp-server-cloud-regions", false, false,
+                             "", 0, 0, 0},
     [PLAN_SOURCE_COUNTRIES] = {"countries.csv", "population and its centre, by country",
-                               "2026-11-20", "CC BY 4.0", "World Bank, GeoNames", false, false, "", 0, 0, 0},
+                               "2026-11-20", "CC BY 4.0", "World Bank, GeoNames", false, false,
+                               "", 0, 0, 0},
     [PLAN_SOURCE_METROS] = {"metros.csv", "the largest cities of each country", "2026-11-20",
                             "CC BY 4.0", "GeoNames", false, false, "", 0, 0, 0},
     [PLAN_SOURCE_BLOCS] = {"blocs.csv", "blocs of law; not legal advice", "2026-11-20", "facts",
                            "public law", false, false, "", 0, 0, 0},
     [PLAN_SOURCE_PRICES_AWS] = {"transfer_aws_usd_per_gb_2022.csv",
                                 "list prices of transfer, AWS", "2022-11", "Apache-2.0",
-                                "github.com/skyplane-project/skyplane", false, false, "", 0, 0, 0},
+                                "github.com/skyplane-project/skyplane", false, false, "", 0, 0,
+                                0},
     [PLAN_SOURCE_PRICES_RULES] = {"transfer_rules_gcp_azure_2023.csv",
                                   "list prices of transfer by continent, GCP and Azure",
                                   "2024-01-09", "facts", "github.com/skyplane-project/skyplane",
@@ -108,7 +114,8 @@ static int read_rows(struct plan_data *data, struct plan_csv *csv, enum plan_sou
         if (rc == 0 || err == NULL) {
             continue;
         }
-        if (untold > 0 || used + 1 + strlen(next.text) + sizeof("\nand 99999 more") >= sizeof(err->text)) {
+        if (untold > 0 ||
+            used + 1 + strlen(next.text) + sizeof("\nand 99999 more") >= sizeof(err->text)) {
             untold++;
         } else {
             snprintf(err->text + used, sizeof(err->text) - used, "\n%s", next.text);
@@ -206,7 +213,8 @@ static int read_regions(struct plan_data *data, struct plan_csv *csv, int which,
         struct plan_region *r = &data->regions[data->region_count];
         char text[PLAN_NAME_MAX];
         if (data->region_count == PLAN_REGIONS_DATA_MAX) {
-            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d regions", PLAN_REGIONS_DATA_MAX);
+            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d regions",
+                                   PLAN_REGIONS_DATA_MAX);
         }
         memset(r, 0, sizeof(*r));
         memset(r->row, 0xff, sizeof(r->row));
@@ -283,8 +291,7 @@ static int put_rtt(struct plan_data *data, struct plan_csv *csv, int which, stru
     }
     int i = matrix_row(data, which, a), j = matrix_row(data, which, b);
     if (i < 0 || j < 0) {
-        return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d regions",
-                           PLAN_MATRIX_MAX);
+        return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d regions", PLAN_MATRIX_MAX);
     }
     double *cell = &data->matrices[which].rtt_ms[i][j];
     int rc = plan_csv_number(csv, at.column, 0, 10000, &rtt, err);
@@ -377,7 +384,8 @@ static int read_countries(struct plan_data *data, struct plan_csv *csv, int whic
         struct plan_country *c = &data->countries[data->country_count];
         double number = 0;
         if (data->country_count == PLAN_COUNTRIES_MAX) {
-            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d countries", PLAN_COUNTRIES_MAX);
+            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d countries",
+                                   PLAN_COUNTRIES_MAX);
         }
         memset(c, 0, sizeof(*c));
         if ((rc = plan_csv_text(csv, iso2, c->iso2, sizeof(c->iso2), err)) != 0 ||
@@ -421,7 +429,8 @@ static int read_metros(struct plan_data *data, struct plan_csv *csv, int which,
             continue; /* an operator's countries.csv may have fewer */
         }
         if (data->countries[c].metro_count == PLAN_METROS_MAX) {
-            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d cities in %s", PLAN_METROS_MAX, csv->field[iso2]);
+            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d cities in %s",
+                                   PLAN_METROS_MAX, csv->field[iso2]);
         }
         if ((rc = plan_csv_number(csv, population, 0, 1e10, &p.weight, err)) != 0 ||
             (rc = plan_csv_number(csv, lat, -90, 90, &p.latitude, err)) != 0 ||
@@ -561,10 +570,10 @@ static int read_prices(struct plan_data *data, struct plan_csv *csv, int which,
             continue; /* regions we cannot place, such as those of governments */
         }
         if (data->price_count == PLAN_PRICES_MAX) {
-            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d prices", PLAN_PRICES_MAX);
+            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d prices",
+                                   PLAN_PRICES_MAX);
         }
-        data->prices[data->price_count++] =
-            (struct plan_price){(int16_t)a, (int16_t)b, usd};
+        data->prices[data->price_count++] = (struct plan_price){(int16_t)a, (int16_t)b, usd};
     }
     return rc;
 }
@@ -585,7 +594,8 @@ static int read_rules(struct plan_data *data, struct plan_csv *csv, int which,
     while ((rc = plan_csv_next(csv, err)) == 1) {
         struct plan_rule *r = &data->rules[data->rule_count];
         if (data->rule_count == PLAN_RULES_MAX) {
-            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d rules", PLAN_RULES_MAX);
+            return plan_csv_refuse(csv, 0, err, MRD_EFULL, "more than %d rules",
+                                   PLAN_RULES_MAX);
         }
         if ((rc = plan_csv_text(csv, provider, r->provider, sizeof(r->provider), err)) != 0 ||
             (rc = plan_csv_text(csv, from, r->from, sizeof(r->from), err)) != 0 ||
@@ -740,7 +750,7 @@ static double via_nearest(struct plan_data *data, int which, double lat, double 
 double plan_rtt_ms(struct plan_data *data, int a, int b, int *ret_source)
 {
     const struct plan_region *ra = &data->regions[a], *rb = &data->regions[b];
-    int ignored;
+    int ignored = 0;
 
     ret_source = ret_source != NULL ? ret_source : &ignored;
     for (int m = 0; m < PLAN_MATRICES; m++) {

@@ -36,7 +36,7 @@ enum plan_source_id {
 struct plan_source {
     const char *file;
     const char *what, *date, *licence, *origin; /* of the built-in file */
-    bool own; /* the operator's stood in for it */
+    bool own;                                   /* the operator's stood in for it */
     bool used;
     char own_date[12]; /* when that was last changed, UTC */
     int missing;       /* of a matrix: pairs of its regions without a round trip */
@@ -131,7 +131,8 @@ bool plan_bloc_known(const struct plan_data *data, const char *set);
 
 /**
  * Round trip from region @a to region @b in milliseconds: measured where a matrix has both
- * (*ret_source is its index; either direction stands for the other), else estimated by way of the nearest regions that a matrix has
+ * (*ret_source is its index; either direction stands for the other), else estimated by way of
+ * the nearest regions that a matrix has
  * (*ret_source is -1). Marks the source as used.
  */
 double plan_rtt_ms(struct plan_data *data, int a, int b, int *ret_source);

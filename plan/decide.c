@@ -71,8 +71,8 @@ static const char *refusal(const struct plan_class *c, enum plan_posture p)
 
 double plan_takeover_s(const struct plan_workload *w, enum plan_posture p)
 {
-    return p == PLAN_ACTIVE_ACTIVE    ? 0
-           : p == PLAN_PILOT_LIGHT    ? w->steps_s + w->pilot_warm_s
+    return p == PLAN_ACTIVE_ACTIVE                                ? 0
+           : p == PLAN_PILOT_LIGHT                                ? w->steps_s + w->pilot_warm_s
            : p == PLAN_ACTIVE_PASSIVE || p == PLAN_EDGE_HIERARCHY ? w->steps_s + w->warm_s
                                                                   : w->steps_s;
 }
@@ -134,7 +134,8 @@ struct mrd_failover_model plan_failover_model(const struct plan_workload *w,
     /* While a majority is up without the home, somebody is up who may take over. */
     double u_standby = r->quorum ? 0 : u;
     return (struct mrd_failover_model){
-        u, w->outage_h, r->failover_s / 3600, w->beta, plan_failover_fails(r->posture), u_standby};
+        u,        w->outage_h, r->failover_s / 3600, w->beta, plan_failover_fails(r->posture),
+        u_standby};
 }
 
 double plan_majority_beta(const struct plan_workload *w, unsigned copies)
@@ -151,7 +152,8 @@ double plan_majority_u(const struct plan_workload *w, unsigned copies)
     return u;
 }
 
-double plan_copies_u(const struct plan_workload *w, const struct plan_result *r, unsigned copies)
+double plan_copies_u(const struct plan_workload *w, const struct plan_result *r,
+                     unsigned copies)
 {
     double u = (100 - w->region_pct) / 100;
     struct mrd_failover_model m = plan_failover_model(w, r);
@@ -259,9 +261,10 @@ static void judge(const struct plan_class *c, struct plan_result *r)
             ? PLAN_MISS_WRITE
             : 0;
     r->missed |= c->rto_ms != PLAN_NO_TARGET && rto_ms > (double)c->rto_ms ? PLAN_MISS_RTO : 0;
-    r->missed |= c->rto_ms != PLAN_NO_TARGET && r->posture != PLAN_SINGLE && !plan_all_covered(r)
-                     ? PLAN_MISS_RTO
-                     : 0;
+    r->missed |=
+        c->rto_ms != PLAN_NO_TARGET && r->posture != PLAN_SINGLE && !plan_all_covered(r)
+            ? PLAN_MISS_RTO
+            : 0;
     r->missed |=
         c->rpo_ms != PLAN_NO_TARGET && c->writes_per_s > 0 && rpo_ms > (double)c->rpo_ms
             ? PLAN_MISS_RPO
@@ -272,9 +275,12 @@ static const struct {
     unsigned miss;
     const char *word;
 } misses[] = {
-    {PLAN_MISS_RESIDENCY, "residency"}, {PLAN_MISS_AVAILABILITY, "availability"},
-    {PLAN_MISS_READ, "read_p95"},       {PLAN_MISS_WRITE, "write_p95"},
-    {PLAN_MISS_RTO, "rto"},             {PLAN_MISS_RPO, "rpo"},
+    {PLAN_MISS_RESIDENCY, "residency"},
+    {PLAN_MISS_AVAILABILITY, "availability"},
+    {PLAN_MISS_READ, "read_p95"},
+    {PLAN_MISS_WRITE, "write_p95"},
+    {PLAN_MISS_RTO, "rto"},
+    {PLAN_MISS_RPO, "rpo"},
 };
 
 char *plan_missed(unsigned missed, char out[PLAN_MISSES_TEXT])
@@ -381,14 +387,16 @@ static void explain_none(struct plan_answer *a)
         }
     }
     if (placed == 0) {
-        snprintf(a->rule, sizeof(a->rule),
-                 "every posture is refused, for the reasons below: other regions, or other rules");
+        snprintf(
+            a->rule, sizeof(a->rule),
+            "every posture is refused, for the reasons below: other regions, or other rules");
         return;
     }
     snprintf(a->rule, sizeof(a->rule), "no posture keeps every target%s",
              (least & PLAN_MISS_AVAILABILITY) == 0 ? ""
-             : placed == 1                         ? "; one region cannot be up more than it is"
-                           : "; availability is bounded by what takes all regions at once (beta)");
+             : placed == 1
+                 ? "; one region cannot be up more than it is"
+                 : "; availability is bounded by what takes all regions at once (beta)");
     snprintf(a->tips, sizeof(a->tips), "%s at %.0f USD/month comes nearest: it misses %s",
              plan_result_name(nearest, name), nearest->total,
              plan_missed(nearest->missed, text));
@@ -406,7 +414,8 @@ static void explain_tip(struct plan_answer *a, const struct plan_result *r,
     char *rest = a->tips + n;
     cap -= (size_t)n;
     if (o->total < r->total) {
-        snprintf(rest, cap, "saves %.0f, less than the %.0f%% for which the simpler one is taken",
+        snprintf(rest, cap,
+                 "saves %.0f, less than the %.0f%% for which the simpler one is taken",
                  r->total - o->total, 100 * (PLAN_SIMPLER_MAY_COST - 1));
     } else if (o->rto_s < r->rto_s) {
         bool long_ago = r->rto_s >= 600; /* as the tables have it */
@@ -473,7 +482,8 @@ static void place_postures(const struct place *p, struct plan_answer *a)
 
     for (unsigned i = 0; i < PLAN_POSTURES; i++) {
         /* The edges of a hierarchy are a CDN of one's own. */
-        for (int cdn = 0; cdn <= (caches && i != PLAN_EDGE_HIERARCHY); cdn++) {
+        int cdns = caches && i != PLAN_EDGE_HIERARCHY ? 1 : 0;
+        for (int cdn = 0; cdn <= cdns; cdn++) {
             struct plan_result *r = results[a->count] = &a->results[a->count];
             r->posture = (enum plan_posture)i;
             r->cdn = cdn == 1;
@@ -599,8 +609,8 @@ int plan_answer(struct plan_data *data, const struct plan_workload *load, size_t
 }
 
 int plan_countries(struct plan_data *data, const struct plan_workload *load,
-                   const struct plan_answer *a, struct plan_country_latency (*ret)[PLAN_USERS_MAX],
-                   struct mrd_err *err)
+                   const struct plan_answer *a,
+                   struct plan_country_latency (*ret)[PLAN_USERS_MAX], struct mrd_err *err)
 {
     struct place *p = NULL;
     int rc = place_new(data, load, a->class, &p, err);

@@ -5,11 +5,11 @@
  * configuration gives. Each class becomes a result as the planner has it for a posture, at the
  * regions where its copies are; detection, DNS and the lease are the configuration's own.
  *
- * A failover is four decisions of the store: the failover, the refusals, the grant, the opening.
- * Each is proposed to the leader and heard of from it (a round trip), committed (another one),
- * noticed with the next heartbeats, two at most, and acted on in an agent's next round. An
- * asynchronous class is granted meanwhile and opens when the old lease has ended; what is left
- * then is one decision.
+ * A failover is four decisions of the store: the failover, the refusals, the grant, the
+ * opening. Each is proposed to the leader and heard of from it (a round trip), committed
+ * (another one), noticed with the next heartbeats, two at most, and acted on in an agent's next
+ * round. An asynchronous class is granted meanwhile and opens when the old lease has ended;
+ * what is left then is one decision.
  */
 #include <deployment.h>
 #include <place.h>
@@ -130,8 +130,8 @@ static void ask(const struct plan_deployment *d, struct plan_promise *p)
     w->checks = c->probe_threshold;
     w->timeout_s = c->probe_timeout_ms / 1000.0;
     w->ttl_s = c->dns_zone[0] != '\0' ? c->dns_ttl_s : 0;
-    w->given |= 1U << PLAN_GIVEN_INTERVAL | 1U << PLAN_GIVEN_CHECKS |
-                1U << PLAN_GIVEN_TIMEOUT | 1U << PLAN_GIVEN_TTL | 1U << PLAN_GIVEN_STANDBY;
+    w->given |= 1U << PLAN_GIVEN_INTERVAL | 1U << PLAN_GIVEN_CHECKS | 1U << PLAN_GIVEN_TIMEOUT |
+                1U << PLAN_GIVEN_TTL | 1U << PLAN_GIVEN_STANDBY;
     w->warm_s = 0;
     w->standby = 1;
     double decision_s = decision_ms(d) / 1000;
@@ -187,9 +187,9 @@ static int evaluate(const struct plan_deployment *d, struct plan_promise *p,
         r->region[k] = p->load.candidates[k];
         r->share[k] = r->posture == PLAN_PARTITIONED ? 1.0 / s.n : k == 0;
         r->parts[k] = (struct plan_part){r->share[k], k, (1u << s.n) - 1};
-        farthest = p->placed && k > 0 ? fmax(farthest, plan_rtt_ms(d->data, r->region[0],
-                                                                   r->region[k], NULL))
-                                      : farthest;
+        farthest = p->placed && k > 0
+                       ? fmax(farthest, plan_rtt_ms(d->data, r->region[0], r->region[k], NULL))
+                       : farthest;
     }
     r->lag_s = s.n > 1 ? farthest / 2000 + PLAN_SHIP_S : 0;
     return 0;
@@ -224,7 +224,8 @@ static void find_known(const struct plan_deployment *d, struct plan_promise *p)
     bool between = w->transfer_usd_gb >= 0 || listed || p->r.n == 1;
     p->known[PLAN_COMPUTE] = p->known[PLAN_HEADROOM] = sized && w->compute_usd_month >= 0;
     p->known[PLAN_DATABASE] = sized && w->database_usd_month >= 0;
-    p->known[PLAN_STORAGE] = sized && (plan_given(w, PLAN_GIVEN_STORAGE_USD) || p->size.storage_gb <= 0);
+    p->known[PLAN_STORAGE] =
+        sized && (plan_given(w, PLAN_GIVEN_STORAGE_USD) || p->size.storage_gb <= 0);
     p->known[PLAN_REPLICATION] = p->known[PLAN_FORWARDING] = sized && between;
     p->known[PLAN_EGRESS] = sized && (w->internet_usd_gb >= 0 || listed);
     p->known[PLAN_CDN] = sized;
@@ -297,9 +298,9 @@ int plan_deployment_init(struct plan_deployment *d, const struct mrd_config *con
 
 static bool figure_known(const struct plan_promise *p, const char *name)
 {
-    static const char *const of_users[] = {
-        "read_p50",      "read_p95",       "cold_read_p95", "write_p50", "write_p95",
-        "lost_read_p95", "lost_write_p95", "stale_p95_ms"};
+    static const char *const of_users[] = {"read_p50",       "read_p95",    "cold_read_p95",
+                                           "write_p50",      "write_p95",   "lost_read_p95",
+                                           "lost_write_p95", "stale_p95_ms"};
     bool all = false;
 
     for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
@@ -339,9 +340,10 @@ unsigned plan_promise_figures(const struct plan_deployment *d, const struct plan
         ret[kept++] = (struct plan_figure){
             .name = "steps_s",
             .unit = "s",
-            .formula = "decisions x decision_ms / 1000, an asynchronous class at least "
-                       "lease_wait_s and one decision; decision_ms = 2 store_ms + 2 heartbeat_ms "
-                       "+ round_ms; lease_wait_s = max(0, lease + margin - detect)",
+            .formula =
+                "decisions x decision_ms / 1000, an asynchronous class at least "
+                "lease_wait_s and one decision; decision_ms = 2 store_ms + 2 heartbeat_ms "
+                "+ round_ms; lease_wait_s = max(0, lease + margin - detect)",
             .source = "the configuration; store_ms is F16 over all voters, the best leader",
             .value = p->load.steps_s,
             .count = 5,
@@ -394,10 +396,10 @@ double plan_promise_rto(const struct plan_promise *p)
 double plan_promise_rpo(const struct plan_promise *p)
 {
     bool alone = p->r.n == 1 || p->r.covered <= 0;
-    return alone           ? (p->sized ? p->load.backup_s : -1)
-           : p->r.quorum   ? 0
-           : p->placed     ? p->r.rpo_s
-                           : -1;
+    return alone         ? (p->sized ? p->load.backup_s : -1)
+           : p->r.quorum ? 0
+           : p->placed   ? p->r.rpo_s
+                         : -1;
 }
 
 /* ---- what a loss means ---- */
@@ -440,7 +442,8 @@ bool plan_loss_votes(const struct plan_deployment *d, char out[PLAN_SAID])
 
     if (left < majority) {
         say(out, 0,
-            "%u of %u votes are left and %u are needed: nothing can be decided, leases end after "
+            "%u of %u votes are left and %u are needed: nothing can be decided, leases end "
+            "after "
             "%.1f s, and no class takes writes until it is back",
             left, n, majority, (d->config.lease_ms + d->config.lease_margin_ms) / 1000.0);
         return false;
@@ -515,7 +518,8 @@ static enum plan_effect say_moves(const struct plan_deployment *d, const struct 
         say_commits(d, p, lost, others, out, used);
     } else if (p->placed) {
         say(out, used,
-            "; about the last %.0f ms of writes are missing there, and wait for a decision when "
+            "; about the last %.0f ms of writes are missing there, and wait for a decision "
+            "when "
             "the region returns",
             p->r.rpo_s * 1000);
     } else {
@@ -535,8 +539,9 @@ static enum plan_effect say_stays(const struct plan_deployment *d, const struct 
     unsigned acks = mrd_config_remote_acks(c);
 
     if (p->r.quorum && size(left) < acks + 1) {
-        say(out, used, "writes wait for %u more region%s that %s not there: none is acknowledged "
-                       "until it is back",
+        say(out, used,
+            "writes wait for %u more region%s that %s not there: none is acknowledged "
+            "until it is back",
             acks + 1 - size(left), acks + 1 - size(left) == 1 ? "" : "s",
             acks + 1 - size(left) == 1 ? "is" : "are");
         return PLAN_STOPS;

@@ -1,7 +1,7 @@
 /*
  * What a configuration promises: of each class how often it is down, what a lost region costs
- * it in time and writes, how long a commit takes, and what it costs to run; and what losing each
- * region means for it, in words.
+ * it in time and writes, how long a commit takes, and what it costs to run; and what losing
+ * each region means for it, in words.
  *
  * The configuration says where copies are and how failover goes. Who the users are, how much is
  * written and what things cost comes from a workload whose classes have the same names; without
@@ -17,14 +17,14 @@
 
 struct plan_promise {
     const struct mrd_conf_class *class;
-    bool sized;         /* the workload has a class of that name */
-    bool placed;        /* all regions with a copy have a place: distances are known */
-    bool unattended;    /* nobody must approve a failover */
+    bool sized;                /* the workload has a class of that name */
+    bool placed;               /* all regions with a copy have a place: distances are known */
+    bool unattended;           /* nobody must approve a failover */
     struct plan_workload load; /* as the formulas are asked */
     struct plan_class size;    /* of the workload, or empty */
     struct plan_result r;      /* the home first */
-    double u_low, u_high;      /* 95% of the simulation; unapproved failovers: from none to all */
-    double steps_wait_s;       /* of the steps, for a lease to end */
+    double u_low, u_high; /* 95% of the simulation; unapproved failovers: from none to all */
+    double steps_wait_s;  /* of the steps, for a lease to end */
     bool known[PLAN_COST_PARTS];
     double commit_ms[MRD_REGIONS_MAX]; /* with that home; NAN: no home, or not known */
 };
@@ -35,14 +35,14 @@ struct plan_deployment {
     struct plan_workload load;
     bool sized;                  /* there is a workload */
     int region[MRD_REGIONS_MAX]; /* of the facts, or -1: its place is not known */
-    double store_ms;             /* a committed decision, from the best leader; NAN: not known */
+    double store_ms; /* a committed decision, from the best leader; NAN: not known */
     unsigned count;
     struct plan_promise classes[MRD_CLASSES_MAX];
 };
 
 /**
- * Work out @config. @load is copied, or NULL. The facts are borrowed as long as @ret is used and
- * get the regions that they did not know. Large: allocate @ret.
+ * Work out @config. @load is copied, or NULL. The facts are borrowed as long as @ret is used
+ * and get the regions that they did not know. Large: allocate @ret.
  */
 int plan_deployment_init(struct plan_deployment *ret, const struct mrd_config *config,
                          const struct plan_workload *load, struct plan_data *data, size_t years,

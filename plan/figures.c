@@ -36,11 +36,8 @@ static struct plan_figure *begin(struct book *b, const char *name, double value,
     mrd_assert(b->count < PLAN_FIGURES_MAX);
     struct plan_figure *f = &b->figures[b->count++];
 
-    *f = (struct plan_figure){.name = name,
-                              .value = value,
-                              .unit = unit,
-                              .formula = formula,
-                              .source = source};
+    *f = (struct plan_figure){
+        .name = name, .value = value, .unit = unit, .formula = formula, .source = source};
     return f;
 }
 
@@ -97,7 +94,8 @@ static const char *given(const struct book *b, enum plan_given key)
 
 static const char *priced(const struct book *b, enum plan_given key)
 {
-    return plan_given(b->w, key) ? "prices: of the workload" : "a default; prices: does not say";
+    return plan_given(b->w, key) ? "prices: of the workload"
+                                 : "a default; prices: does not say";
 }
 
 /* ---- recovery ---- */
@@ -138,9 +136,9 @@ static void add_rto(struct book *b, const char *name, double value, const char *
 
     if (!plan_all_covered(b->r)) {
         f = begin(b, name, value, "s",
-                  b->r->posture == PLAN_SINGLE
-                      ? "the time to restore a backup elsewhere"
-                      : "the time to restore a backup elsewhere: some data no other region takes over",
+                  b->r->posture == PLAN_SINGLE ? "the time to restore a backup elsewhere"
+                                               : "the time to restore a backup elsewhere: some "
+                                                 "data no other region takes over",
                   given(b, PLAN_GIVEN_RESTORE));
         input_of(b, f, "restore_s", w->restore_s, "s", PLAN_GIVEN_RESTORE);
         return;
@@ -189,8 +187,8 @@ static void add_majority(struct book *b, unsigned copies)
         [8] = "U_majority_8",   [9] = "U_majority_9",   [10] = "U_majority_10",
         [11] = "U_majority_11", [12] = "U_majority_12", [13] = "U_majority_13",
         [14] = "U_majority_14", [15] = "U_majority_15", [16] = "U_majority_16"};
-    struct plan_figure *f = begin_model(b, names[copies], plan_majority_u(b->w, copies), "1",
-                                        "common-cause", "U");
+    struct plan_figure *f =
+        begin_model(b, names[copies], plan_majority_u(b->w, copies), "1", "common-cause", "U");
 
     input(f, "n", copies, "1");
     input(f, "q", (100 - b->w->region_pct) / 100, "1");
@@ -246,9 +244,10 @@ static void add_availability(struct book *b)
         }
     }
     f = begin(b, "U", r->u, "1",
-              r->quorum ? "sum of share U_copies; of one copy U_copies = 1 - A, of two U_majority "
-                          "(both are needed), of more 1 - (1 - U_failover)(1 - U_majority)"
-                        : "sum of share U_copies; of one copy U_copies = 1 - A, of more U_failover",
+              r->quorum
+                  ? "sum of share U_copies; of one copy U_copies = 1 - A, of two U_majority "
+                    "(both are needed), of more 1 - (1 - U_failover)(1 - U_majority)"
+                  : "sum of share U_copies; of one copy U_copies = 1 - A, of more U_failover",
               "F7 over the users by the number of copies of their data; F6, F1 with F5");
     list(f, "copies", "1", copies, count);
     list(f, "share", "1", share, count);
@@ -270,9 +269,8 @@ static void add_years(struct book *b)
         input(f, "beta", b->w->beta, "1");
         input(f, "p_ff", plan_failover_fails(b->r->posture), "1");
     }
-    struct plan_figure *f =
-        begin_model(b, "min_per_year", mrd_avail_min_per_year(b->r->u), "min", "downtime",
-                    "min_per_year");
+    struct plan_figure *f = begin_model(b, "min_per_year", mrd_avail_min_per_year(b->r->u),
+                                        "min", "downtime", "min_per_year");
     input(f, "U", b->r->u, "1");
 }
 
@@ -315,11 +313,12 @@ static void add_headroom(struct book *b)
     if (r->posture >= PLAN_READ_LOCAL) {
         double each[MRD_HEADROOM_MAX];
         if (r->confined) {
-            f = begin(b, "running", running, "1 = the load",
-                      "sum of shares and spill; spill: the most that a lost region leaves each, its "
-                      "load goes where its copies are, in proportion to the shares there (evenly "
-                      "where they are 0), and nowhere if there are no others",
-                      "F19, of each group of users whose data the same regions have");
+            f = begin(
+                b, "running", running, "1 = the load",
+                "sum of shares and spill; spill: the most that a lost region leaves each, its "
+                "load goes where its copies are, in proportion to the shares there (evenly "
+                "where they are 0), and nowhere if there are no others",
+                "F19, of each group of users whose data the same regions have");
             list(f, "shares", "1", r->share, r->n);
             list(f, "spill", "1", r->spill, r->n);
         } else if (mrd_headroom_shares(r->share, r->n, 1, each) == 0) {
@@ -333,16 +332,17 @@ static void add_headroom(struct book *b)
     } else if (r->posture != PLAN_SINGLE) {
         bool pilot = r->posture == PLAN_PILOT_LIGHT;
         f = begin(b, "running", running, "1 = the load",
-                  pilot ? "1 + pilot" : "1 + standby (held - 1)", given(b, pilot ? PLAN_GIVEN_PILOT : PLAN_GIVEN_STANDBY));
-        input_of(b, f, pilot ? "pilot" : "standby",
-                 pilot ? b->w->pilot_standby : b->w->standby, "1",
-                 pilot ? PLAN_GIVEN_PILOT : PLAN_GIVEN_STANDBY);
+                  pilot ? "1 + pilot" : "1 + standby (held - 1)",
+                  given(b, pilot ? PLAN_GIVEN_PILOT : PLAN_GIVEN_STANDBY));
+        input_of(b, f, pilot ? "pilot" : "standby", pilot ? b->w->pilot_standby : b->w->standby,
+                 "1", pilot ? PLAN_GIVEN_PILOT : PLAN_GIVEN_STANDBY);
         input(f, "held", r->held, "1");
     }
     f = begin(b, "headroom", r->cost[PLAN_HEADROOM], "USD/month", "compute (running - 1)",
               r->posture >= PLAN_READ_LOCAL ? "F19: any one region may be lost"
-              : r->posture == PLAN_SINGLE   ? "one region: nothing stands by"
-                                            : "what stands by runs, and is scaled up after a loss");
+              : r->posture == PLAN_SINGLE
+                  ? "one region: nothing stands by"
+                  : "what stands by runs, and is scaled up after a loss");
     input(f, "compute", compute, "USD/month");
     input(f, "running", running, "1");
 }
@@ -386,11 +386,11 @@ static void add_replication(struct book *b)
         input(f, "overhead", PLAN_OVERHEAD, "1");
     }
     if (r->posture == PLAN_EDGE_HIERARCHY) {
-        struct plan_figure *f =
-            begin(b, "forwarding", r->cost[PLAN_FORWARDING], "USD/month",
-                  "(written_gb + read_gb (1 - cached)) usd_per_gb, of users at an edge; "
-                  WRITTEN_GB "; " READ_GB,
-                  LIST_PRICES "; usd_per_gb: the mean over all users");
+        struct plan_figure *f = begin(
+            b, "forwarding", r->cost[PLAN_FORWARDING], "USD/month",
+            "(written_gb + read_gb (1 - cached)) usd_per_gb, of users at an edge; " WRITTEN_GB
+            "; " READ_GB,
+            LIST_PRICES "; usd_per_gb: the mean over all users");
         double passed = gb + place_origin_gb(c, true);
         input_written(b, f);
         input_read(b, f);
@@ -412,16 +412,15 @@ static void add_traffic(struct book *b)
     const struct plan_result *r = b->r;
     double gb = place_origin_gb(c, false);
     double cached = r->cdn ? c->cacheable : 0, sent = gb * (1 - cached);
-    struct plan_figure *f =
-        begin(b, "egress", r->cost[PLAN_EGRESS], "USD/month",
-              "read_gb (1 - cached) usd_per_gb; " READ_GB,
-              LIST_PRICES "; usd_per_gb: the mean over where users are");
+    struct plan_figure *f = begin(b, "egress", r->cost[PLAN_EGRESS], "USD/month",
+                                  "read_gb (1 - cached) usd_per_gb; " READ_GB,
+                                  LIST_PRICES "; usd_per_gb: the mean over where users are");
     input_read(b, f);
     input(f, "cached", cached, "1");
     input(f, "usd_per_gb", sent > 0 ? r->cost[PLAN_EGRESS] / sent : 0, "USD/GB");
     if (r->cdn) {
-        f = begin(b, "cdn", r->cost[PLAN_CDN], "USD/month", "read_gb cached usd_per_gb; " READ_GB,
-                  priced(b, PLAN_GIVEN_CDN_USD));
+        f = begin(b, "cdn", r->cost[PLAN_CDN], "USD/month",
+                  "read_gb cached usd_per_gb; " READ_GB, priced(b, PLAN_GIVEN_CDN_USD));
         input_read(b, f);
         input(f, "cached", cached, "1");
         input_of(b, f, "usd_per_gb", b->w->cdn_usd_gb, "USD/GB", PLAN_GIVEN_CDN_USD);
@@ -453,8 +452,8 @@ static void add_costs(struct book *b)
     if (r->posture != PLAN_SINGLE) {
         add_replication(b);
     }
-    struct plan_figure *f = begin(b, "usd_month", r->total, "USD/month", "the sum of all parts",
-                                  "the parts above");
+    struct plan_figure *f =
+        begin(b, "usd_month", r->total, "USD/month", "the sum of all parts", "the parts above");
     double parts[2] = {0, 0};
     for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
         parts[i >= PLAN_REPLICATION && i <= PLAN_CDN] += r->cost[i];
@@ -468,9 +467,9 @@ static void add_costs(struct book *b)
 static void add_latency(struct book *b, const char *name, double value, const char *formula,
                         bool reads)
 {
-    struct plan_figure *f =
-        begin(b, name, value, "ms", formula, DISTANCE "10 ms of last mile, cities, round trips "
-                                                      "between regions (the facts)");
+    struct plan_figure *f = begin(b, name, value, "ms", formula,
+                                  DISTANCE "10 ms of last mile, cities, round trips "
+                                           "between regions (the facts)");
     input(f, "processing_ms", b->w->processing_ms, "ms");
     input(f, "countries", b->w->user_count, "1");
     input(f, "regions", b->r->n, "1");
@@ -502,14 +501,15 @@ static void add_commit(struct book *b)
     if (mrd_quorum_leader_ms(rtt, r->held - 1, w, &ms) != 0) {
         return;
     }
-    struct plan_figure *f = begin_model(b, "commit_ms", ms + PLAN_FSYNC_MS, "ms",
-                                        "quorum-latency", "latency_ms");
+    struct plan_figure *f =
+        begin_model(b, "commit_ms", ms + PLAN_FSYNC_MS, "ms", "quorum-latency", "latency_ms");
     list(f, "rtt_ms", "ms", rtt, r->held - 1);
     input(f, "w", (double)w, "1");
     input(f, "fsync_ms", PLAN_FSYNC_MS, "ms");
 }
 
-/** A request on a new connection: the budget of the one on a warm one, and what comes before. */
+/** A request on a new connection: the budget of the one on a warm one, and what comes before.
+ */
 static void add_budget(struct book *b)
 {
     double proc = b->w->processing_ms, net = fmax(0, b->r->read_p95 - proc);
@@ -517,8 +517,9 @@ static void add_budget(struct book *b)
         begin_model(b, "cold_read_p95", MRD_LAST_MILE_MS + 2 * net + net + proc, "ms",
                     "latency-budget", "latency_ms");
 
-    f->source = "F23; dns: a resolver a last mile away; tls: TCP and TLS 1.3, a round trip each; "
-                "net: read_p95 less processing";
+    f->source =
+        "F23; dns: a resolver a last mile away; tls: TCP and TLS 1.3, a round trip each; "
+        "net: read_p95 less processing";
     input(f, "dns_ms", MRD_LAST_MILE_MS, "ms");
     input(f, "tls_ms", 2 * net, "ms");
     input(f, "net_ms", net, "ms");
@@ -531,13 +532,14 @@ static void add_latencies(struct book *b)
     const struct plan_result *r = b->r;
     bool local = r->posture >= PLAN_READ_LOCAL;
     bool edges = r->posture == PLAN_EDGE_HIERARCHY;
-    const char *read = edges ? "weighted percentile over users of: the home, straight or by way "
-                               "of the nearest edge, + processing; the edge + edge_ms for what "
-                               "its cache answers"
-                       : local ? "weighted percentile over users of: the nearest region that has "
-                               "their data + processing; cdn_ms for what a CDN answers"
-                             : "weighted percentile over users of: the home + processing; "
-                               "cdn_ms for what a CDN answers";
+    const char *read =
+        edges   ? "weighted percentile over users of: the home, straight or by way "
+                  "of the nearest edge, + processing; the edge + edge_ms for what "
+                  "its cache answers"
+        : local ? "weighted percentile over users of: the nearest region that has "
+                  "their data + processing; cdn_ms for what a CDN answers"
+                : "weighted percentile over users of: the home + processing; "
+                  "cdn_ms for what a CDN answers";
     const char *write =
         r->posture == PLAN_READ_LOCAL || edges
             ? "weighted percentile over users of: the home, straight or by way of the nearest "
@@ -553,13 +555,13 @@ static void add_latencies(struct book *b)
     add_budget(b);
     add_latency(b, "write_p50", r->write_p50, write, false);
     add_latency(b, "write_p95", r->write_p95, write, false);
-    struct plan_figure *f =
-        begin(b, "stale_p95_ms", r->stale_p95_ms, "ms",
-              r->posture == PLAN_CELLS || !local
-                  ? "0: records are read at their home"
-                  : "weighted percentile over users of: the lag, F12, from the farthest region "
-                    "that writes the records to the one that serves; one's own writes are there",
-              "F12; RTT/2, shipping and queueing; caches not counted");
+    struct plan_figure *f = begin(
+        b, "stale_p95_ms", r->stale_p95_ms, "ms",
+        r->posture == PLAN_CELLS || !local
+            ? "0: records are read at their home"
+            : "weighted percentile over users of: the lag, F12, from the farthest region "
+              "that writes the records to the one that serves; one's own writes are there",
+        "F12; RTT/2, shipping and queueing; caches not counted");
     if (local && r->posture != PLAN_CELLS) {
         input(f, "ship_ms", PLAN_SHIP_S * 1000, "ms");
         input(f, "W", b->c->writes_per_s, "1/s");
@@ -591,9 +593,8 @@ unsigned plan_figures(struct plan_data *data, const struct plan_workload *load,
     add_costs(&b);
     add_latencies(&b);
     if (r->usd_hour_break_even > 0) {
-        struct plan_figure *f =
-            begin_model(&b, "break_even_usd_hour", r->usd_hour_break_even, "USD/h",
-                        "break-even", "usd_per_hour");
+        struct plan_figure *f = begin_model(&b, "break_even_usd_hour", r->usd_hour_break_even,
+                                            "USD/h", "break-even", "usd_per_hour");
         input(f, "premium_usd_month", r->total - single->total, "USD/month");
         input(f, "U_before", single->u, "1");
         input(f, "U_after", r->u, "1");
@@ -618,10 +619,11 @@ char *plan_figure_inputs(const struct plan_figure *f, char *out, size_t cap)
     out[0] = '\0';
     for (unsigned i = 0; i < f->count && used < cap; i++) {
         const struct plan_input *in = &f->inputs[i];
-        used += (size_t)snprintf(out + used, cap - used, "%s%s = ", i > 0 ? "; " : "", in->name);
+        used +=
+            (size_t)snprintf(out + used, cap - used, "%s%s = ", i > 0 ? "; " : "", in->name);
         for (unsigned k = 0; k < in->count && used < cap; k++) {
-            used += (size_t)snprintf(out + used, cap - used, "%s%.9g", k > 0 ? "," : "",
-                                     in->v[k]);
+            used +=
+                (size_t)snprintf(out + used, cap - used, "%s%.9g", k > 0 ? "," : "", in->v[k]);
         }
         if (strcmp(in->unit, "1") != 0 && used < cap) {
             used += (size_t)snprintf(out + used, cap - used, " %s", in->unit);

@@ -67,9 +67,10 @@ static int read_value(const struct plan_key *k, const char *text, struct plan_va
     for (const char *p = text; k->kind != PLAN_WORD; p++) {
         size_t len = list ? strcspn(p, ",") : strlen(p);
         if (ret->count == PLAN_LIST_MAX || !read_number(k, p, len, &ret->v[ret->count])) {
-            return plan_model_refuse(err, "%s=%.60s is out of the domain of %s: %s%s%s", k->name, text,
-                          k->name, plan_key_domain(k, domain), k->unit[0] > '1' ? ", in " : "",
-                          k->unit[0] > '1' ? k->unit : "");
+            return plan_model_refuse(err, "%s=%.60s is out of the domain of %s: %s%s%s",
+                                     k->name, text, k->name, plan_key_domain(k, domain),
+                                     k->unit[0] > '1' ? ", in " : "",
+                                     k->unit[0] > '1' ? k->unit : "");
         }
         ret->count++;
         p += len;
@@ -78,8 +79,8 @@ static int read_value(const struct plan_key *k, const char *text, struct plan_va
         }
     }
     if (k->kind == PLAN_WORD && (text[0] == '\0' || strlen(text) > 60)) {
-        return plan_model_refuse(err, "%s=%.60s is out of the domain of %s: a name", k->name, text,
-                      k->name);
+        return plan_model_refuse(err, "%s=%.60s is out of the domain of %s: a name", k->name,
+                                 text, k->name);
     }
     return 0;
 }
@@ -100,7 +101,8 @@ static int read_word(const struct plan_model *m, const char *word, struct plan_v
         }
         used += (size_t)snprintf(all + used, sizeof(all) - used, " %s=", name);
     }
-    return plan_model_refuse(err, "\"%.60s\" is no input of %s; it takes:%s", word, m->name, all);
+    return plan_model_refuse(err, "\"%.60s\" is no input of %s; it takes:%s", word, m->name,
+                             all);
 }
 
 /** What was given and what was assumed, as it was understood. */
@@ -140,7 +142,8 @@ static int fill_fallbacks(const struct plan_model *m, struct plan_value *values,
             continue;
         }
         if (k->fallback == NULL) {
-            return plan_model_refuse(err, "%s= is missing: %s", k->name, plan_key_domain(k, domain));
+            return plan_model_refuse(err, "%s= is missing: %s", k->name,
+                                     plan_key_domain(k, domain));
         }
         if (k->fallback[0] != '\0') {
             int rc = read_value(k, k->fallback, &values[i], err);

@@ -61,8 +61,9 @@ RUN(plan_run_kofn)
 {
     double u = 0;
     if (mrd_avail_k_of_n((size_t)in[0].v[0], in[1].v, in[1].count, &u) != 0) {
-        return plan_model_refuse(err, "k=%g of %zu parts; the domain is 1 <= k <= the number of A",
-                      in[0].v[0], in[1].count);
+        return plan_model_refuse(err,
+                                 "k=%g of %zu parts; the domain is 1 <= k <= the number of A",
+                                 in[0].v[0], in[1].count);
     }
     return put_avail(result, u);
 }
@@ -72,7 +73,8 @@ RUN(plan_run_common_cause)
     double u = 0;
     if (mrd_avail_common_cause((size_t)in[3].v[0], (size_t)in[0].v[0], in[1].v[0], in[2].v[0],
                                &u) != 0) {
-        return plan_model_refuse(err, "k=%g of n=%g; the domain is 1 <= k <= n", in[3].v[0], in[0].v[0]);
+        return plan_model_refuse(err, "k=%g of n=%g; the domain is 1 <= k <= n", in[3].v[0],
+                                 in[0].v[0]);
     }
     return put_avail(result, u);
 }
@@ -90,8 +92,8 @@ RUN(plan_run_failover)
 RUN(plan_run_user_weighted)
 {
     if (in[0].count != in[1].count) {
-        return plan_model_refuse(err, "%zu shares and %zu A; the domain is one A per share", in[0].count,
-                      in[1].count);
+        return plan_model_refuse(err, "%zu shares and %zu A; the domain is one A per share",
+                                 in[0].count, in[1].count);
     }
     double sum = 0;
     for (size_t i = 0; i < in[0].count; i++) {
@@ -109,9 +111,9 @@ RUN(plan_run_sync_writes)
 {
     double u = 0;
     if (mrd_avail_sync_writes(in[0].v[0], (size_t)in[2].v[0], in[1].v, in[1].count, &u) != 0) {
-        return plan_model_refuse(err,
-                      "k=%g of %zu standbys; the domain is 1 <= k <= the number of standbys",
-                      in[2].v[0], in[1].count);
+        return plan_model_refuse(
+            err, "k=%g of %zu standbys; the domain is 1 <= k <= the number of standbys",
+            in[2].v[0], in[1].count);
     }
     return put_avail(result, u);
 }
@@ -129,7 +131,8 @@ RUN(plan_run_history)
     double per_year = 0, mean_h = 0;
     double u = mrd_avail_history(in[0].v, in[0].count, in[1].v[0], &per_year, &mean_h);
     if (u > 1) {
-        return plan_model_refuse(err, "more hours down than there are; the domain is sum <= years x 8760");
+        return plan_model_refuse(
+            err, "more hours down than there are; the domain is sum <= years x 8760");
     }
     put_avail(result, u);
     put(result, "lambda_per_year", per_year);
@@ -163,10 +166,11 @@ RUN(plan_run_rto)
         .decide_s = in[6].v[0], /* all the steps between, as one number */
     };
     if (r.violators > 0 && !(in[5].given && r.violators_s > 0)) {
-        return plan_model_refuse(err,
-                      "violators=%g without tail_s=, how long they keep an address; the domain "
-                      "is tail_s above 0 where violators are",
-                      r.violators);
+        return plan_model_refuse(
+            err,
+            "violators=%g without tail_s=, how long they keep an address; the domain "
+            "is tail_s above 0 where violators are",
+            r.violators);
     }
     mrd_rto_estimate(&r);
     put(result, "mean_s", r.mean_s);
@@ -183,11 +187,11 @@ RUN(plan_run_lag)
 {
     struct mrd_lag lag;
     if (mrd_lag_steady(in[0].v[0], in[1].v[0], in[2].v[0], in[3].v[0] / 1000, &lag) != 0) {
-        int rc =
-            plan_model_refuse(err,
-                   "W S = %g bytes/s is not below B = %g: the replica never catches up; the "
-                   "domain is W S < B",
-                   in[0].v[0] * in[1].v[0], in[2].v[0]);
+        int rc = plan_model_refuse(
+            err,
+            "W S = %g bytes/s is not below B = %g: the replica never catches up; the "
+            "domain is W S < B",
+            in[0].v[0] * in[1].v[0], in[2].v[0]);
         mrd_err_hint(err, "The model overload says how far behind after how long.");
         return rc;
     }
@@ -204,10 +208,11 @@ RUN(plan_run_overload)
     bool drains = in[3].given;
     if (mrd_lag_overload(in[0].v[0], in[1].v[0], in[2].v[0], drains ? in[3].v[0] : 0, &o) !=
         0) {
-        return plan_model_refuse(err,
-                      "drain_a = %g is not below b = %g: it never drains; the domain is "
-                      "drain_a < b",
-                      in[3].v[0], in[1].v[0]);
+        return plan_model_refuse(
+            err,
+            "drain_a = %g is not below b = %g: it never drains; the domain is "
+            "drain_a < b",
+            in[3].v[0], in[1].v[0]);
     }
     put(result, "backlog_bytes", o.backlog_bytes);
     put(result, "rpo_s", o.rpo_s);
@@ -240,8 +245,9 @@ RUN(plan_run_tcp)
         least = limit[i] < limit[least] ? i : least;
     }
     if (isinf(limit[least])) {
-        return plan_model_refuse(err, "nothing limits this connection; the domain needs a window, a loss "
-                           "above 0 or link_mbit");
+        return plan_model_refuse(
+            err, "nothing limits this connection; the domain needs a window, a loss "
+                 "above 0 or link_mbit");
     }
     put(result, "mbit_s", limit[least]);
     json_object_set_new(result, "limited_by", json_string(names[least]));
@@ -258,7 +264,8 @@ RUN(plan_run_quorum)
     size_t w = in[2].given ? (size_t)in[2].v[0] : n / 2 + 1;
 
     if (mrd_quorum_rule(n, r, w, &q) != 0) {
-        return plan_model_refuse(err, "r=%zu w=%zu of n=%zu; the domain is 1 <= r, w <= n", r, w, n);
+        return plan_model_refuse(err, "r=%zu w=%zu of n=%zu; the domain is 1 <= r, w <= n", r,
+                                 w, n);
     }
     json_object_set_new(result, "r", json_integer((json_int_t)q.r));
     json_object_set_new(result, "w", json_integer((json_int_t)q.w));
@@ -277,12 +284,14 @@ RUN(plan_run_quorum_latency)
     double ms = 0;
 
     if (!leader && strcmp(in[4].text, "leaderless") != 0) {
-        return plan_model_refuse(err, "mode=%s; the domain is leader or leaderless", in[4].text);
+        return plan_model_refuse(err, "mode=%s; the domain is leader or leaderless",
+                                 in[4].text);
     }
     if ((leader ? mrd_quorum_leader_ms(in[0].v, n, w, &ms)
                 : mrd_quorum_leaderless_ms(in[0].v, n, w, &ms)) != 0) {
-        return plan_model_refuse(err, "w=%zu with %zu round trips; the domain is 1 <= w <= %zu%s", w, n,
-                      leader ? n + 1 : n, leader ? " (the leader is one of them)" : "");
+        return plan_model_refuse(
+            err, "w=%zu with %zu round trips; the domain is 1 <= w <= %zu%s", w, n,
+            leader ? n + 1 : n, leader ? " (the leader is one of them)" : "");
     }
     put(result, "quorum_ms", ms);
     put(result, "latency_ms", ms + in[2].v[0] + in[3].v[0]);
@@ -293,8 +302,8 @@ RUN(plan_run_quorum_tail)
 {
     double p = 0;
     if (mrd_quorum_tail((size_t)in[0].v[0], in[1].v, in[1].count, &p) != 0) {
-        return plan_model_refuse(err, "k=%g of %zu; the domain is 1 <= k <= the number of F", in[0].v[0],
-                      in[1].count);
+        return plan_model_refuse(err, "k=%g of %zu; the domain is 1 <= k <= the number of F",
+                                 in[0].v[0], in[1].count);
     }
     put(result, "P", p);
     return 0;
@@ -324,7 +333,8 @@ RUN(plan_run_transfer)
 RUN(plan_run_headroom)
 {
     if (in[1].v[0] >= in[0].v[0]) {
-        return plan_model_refuse(err, "f=%g of n=%g; the domain is 0 <= f < n", in[1].v[0], in[0].v[0]);
+        return plan_model_refuse(err, "f=%g of n=%g; the domain is 0 <= f < n", in[1].v[0],
+                                 in[0].v[0]);
     }
     double u = mrd_headroom((size_t)in[0].v[0], (size_t)in[1].v[0]);
     put(result, "utilisation", u);
@@ -338,10 +348,11 @@ RUN(plan_run_headroom_shares)
     size_t n = in[0].count;
 
     if (mrd_headroom_shares(in[0].v, n, (size_t)in[1].v[0], capacity) != 0) {
-        return plan_model_refuse(err,
-                      "lost=%g of %zu shares; the domain is lost < shares <= %d with something "
-                      "left to serve",
-                      in[1].v[0], n, MRD_HEADROOM_MAX);
+        return plan_model_refuse(
+            err,
+            "lost=%g of %zu shares; the domain is lost < shares <= %d with something "
+            "left to serve",
+            in[1].v[0], n, MRD_HEADROOM_MAX);
     }
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
@@ -357,8 +368,8 @@ RUN(plan_run_break_even)
 {
     double before = in[1].v[0], after = in[2].v[0];
     if (!(before > after)) {
-        return plan_model_refuse(err, "U_before=%g U_after=%g; the domain is U_before > U_after", before,
-                      after);
+        return plan_model_refuse(
+            err, "U_before=%g U_after=%g; the domain is U_before > U_after", before, after);
     }
     put(result, "usd_per_hour", mrd_break_even_usd_hour(in[0].v[0], before, after));
     put(result, "hours_avoided_per_year", (before - after) * MRD_YEAR_H);
@@ -436,8 +447,9 @@ RUN(plan_run_user_rtt)
         return rc;
     }
     if (c < 0) {
-        return plan_model_refuse(err, "no country \"%.40s\"; the domain is ISO 3166 codes of two capitals",
-                      in[0].text);
+        return plan_model_refuse(
+            err, "no country \"%.40s\"; the domain is ISO 3166 codes of two capitals",
+            in[0].text);
     }
     put(result, "rtt_ms", plan_user_rtt_ms(data, &data->countries[c].centre, r));
     put(result, "last_mile_ms", MRD_LAST_MILE_MS);

@@ -207,9 +207,11 @@ static int cell_after(const struct place *p, const struct place_set *s,
 void place_latency(const struct place *p, const struct place_set *s,
                    const struct plan_result *r, unsigned i, int lost, struct place_times *ret)
 {
-    bool cell_lost = r->posture == PLAN_CELLS && lost >= 0 && place_nearest(p, s, i, -1) == lost;
+    bool cell_lost =
+        r->posture == PLAN_CELLS && lost >= 0 && place_nearest(p, s, i, -1) == lost;
     double commit_ms = 0;
-    int near = cell_lost ? cell_after(p, s, r, i, lost, &commit_ms) : place_nearest(p, s, i, lost);
+    int near =
+        cell_lost ? cell_after(p, s, r, i, lost, &commit_ms) : place_nearest(p, s, i, lost);
     int home = s->home;
     bool edges = r->posture == PLAN_EDGE_HIERARCHY;
 
@@ -231,8 +233,9 @@ void place_latency(const struct place *p, const struct place_set *s,
     } else {
         bool local = place_reads_are_local(r->posture);
         ret->read = work + (local ? to_near : to_home);
-        ret->write = ret->read + (cell_lost ? commit_ms
-                                            : place_commit_ms(p, s, r, local ? near : home, lost));
+        ret->write =
+            ret->read +
+            (cell_lost ? commit_ms : place_commit_ms(p, s, r, local ? near : home, lost));
     }
 }
 
@@ -305,8 +308,7 @@ static double sum_within(const double *restrict weight, const double *restrict m
     return within[0] + within[1] + within[2] + within[3];
 }
 
-void place_share_within(const struct place *p, const struct place_set *s,
-                        struct plan_result *r)
+void place_share_within(const struct place *p, const struct place_set *s, struct plan_result *r)
 {
     const struct plan_class *c = p->class;
     bool edges = r->posture == PLAN_EDGE_HIERARCHY;
@@ -322,8 +324,9 @@ void place_share_within(const struct place *p, const struct place_set *s,
     double write = sum_within(p->weight, t.write, p->points, write_ms, &write_sum);
     double hit = edges ? sum_within(p->weight, t.near, p->points, read_ms, &hit_sum) : 1;
     double all = reads + hits + c->writes_per_s;
-    r->mean_ms = all > 0 ? (reads * read_sum + hits * hit_sum + c->writes_per_s * write_sum) / all
-                         : read_sum;
+    r->mean_ms = all > 0
+                     ? (reads * read_sum + hits * hit_sum + c->writes_per_s * write_sum) / all
+                     : read_sum;
     place_set_within(c, r, read, write, hit);
 }
 
@@ -451,10 +454,11 @@ static double floor_p95(const struct place *p, const struct place_set *s,
             continue;
         }
         int at = place_serves_nearby(r->posture) ? place_nearest(p, s, i, -1) : s->home;
-        const struct plan_region *to = &p->data->regions[p->load->candidates[s->at[at < 0 ? 0 : at]]];
+        const struct plan_region *to =
+            &p->data->regions[p->load->candidates[s->at[at < 0 ? 0 : at]]];
         const struct plan_place *metro = &c->metros[n];
-        ms[n] = mrd_fibre_rtt_ms(mrd_distance_km(metro->latitude, metro->longitude,
-                                                 to->latitude, to->longitude));
+        ms[n] = mrd_fibre_rtt_ms(
+            mrd_distance_km(metro->latitude, metro->longitude, to->latitude, to->longitude));
         weight[n++] = p->weight[i];
     }
     return mrd_percentile(ms, weight, n, 0.95);
@@ -562,10 +566,10 @@ void place_evaluate(const struct place *p, const struct place_set *set, struct p
 
 double place_missing(const struct plan_class *c, const struct plan_result *r)
 {
-    double sum = (c->read_p95_ms != PLAN_NO_TARGET ? fmax(0, 0.95 - r->read_ok) : 0) +
-                 (c->write_p95_ms != PLAN_NO_TARGET && c->writes_per_s > 0
-                      ? fmax(0, 0.95 - r->write_ok)
-                      : 0);
+    double sum =
+        (c->read_p95_ms != PLAN_NO_TARGET ? fmax(0, 0.95 - r->read_ok) : 0) +
+        (c->write_p95_ms != PLAN_NO_TARGET && c->writes_per_s > 0 ? fmax(0, 0.95 - r->write_ok)
+                                                                  : 0);
     if ((c->rto_ms != PLAN_NO_TARGET || c->availability_pct >= 0) &&
         r->posture != PLAN_SINGLE) {
         sum += 1 - r->covered;

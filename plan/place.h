@@ -14,10 +14,10 @@ struct place {
     const struct plan_class *class;
     const struct plan_data *data;
     unsigned points, candidates;
-    double weight[PLACE_POINTS_MAX];                   /* sums to 1 */
-    short country[PLACE_POINTS_MAX];                   /* index into load->users */
-    double ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX];  /* user to candidate */
-    bool divided; /* some candidate may not store some users' data */
+    double weight[PLACE_POINTS_MAX];                  /* sums to 1 */
+    short country[PLACE_POINTS_MAX];                  /* index into load->users */
+    double ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX]; /* user to candidate */
+    bool divided;                        /* some candidate may not store some users' data */
     uint64_t users[PLAN_CANDIDATES_MAX]; /* whose data it may store: a bit per country */
     float legal_ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX]; /* PLACE_NEVER where it may not */
     double rtt[PLAN_CANDIDATES_MAX][PLAN_CANDIDATES_MAX];
@@ -36,7 +36,7 @@ struct place_writes {
 struct place_set {
     unsigned n;
     int at[PLAN_COPIES_MAX]; /* candidates */
-    int home;                  /* index into at[] */
+    int home;                /* index into at[] */
     const int *near; /* the member nearest to each point, or -1, when known; else NULL */
     const struct place_writes *writes; /* of records with homes of their own, likewise */
 };
@@ -53,9 +53,9 @@ void place_evaluate(const struct place *p, const struct place_set *s, struct pla
  * ->refused are skipped, and it is set where there is none. One walk over the sets serves all.
  *
  * The cheapest keeps the latency targets for as many users as any (place_missing). Of the sets
- * of its size that keep them for as many and cost at most PLAN_NEARER_MAY_COST times as much, the
- * best has the least mean_ms: exactly what trying every set and home would give (search.c has
- * the proof).
+ * of its size that keep them for as many and cost at most PLAN_NEARER_MAY_COST times as much,
+ * the best has the least mean_ms: exactly what trying every set and home would give (search.c
+ * has the proof).
  */
 void place_search(const struct place *p, struct plan_result *const *results, unsigned count);
 
@@ -101,8 +101,8 @@ void place_by_distance(const struct place *p, const struct place_set *s,
 void place_user_shares(const struct place *p, const struct place_set *s, struct plan_result *r);
 /** Are there records of its own homes that not every member may hold? */
 bool place_divides(const struct place *p, enum plan_posture posture);
-/** The members that have a copy of what is homed at @home and may be stored by those of @may, as
- * bits: all of @may, or a cell's home and those nearest to it. */
+/** The members that have a copy of what is homed at @home and may be stored by those of @may,
+ * as bits: all of @may, or a cell's home and those nearest to it. */
 unsigned place_copies(const struct place *p, const struct place_set *s,
                       const struct plan_result *r, unsigned home, unsigned may);
 /** ->parts of @r, the home first and all else of @r known. */

@@ -66,29 +66,29 @@ struct plan_result {
     const char *refused; /* why the posture is out of the question; NULL: it is not */
     unsigned missed;     /* plan_miss */
     unsigned n;
-    unsigned held;                   /* so many of them, the first, hold the data */
+    unsigned held;                 /* so many of them, the first, hold the data */
     int region[PLAN_COPIES_MAX];   /* of the facts; the home or the hub first */
-    int hub;                         /* the member through which changes travel, 0 in the end */
-    double copies;                   /* beside the first, as the average write has them */
+    int hub;                       /* the member through which changes travel, 0 in the end */
+    double copies;                 /* beside the first, as the average write has them */
     double share[PLAN_COPIES_MAX]; /* of the users, by nearness */
     bool confined; /* a lost region's load may go only to some: where its copies are */
     double spill[PLAN_COPIES_MAX]; /* then: the most that a lost region leaves each */
-    bool quorum;                     /* commits wait for a majority */
+    bool quorum;                   /* commits wait for a majority */
     /* Share of the users whose data outlives the loss of a region: another one may take over,
      * and a quorum keeps its majority. */
     double covered;
     double cost[PLAN_COST_PARTS], total;
-    double failover_s; /* until another region serves, where one may */
+    double failover_s;                   /* until another region serves, where one may */
     double u, rto_s, rto_worst_s, rpo_s; /* of the users who are worst off */
     double read_ok,
-        write_ok; /* share of the users (of the requests, with a CDN) within target */
+        write_ok;   /* share of the users (of the requests, with a CDN) within target */
     double mean_ms; /* of the requests that reach a region */
     double read_p50, read_p95, write_p50, write_p95;
     /* The worst loss of one region; PLAN_NOT_SERVED: for more than 5% nothing serves. */
     double lost_read_p95, lost_write_p95;
     double stale_p95_ms; /* how old what a region answers may be (plan_country_latency) */
     double replication_mbit, lag_s;
-    double delay_s; /* of the lag: the way, and gathering */
+    double delay_s;             /* of the lag: the way, and gathering */
     double usd_hour_break_even; /* against single-region; 0: no premium or nothing gained */
     double usd_year_return;     /* the same, at the given cost of downtime; NAN: none given */
     bool simulated;             /* years is filled */
@@ -116,7 +116,8 @@ int plan_class_answer(struct plan_data *data, const struct plan_workload *load,
 
 /**
  * Recovery, availability and the simulated years (0: none) of @r, whose place is settled: the
- * members, ->parts, ->covered (0: no other may be home), and in ->lag_s the way to the farthest.
+ * members, ->parts, ->covered (0: no other may be home), and in ->lag_s the way to the
+ * farthest.
  */
 int plan_work_out(const struct plan_workload *load, const struct plan_class *class,
                   struct plan_result *r, size_t years, uint64_t seed, struct mrd_err *err);
@@ -141,10 +142,10 @@ unsigned plan_union(const struct plan_workload *load, const struct plan_answer *
 #define PLAN_DATABASE_USD 0.15
 #define PLAN_REPLICA_DATABASE 0.75 /* least size of a database that applies every write */
 #define PLAN_PILOT_DATABASE 0.5
-#define PLAN_OVERHEAD 0.1 /* framing and retransmission of replication */
-#define PLAN_FSYNC_MS 2.0 /* flush at the replica */
-#define PLAN_SHIP_S 0.05  /* the sender gathers changes */
-#define PLAN_CDN_MS 5.0   /* beyond the way to a CDN's edge, or to one of one's own */
+#define PLAN_OVERHEAD 0.1     /* framing and retransmission of replication */
+#define PLAN_FSYNC_MS 2.0     /* flush at the replica */
+#define PLAN_SHIP_S 0.05      /* the sender gathers changes */
+#define PLAN_CDN_MS 5.0       /* beyond the way to a CDN's edge, or to one of one's own */
 #define PLAN_EDGE_REQUEST 0.2 /* what a request answered from a cache costs of a whole one */
 
 /* The placement nearest to the users is taken that costs at most so much times the cheapest. */
@@ -194,5 +195,5 @@ struct plan_country_latency {
 };
 /** Of each result of @a that is not refused, by the workload's countries: ret[result][user]. */
 int plan_countries(struct plan_data *data, const struct plan_workload *load,
-                   const struct plan_answer *a, struct plan_country_latency (*ret)[PLAN_USERS_MAX],
-                   struct mrd_err *err);
+                   const struct plan_answer *a,
+                   struct plan_country_latency (*ret)[PLAN_USERS_MAX], struct mrd_err *err);

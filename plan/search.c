@@ -1,12 +1,13 @@
 /*
- * The best placement: every set of candidates, every home in it, and none of them tried in vain.
+ * The best placement: every set of candidates, every home in it, and none of them tried in
+ * vain.
  *
  * The cheapest set is the one that is late for the fewest users, and of those the cheapest (the
- * first one of equals, fewer regions before more). A second walk over the sets of its size takes
- * the nearest to the users of those that are as good and cost little more: between two places
- * that cost almost the same nobody would take the farther one. Each walk goes by size, and within a size
- * depth first, so that what is near to whom is worked out once for all sets that begin alike.
- * A set is left out only when it cannot win, which two bounds say:
+ * first one of equals, fewer regions before more). A second walk over the sets of its size
+ * takes the nearest to the users of those that are as good and cost little more: between two
+ * places that cost almost the same nobody would take the farther one. Each walk goes by size,
+ * and within a size depth first, so that what is near to whom is worked out once for all sets
+ * that begin alike. A set is left out only when it cannot win, which two bounds say:
  *
  * 1. Cost. Of one size, all that differs is where users and copies are. Users are shared out
  *    among the members, so what goes to users and from the writers to the other copies costs at
@@ -52,7 +53,7 @@ struct search {
     double cap;           /* in the second walk: what the nearest may cost */
 };
 
-enum commits { TO_ALL, TO_CELL, COMMITS }; /* who has what a home of its own commits */
+enum commits { TO_ALL, TO_CELL, COMMITS };    /* who has what a home of its own commits */
 enum target { READS, WRITES, HITS, TARGETS }; /* hits: reads answered from an edge's cache */
 
 struct walk {
@@ -62,7 +63,7 @@ struct walk {
     bool nearer;                      /* the second walk */
     int32_t weight[PLACE_POINTS_MAX]; /* in units of WEIGHT_ONE, for fast sums */
     float weight_f[PLACE_POINTS_MAX];
-    double origin_gb[2], written_gb;  /* without and with a CDN */
+    double origin_gb[2], written_gb; /* without and with a CDN */
     float limit[TARGETS];
     bool limited[TARGETS];
     /* By home, at most: the shares of the writes, and of reads that edges pass on, in time. */
@@ -70,8 +71,8 @@ struct walk {
     float home_ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX]; /* the shortest way to it */
     float home_sorted[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX];
     double home_share[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX + 1]; /* of so many of these */
-    double home_mean[PLAN_CANDIDATES_MAX];  /* the mean of home_ms */
-    double users_ms[PLAN_CANDIDATES_MAX];   /* from all users, on average */
+    double home_mean[PLAN_CANDIDATES_MAX];                        /* the mean of home_ms */
+    double users_ms[PLAN_CANDIDATES_MAX]; /* from all users, on average */
     struct search searches[SEARCHES_MAX];
     /* Of the present set, when they have been asked for: */
     bool shares_known, writes_known, commits_known[COMMITS];
@@ -106,7 +107,7 @@ unsigned place_sizes(const struct place *p, const struct plan_result *r, unsigne
 {
     unsigned least = r->posture == PLAN_SINGLE ? 1 : r->quorum ? 3 : 2;
 
-    *ret_least = r->posture == PLAN_EDGE_HIERARCHY         ? least + 1
+    *ret_least = r->posture == PLAN_EDGE_HIERARCHY     ? least + 1
                  : r->posture == PLAN_HUB && least < 3 ? 3
                                                        : least;
     return place_serves_nearby(r->posture) ? (unsigned)p->load->replicas_max : least;
@@ -120,14 +121,14 @@ static double size_floor(const struct place *p, const struct plan_result *r, uns
     struct plan_result of_size = {
         .posture = r->posture, .cdn = r->cdn, .quorum = r->quorum, .n = n};
     unsigned held = place_held(r, n);
-    double running = r->posture == PLAN_SINGLE                ? 1
-                     : r->posture == PLAN_PILOT_LIGHT         ? 1 + p->load->pilot_standby
+    double running = r->posture == PLAN_SINGLE            ? 1
+                     : r->posture == PLAN_PILOT_LIGHT     ? 1 + p->load->pilot_standby
                      : !place_reads_are_local(r->posture) ? 1 + p->load->standby * (held - 1)
                      : place_divides(p, r->posture)       ? 1
                                                           : (double)n / (n - 1);
-    double copies = place_divides(p, r->posture)               ? 0
-                    : r->posture == PLAN_CELLS ? PLACE_CELL_COPIES(r->quorum)
-                                                        : held - 1;
+    double copies = place_divides(p, r->posture) ? 0
+                    : r->posture == PLAN_CELLS   ? PLACE_CELL_COPIES(r->quorum)
+                                                 : held - 1;
     double sum = 0;
 
     place_cost_of_size(p, &of_size, running, copies);
@@ -192,9 +193,8 @@ static double set_floor(const struct walk *w, const struct search *q, const stru
 #endif
 
 /** Share of the weight whose time is within @limit. */
-WIDE
-static double within(const int32_t *restrict weight, const float *restrict ms, unsigned n,
-                     float limit)
+WIDE static double within(const int32_t *restrict weight, const float *restrict ms, unsigned n,
+                          float limit)
 {
     int32_t sum = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -204,9 +204,8 @@ static double within(const int32_t *restrict weight, const float *restrict ms, u
 }
 
 /** The same, of those that are not within it by @before. */
-WIDE
-static double within_anew(const int32_t *restrict weight, const float *restrict before,
-                          const float *restrict ms, unsigned n, float limit)
+WIDE static double within_anew(const int32_t *restrict weight, const float *restrict before,
+                               const float *restrict ms, unsigned n, float limit)
 {
     int32_t sum = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -215,11 +214,11 @@ static double within_anew(const int32_t *restrict weight, const float *restrict 
     return (double)sum / WEIGHT_ONE;
 }
 
-/** The same, of times at the nearest member and what each member adds; [-1]: where there is none. */
-WIDE
-static double within_after(const int32_t *restrict weight, const float *restrict ms,
-                           const int *restrict near, const float *restrict more, unsigned n,
-                           float limit)
+/** The same, of times at the nearest member and what each member adds; [-1]: where there is
+ * none. */
+WIDE static double within_after(const int32_t *restrict weight, const float *restrict ms,
+                                const int *restrict near, const float *restrict more,
+                                unsigned n, float limit)
 {
     int32_t sum = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -229,22 +228,20 @@ static double within_after(const int32_t *restrict weight, const float *restrict
 }
 
 /** The same, or straight, whichever is nearer. */
-WIDE
-static double within_either(const int32_t *restrict weight, const float *restrict straight,
-                            const float *restrict ms, const int *restrict near,
-                            const float *restrict more, unsigned n, float limit)
+WIDE static double within_either(const int32_t *restrict weight, const float *restrict straight,
+                                 const float *restrict ms, const int *restrict near,
+                                 const float *restrict more, unsigned n, float limit)
 {
     int32_t sum = 0;
     for (unsigned i = 0; i < n; i++) {
-        sum += weight[i] &
-               -(int32_t)((ms[i] + more[near[i]] <= limit) | (straight[i] <= limit));
+        sum +=
+            weight[i] & -(int32_t)((ms[i] + more[near[i]] <= limit) | (straight[i] <= limit));
     }
     return (double)sum / WEIGHT_ONE;
 }
 
 /** The users' mean distance. */
-WIDE
-static double mean(const float *restrict weight, const float *restrict ms, unsigned n)
+WIDE static double mean(const float *restrict weight, const float *restrict ms, unsigned n)
 {
     double sum = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -254,9 +251,8 @@ static double mean(const float *restrict weight, const float *restrict ms, unsig
 }
 
 /** How much nearer the users would be on average with @ms beside @before. */
-WIDE
-static double shortened(const float *restrict weight, const float *restrict before,
-                        const float *restrict ms, unsigned n)
+WIDE static double shortened(const float *restrict weight, const float *restrict before,
+                             const float *restrict ms, unsigned n)
 {
     float sum[8] = {0}; /* so that one addition need not wait for the one before */
     unsigned i = 0;
@@ -292,7 +288,7 @@ static void find_gains(struct walk *w, unsigned depth, unsigned from)
 
 /** What a placement reaches at most: shares of the users in time, and of them by their home. */
 struct reach {
-    double of[TARGETS];         /* by the nearest member */
+    double of[TARGETS];           /* by the nearest member */
     double home_write, home_read; /* by the best way to the home */
 };
 
@@ -318,9 +314,8 @@ static bool beaten(const struct walk *w, const struct search *q, const struct re
                      local   ? fmin(1, reach->of[READS] + SLACK)
                      : edges ? reach->home_read
                              : 1,
-                     posture == PLAN_READ_LOCAL || !local
-                         ? reach->home_write
-                         : fmin(1, reach->of[WRITES] + SLACK),
+                     posture == PLAN_READ_LOCAL || !local ? reach->home_write
+                                                          : fmin(1, reach->of[WRITES] + SLACK),
                      edges ? fmin(1, reach->of[HITS] + SLACK) : 1);
     double least = place_missing(w->p->class, &bound);
     return least > q->best_missing ||
@@ -348,6 +343,7 @@ static void sort_home(struct walk *w, unsigned h)
     for (unsigned i = 0; i < w->p->points; i++) {
         ways[i] = (struct way){w->home_ms[h][i], w->weight[i]};
     }
+    /* cppcheck-suppress uninitvar ; as many as there are points were just set */
     qsort(ways, w->p->points, sizeof(*ways), by_ms);
     for (unsigned i = 0; i < w->p->points; i++) {
         sum += ways[i].weight;
@@ -428,8 +424,8 @@ static void share_out(struct walk *w, const struct place_set *s)
 }
 
 /** What commits at the writers' own homes wait for: the share in time, the mean. */
-static void wait_at_homes(struct walk *w, const struct place_set *s, const struct plan_result *r,
-                          enum commits which)
+static void wait_at_homes(struct walk *w, const struct place_set *s,
+                          const struct plan_result *r, enum commits which)
 {
     float wait[PLAN_REPLICAS_MAX + 1] = {0};
 
@@ -445,8 +441,8 @@ static void wait_at_homes(struct walk *w, const struct place_set *s, const struc
 }
 
 /** Homes of their own: what bounds writes by the nearest member, and their mean wait. */
-static double bound_local(struct walk *w, const struct place_set *s, const struct plan_result *r,
-                          bool hub_known, struct reach *reach)
+static double bound_local(struct walk *w, const struct place_set *s,
+                          const struct plan_result *r, bool hub_known, struct reach *reach)
 {
     enum commits which = r->posture == PLAN_CELLS ? TO_CELL : TO_ALL;
     bool hub = r->posture == PLAN_HUB;
@@ -488,9 +484,9 @@ static void bound_ways(const struct walk *w, const struct place_set *s,
     for (unsigned k = 0; k < s->n; k++) {
         way[k + 1] = (float)p->rtt[s->at[k]][home];
     }
-    reach->home_write = fmin(
-        1, SLACK + within_either(w->weight, straight, w->near_ms[s->n], w->near[s->n], way + 1,
-                                 p->points, w->limit[WRITES] - (float)commit_ms));
+    reach->home_write =
+        fmin(1, SLACK + within_either(w->weight, straight, w->near_ms[s->n], w->near[s->n],
+                                      way + 1, p->points, w->limit[WRITES] - (float)commit_ms));
     if (r->posture == PLAN_EDGE_HIERARCHY) {
         reach->home_read =
             fmin(1, SLACK + within_either(w->weight, straight, w->near_ms[s->n], w->near[s->n],
@@ -591,10 +587,9 @@ static void consider(struct walk *w, struct search *q, struct place_set *s)
 }
 
 /** Each point's nearest member, and how near, with a candidate at @ms as the @n-th, from 0. */
-WIDE
-static void find_near(const float *restrict ms, const float *restrict old_ms,
-                      const int *restrict old, float *restrict new_ms, int *restrict new,
-                      unsigned points, int n)
+WIDE static void find_near(const float *restrict ms, const float *restrict old_ms,
+                           const int *restrict old, float *restrict new_ms, int *restrict new,
+                           unsigned points, int n)
 {
     for (unsigned i = 0; i < points; i++) {
         float to_c = ms[i], to_old = old_ms[i];
@@ -787,11 +782,12 @@ static const char *why_none(const struct place *p, const struct plan_result *r)
         useful += local ? p->users[c] != 0 : p->users[c] == all;
     }
     bool law = useful < p->candidates;
-    return most < least                   ? "it needs more regions than replicas_max allows"
-           : law && !local && useful == 0 ? "residency lets no candidate store the data of all users"
-           : law && useful < least        ? "residency leaves fewer candidates than it needs regions"
-           : p->candidates < least        ? "there are too few regions to choose from"
-                                          : "no set of the candidates keeps the residency rules";
+    return most < least ? "it needs more regions than replicas_max allows"
+           : law && !local && useful == 0
+               ? "residency lets no candidate store the data of all users"
+           : law && useful < least ? "residency leaves fewer candidates than it needs regions"
+           : p->candidates < least ? "there are too few regions to choose from"
+                                   : "no set of the candidates keeps the residency rules";
 }
 
 static void finish_search(const struct place *p, struct search *q, struct plan_result *r)

@@ -172,7 +172,8 @@ void place_requests(const struct plan_workload *w, const struct plan_class *c,
     }
     ret->database_per_s = c->reads_per_s + c->writes_per_s - (edges || r->cdn ? cached : 0);
     ret->compute_per_s = ret->database_per_s + (edges ? cached * PLAN_EDGE_REQUEST : 0);
-    ret->compute_usd = w->compute_usd_month >= 0 ? w->compute_usd_month / all : PLAN_COMPUTE_USD;
+    ret->compute_usd =
+        w->compute_usd_month >= 0 ? w->compute_usd_month / all : PLAN_COMPUTE_USD;
     ret->database_usd =
         w->database_usd_month >= 0 ? w->database_usd_month / all : PLAN_DATABASE_USD;
 }
@@ -245,7 +246,8 @@ static double copies_usd_gb(const struct place *p, const struct place_set *s,
     return r->posture == PLAN_HUB ? through_hub(p, s, (unsigned)r->hub, a, may) : sum;
 }
 
-static void group_writes(const struct place_set *s, const struct plan_result *r, struct place_writes *ret)
+static void group_writes(const struct place_set *s, const struct plan_result *r,
+                         struct place_writes *ret)
 {
     bool spread = r->posture >= PLAN_FOLLOW_THE_SUN;
 
@@ -314,8 +316,8 @@ static void choose_hub(const struct place *p, const struct place_set *s, struct 
             ms += p->rtt[s->at[k]][s->at[b]];
         }
         r->hub = (int)k;
-        double usd = place_holds_all(p, s->at[k]) ? replication_usd_gb(p, s, r, w)
-                                                  : (double)INFINITY;
+        double usd =
+            place_holds_all(p, s->at[k]) ? replication_usd_gb(p, s, r, w) : (double)INFINITY;
         if (usd < least * (1 - 1e-9) || (usd <= least * (1 + 1e-9) && ms < least_ms)) {
             least = usd;
             least_ms = ms;

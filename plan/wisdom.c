@@ -56,8 +56,8 @@ static const char *continent(const struct plan_data *data, const struct plan_cou
 
     for (int i = 0; i < data->region_count; i++) {
         const struct plan_region *r = &data->regions[i];
-        double km = mrd_distance_km(c->centre.latitude, c->centre.longitude, r->latitude,
-                                    r->longitude);
+        double km =
+            mrd_distance_km(c->centre.latitude, c->centre.longitude, r->latitude, r->longitude);
         if (km < least && r->continent[0] != '\0') {
             least = km;
             best = r->continent;
@@ -89,7 +89,8 @@ static unsigned continents(const struct book *b)
     return many;
 }
 
-static const struct plan_result *find(const struct plan_answer *a, enum plan_posture p, bool cdn)
+static const struct plan_result *find(const struct plan_answer *a, enum plan_posture p,
+                                      bool cdn)
 {
     for (unsigned i = 0; i < a->count; i++) {
         if (a->results[i].posture == p && a->results[i].cdn == cdn) {
@@ -111,7 +112,8 @@ static const struct {
 } situations[] = {
     {"data that must stay in its jurisdiction", PLAN_PARTITIONED, false, "partitioned"},
     {"a global real-time application", PLAN_ACTIVE_ACTIVE, false, "active-active"},
-    {"contracts of 99.99% and more", PLAN_ACTIVE_PASSIVE, false, "active-passive in two regions"},
+    {"contracts of 99.99% and more", PLAN_ACTIVE_PASSIVE, false,
+     "active-passive in two regions"},
     {"global users, mostly reads that cache", PLAN_SINGLE, true, "single-region + CDN"},
     {"users on one continent", PLAN_SINGLE, false, "single-region"},
     {"no reason that could be named", PLAN_SINGLE, false, "single-region"},
@@ -125,16 +127,18 @@ static enum situation situation(const struct book *b, unsigned many)
            : many > 1 && c->writes_per_s > 0 && c->write_p95_ms < 150 &&
                    c->write_p95_ms != PLAN_NO_TARGET
                ? REAL_TIME
-           : c->availability_pct >= 99.99                                        ? CONTRACTS
-           : many > 1 && c->cacheable >= 0.5 && c->reads_per_s >= 10 * c->writes_per_s ? READ_HEAVY
-           : many == 1                                                           ? ONE_CONTINENT
-                                                                                 : NO_REASON;
+           : c->availability_pct >= 99.99 ? CONTRACTS
+           : many > 1 && c->cacheable >= 0.5 && c->reads_per_s >= 10 * c->writes_per_s
+               ? READ_HEAVY
+           : many == 1 ? ONE_CONTINENT
+                       : NO_REASON;
 }
 
 /** Is @r what a table means by @posture? A posture that only adds to it is. */
 static bool is_like(const struct plan_result *r, enum plan_posture posture)
 {
-    return r->posture == posture || (posture == PLAN_PARTITIONED && place_homes_are_local(r->posture));
+    return r->posture == posture ||
+           (posture == PLAN_PARTITIONED && place_homes_are_local(r->posture));
 }
 
 /** Why the tables' posture was not taken here. */
@@ -152,8 +156,7 @@ static void explain_posture(const struct book *b, enum plan_posture posture, boo
         write(out, cap, "%s misses %s", name, plan_missed(r->missed, text));
     } else if (b->r != NULL) {
         write(out, cap, "%s keeps every target, too, at %.0f USD/month instead of %.0f%s", name,
-              r->total, b->r->total,
-              b->r->posture < r->posture ? ", and is less simple" : "");
+              r->total, b->r->total, b->r->posture < r->posture ? ", and is less simple" : "");
     } else {
         out[0] = '\0';
     }
@@ -167,7 +170,8 @@ static void say_situation(struct book *b, unsigned many)
 
     SAY(row->row, "%s", situations[is].row);
     SAY(row->says, "%s", situations[is].says);
-    SAY(row->here, "%s", b->r != NULL ? plan_result_name(b->r, name) : "no posture keeps the targets");
+    SAY(row->here, "%s",
+        b->r != NULL ? plan_result_name(b->r, name) : "no posture keeps the targets");
     row->agrees = b->r != NULL && is_like(b->r, situations[is].posture);
     if (!row->agrees) {
         explain_posture(b, situations[is].posture, situations[is].cdn, row->why,
@@ -188,16 +192,17 @@ static void say_tree(struct book *b, unsigned many)
 
     SAY(row->row, "%s", yes != NULL ? yes : "none of its four questions is answered with yes");
     SAY(row->says, "%s", yes != NULL ? "several regions" : "one region");
-    SAY(row->here, "%s", b->r == NULL  ? "no posture keeps the targets"
-                         : b->r->n > 1 ? "several regions"
-                                       : "one region");
+    SAY(row->here, "%s",
+        b->r == NULL  ? "no posture keeps the targets"
+        : b->r->n > 1 ? "several regions"
+                      : "one region");
     row->agrees = b->r != NULL && (b->r->n > 1) == (yes != NULL);
     if (!row->agrees) {
         SAY(row->why, "%s",
-            b->r == NULL ? b->a->rule
+            b->r == NULL  ? b->a->rule
             : b->r->n > 1 ? b->a->driver
-                        : "one region keeps every target that was set; a reason without a "
-                          "target it misses is none");
+                          : "one region keeps every target that was set; a reason without a "
+                            "target it misses is none");
     }
 }
 
@@ -230,8 +235,9 @@ static void say_independence(struct book *b)
     SAY(row->here, "%.2g of the time", r->u);
     row->agrees = r->u <= naive * 1.2;
     if (!row->agrees) {
-        SAY(row->why, "that is independence; %.0f%% of outages are taken to be in common, and "
-                      "failovers take time and may fail (F5, F6)",
+        SAY(row->why,
+            "that is independence; %.0f%% of outages are taken to be in common, and "
+            "failovers take time and may fail (F5, F6)",
             100 * b->w->beta);
     }
 }
@@ -276,17 +282,21 @@ static void say_pattern(struct book *b)
     double rpo_high = passive ? 3600 : cells ? 0 : 60;
 
     SAY(row->row, "%s", passive ? "active-passive" : cells ? "cell-based" : "active-active");
-    SAY(row->says, "RPO %s, RTO %s", passive ? "minutes" : cells ? "zero" : "seconds",
+    SAY(row->says, "RPO %s, RTO %s",
+        passive ? "minutes"
+        : cells ? "zero"
+                : "seconds",
         passive ? "minutes to hours" : "seconds");
     SAY(row->here, "RPO %.3g s, RTO %.0f s", r->rpo_s, r->rto_s);
     row->agrees = r->rto_s >= rto_low && r->rto_s <= rto_high && r->rpo_s <= rpo_high;
     if (!row->agrees) {
         SAY(row->why, "%s",
-            r->rpo_s > rpo_high && cells ? "a cell is copied asynchronously unless rpo: 0s asks "
-                                           "for a quorum"
-            : r->rpo_s > rpo_high        ? "the link between the regions does not keep up"
-            : r->rto_s > rto_high        ? "what is given under failures: takes longer"
-                                         : "detection and promotion are automatic here");
+            r->rpo_s > rpo_high && cells
+                ? "a cell is copied asynchronously unless rpo: 0s asks "
+                  "for a quorum"
+            : r->rpo_s > rpo_high ? "the link between the regions does not keep up"
+            : r->rto_s > rto_high ? "what is given under failures: takes longer"
+                                  : "detection and promotion are automatic here");
     }
 }
 
@@ -411,12 +421,14 @@ static void say_distances(struct book *b)
         struct plan_wisdom *row = begin(b, "distances");
         double ms = plan_rtt_ms(b->data, ends[0], ends[1], &source);
         SAY(row->row, "%s", routes[i].row);
-        SAY(row->says, "typically %.0f to %.0f ms there and back", routes[i].low, routes[i].high);
+        SAY(row->says, "typically %.0f to %.0f ms there and back", routes[i].low,
+            routes[i].high);
         SAY(row->here, "%.1f ms", ms);
         row->agrees = ms >= routes[i].low && ms <= routes[i].high;
         if (!row->agrees) {
-            SAY(row->why, "%s", source >= 0 ? "it was measured (see the facts)"
-                                            : "estimated by way of the nearest measured regions");
+            SAY(row->why, "%s",
+                source >= 0 ? "it was measured (see the facts)"
+                            : "estimated by way of the nearest measured regions");
         }
     }
 }
@@ -440,8 +452,8 @@ unsigned plan_wisdom(struct plan_data *data, const struct plan_workload *load,
                      const struct plan_answer *a, const struct plan_country_latency *by_country,
                      struct plan_wisdom ret[PLAN_WISDOM_MAX])
 {
-    struct book b = {data, load, a, a->best >= 0 ? &a->results[a->best] : NULL, &a->results[0],
-                     ret, 0};
+    struct book b = {data,           load, a, a->best >= 0 ? &a->results[a->best] : NULL,
+                     &a->results[0], ret,  0};
     const struct plan_result *like = b.r != NULL ? find(a, PLAN_SINGLE, b.r->cdn) : NULL;
     unsigned many = continents(&b);
 

@@ -2,9 +2,9 @@
  * Where a plan agrees with the tables that everybody quotes, and where it does not, and why.
  *
  * The tables are those of articles and interview notes on multi-region systems: which situation
- * wants which posture, what postures cost, how often they are down, how far continents are. Each
- * row that speaks of a class is named, with what it says, what was worked out here, and the
- * reason for the difference.
+ * wants which posture, what postures cost, how often they are down, how far continents are.
+ * Each row that speaks of a class is named, with what it says, what was worked out here, and
+ * the reason for the difference.
  */
 #pragma once
 

@@ -400,9 +400,8 @@ static void round_of(struct sim *w, unsigned i)
             break;
         case MRD_DO_HAND_OVER:
             sim_tell(w, "%s hands the store over to %s", sim_name(w, i), sim_name(w, act.to));
-            sim_say(w, &(struct sim_fact){.kind = SIM_SAYS_HANDS_OVER,
-                                          .region = (uint8_t)i,
-                                          .peer = act.to});
+            sim_say(w, &(struct sim_fact){
+                           .kind = SIM_SAYS_HANDS_OVER, .region = (uint8_t)i, .peer = act.to});
             sim_server_transfer(w, i, act.to);
             break;
         case MRD_DO_NOTHING:
@@ -426,10 +425,11 @@ static void note_leadership(struct sim *w, unsigned i)
         term = raft_current_term(&r->server.raft);
         mrd_node_lead(r->node, leads, sim_boot_ns(w, i));
         if (leads) {
-            sim_tell(w, r->led_term == term
-                            ? "%s: the handover failed, nobody took the store over in time: it "
-                              "still leads it, term %llu"
-                            : "%s leads the store, term %llu",
+            sim_tell(w,
+                     r->led_term == term
+                         ? "%s: the handover failed, nobody took the store over in time: it "
+                           "still leads it, term %llu"
+                         : "%s leads the store, term %llu",
                      sim_name(w, i), (unsigned long long)term);
             r->led_term = term;
         }
@@ -479,8 +479,7 @@ static void look(struct sim *w, unsigned i)
         ask_status(w, i);
     }
     fill_report(w, i);
-    if (r->node->dirty || w->now >= r->round_at ||
-        sim_server_leader(w, i) != r->round_leader) {
+    if (r->node->dirty || w->now >= r->round_at || sim_server_leader(w, i) != r->round_leader) {
         round_of(w, i);
         r->round_at = due_at_leader(w, i, r->round_at);
     }
@@ -549,10 +548,10 @@ static void tell_event(struct sim *w, const struct mrd_entry *e)
     event = strstr(text, "event=");
     event = event != NULL ? event + 6 : text;
     w->report->moves += strncmp(event, "move.requested ", 15) == 0;
-    w->report->drained += strncmp(event, "move.requested ", 15) == 0 &&
-                          strstr(event, " who=\"drain by ") != NULL;
-    w->report->moved += strncmp(event, "authority.granted ", 18) == 0 &&
-                        strstr(event, " reason=move ") != NULL;
+    w->report->drained +=
+        strncmp(event, "move.requested ", 15) == 0 && strstr(event, " who=\"drain by ") != NULL;
+    w->report->moved +=
+        strncmp(event, "authority.granted ", 18) == 0 && strstr(event, " reason=move ") != NULL;
     said = sim_event_words(event, words, sizeof(words));
     sim_tell(w, "%s", said ? words : event);
     if (said && w->options->verbose) {

@@ -27,20 +27,21 @@ static struct chunk *newest;
 static void *take(void *data, size_t size)
 {
     size_t whole = ALIGN + (size + ALIGN - 1) / ALIGN * ALIGN;
+    struct chunk *c = newest;
     uint8_t *at;
 
     (void)data;
-    if (newest == NULL || newest->size - newest->used < whole) {
+    if (c == NULL || c->size - c->used < whole) {
         size_t room = whole > CHUNK ? whole : CHUNK;
-        struct chunk *fresh = malloc(sizeof(*fresh) + room);
-        mrd_assert(fresh != NULL);
-        fresh->next = newest;
-        fresh->used = 0;
-        fresh->size = room;
-        newest = fresh;
+        c = malloc(sizeof(*c) + room);
+        mrd_assert(c != NULL);
+        c->next = newest;
+        c->used = 0;
+        c->size = room;
+        newest = c;
     }
-    at = newest->bytes + newest->used;
-    newest->used += whole;
+    at = c->bytes + c->used;
+    c->used += whole;
     memcpy(at, &size, sizeof(size));
     return at + ALIGN;
 }

@@ -2,8 +2,8 @@
  * `meridian sim`: one world's story, many worlds, or the least trouble that breaks one.
  *
  * Many worlds run in processes of their own (--jobs); each takes the next seed that nobody has
- * and says, in one word on a pipe, how it ended. The first broken one stops all of them; so does
- * an interrupt, and what was done until then is told and counts.
+ * and says, in one word on a pipe, how it ended. The first broken one stops all of them; so
+ * does an interrupt, and what was done until then is told and counts.
  */
 #include "sim.h"
 
@@ -66,21 +66,22 @@ static double now_s(void)
 
 static void usage(FILE *out)
 {
-    fprintf(out,
-            "usage: meridian sim [--seed N] [--runs N] [--jobs J] [--minimize SEED]\n"
-            "                    [--story FILE] [--minutes M] [--regions R] [--verbose]\n\n"
-            "  --seed N         run world N and tell its story; with --runs, begin there\n"
-            "  --runs N         run N worlds, stop at the first that breaks a property\n"
-            "  --jobs J         in J processes (default: as many as there are processors)\n"
-            "  --minimize SEED  leave out faults of a broken world until each matters, and write\n"
-            "                   what is left as sim-SEED.story\n"
-            "  --story FILE     run the world that is written there; --seed and --runs choose its\n"
-            "                   chances\n"
-            "  --minutes M      simulated minutes of each world (default 10)\n"
-            "  --regions R      3 to 5 regions (default: drawn)\n"
-            "  --verbose        tell with each decision its audit event, as it is in the store\n\n"
-            "A story's lines begin with the world's seconds. Positions (0/CC) are in the WAL of\n"
-            "the region that is named with them.\n");
+    fprintf(
+        out,
+        "usage: meridian sim [--seed N] [--runs N] [--jobs J] [--minimize SEED]\n"
+        "                    [--story FILE] [--minutes M] [--regions R] [--verbose]\n\n"
+        "  --seed N         run world N and tell its story; with --runs, begin there\n"
+        "  --runs N         run N worlds, stop at the first that breaks a property\n"
+        "  --jobs J         in J processes (default: as many as there are processors)\n"
+        "  --minimize SEED  leave out faults of a broken world until each matters, and write\n"
+        "                   what is left as sim-SEED.story\n"
+        "  --story FILE     run the world that is written there; --seed and --runs choose its\n"
+        "                   chances\n"
+        "  --minutes M      simulated minutes of each world (default 10)\n"
+        "  --regions R      3 to 5 regions (default: drawn)\n"
+        "  --verbose        tell with each decision its audit event, as it is in the store\n\n"
+        "A story's lines begin with the world's seconds. Positions (0/CC) are in the WAL of\n"
+        "the region that is named with them.\n");
 }
 
 /* ---- one world ---- */
@@ -92,7 +93,8 @@ static void print_faults(const struct sim_options *o, const struct sim_report *r
     for (unsigned k = 0; k < r->faults; k++) {
         left_out += o->skip[k];
     }
-    printf("  %u of %u faults took effect; %u found nothing to break", r->took, r->faults, r->idle);
+    printf("  %u of %u faults took effect; %u found nothing to break", r->took, r->faults,
+           r->idle);
     if (left_out > 0) {
         printf("; %u were left out", left_out);
     }
@@ -212,7 +214,7 @@ static int minimize(struct asked *a)
 
 /* What the workers share. */
 struct board {
-    _Atomic uint64_t next;            /* of the runs */
+    _Atomic uint64_t next;           /* of the runs */
     _Atomic uint64_t hand[JOBS_MAX]; /* the run that each is at */
 };
 
@@ -268,8 +270,8 @@ static void on_signal(int number)
 
 static int hire(const struct asked *a, struct crew *c)
 {
-    c->board = mmap(NULL, sizeof(*c->board), PROT_READ | PROT_WRITE,
-                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    c->board = mmap(NULL, sizeof(*c->board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                    -1, 0);
     if (c->board == MAP_FAILED) {
         return -1;
     }
@@ -303,7 +305,8 @@ static void progress(const struct asked *a, const struct crew *c, double since_s
     char left[40] = "";
 
     if (!last && rate > 0) {
-        snprintf(left, sizeof(left), ", %.0f min left", (double)(a->runs - c->done) / rate / 60);
+        snprintf(left, sizeof(left), ", %.0f min left",
+                 (double)(a->runs - c->done) / rate / 60);
     }
     fprintf(stderr, "%s%llu of %llu worlds, %.0f a minute%s, %llu failovers, %llu writes%s",
             isatty(2) ? "\r" : "", (unsigned long long)c->done, (unsigned long long)a->runs,
@@ -314,7 +317,7 @@ static void progress(const struct asked *a, const struct crew *c, double since_s
 /* A whole word, or the end of that worker. */
 static void hear(const struct asked *a, struct crew *c, unsigned j)
 {
-    struct word said;
+    struct word said = {0};
     size_t have = 0;
 
     while (have < sizeof(said)) {
@@ -349,14 +352,18 @@ static bool dismiss(const struct asked *a, struct crew *c)
 
     for (unsigned j = 0; j < a->jobs; j++) {
         int status = 0;
-        if (stop) {
-            kill(c->pids[j], SIGKILL);
+        bool ended = waitpid(c->pids[j], &status, WNOHANG) != 0; /* by itself */
+        if (!ended) {
+            if (stop) {
+                kill(c->pids[j], SIGKILL);
+            }
+            waitpid(c->pids[j], &status, 0);
+            ended = !stop;
         }
-        waitpid(c->pids[j], &status, 0);
         while (c->fds[j].fd >= 0) {
             hear(a, c, j); /* what it had said before */
         }
-        if (!stop && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
+        if (ended && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
             uint64_t seed = a->seed + c->board->hand[j];
             fprintf(stderr,
                     "meridian sim: the worker on seed %llu died: meridian sim --seed %llu%s\n",

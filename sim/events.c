@@ -17,15 +17,18 @@ static const struct {
     {"authority.granted", "reason=bootstrap",
      "{region} is home of {home} from the beginning, under epoch {epoch}"},
     {"authority.granted", "held=yes",
-     "{region} is to be home of {home} under epoch {epoch}, instead of {prev}, as soon as the lease "
+     "{region} is to be home of {home} under epoch {epoch}, instead of {prev}, as soon as the "
+     "lease "
      "of that has certainly ended: what {prev} wrote up to {cut} counts[; {unfenced} was not "
      "asked, and compares what it has past that when it is back]"},
     {"authority.granted", "reason=failover",
-     "{region} is home of {home} under epoch {epoch}, instead of {prev}: what {prev} wrote up to "
+     "{region} is home of {home} under epoch {epoch}, instead of {prev}: what {prev} wrote up "
+     "to "
      "{cut} counts[; {unfenced} was not asked, and compares what it has past that when it is "
      "back]"},
     {"authority.granted", "reason=move",
-     "{region} is home of {home} under epoch {epoch}: moved there from {prev}, with everything up "
+     "{region} is home of {home} under epoch {epoch}: moved there from {prev}, with everything "
+     "up "
      "to {cut}"},
     {"authority.released", NULL,
      "the lease of {prev} has certainly ended: {region} may open {home} under epoch {epoch}"},
@@ -36,7 +39,8 @@ static const struct {
     {"session.expired", NULL,
      "{region}: its lease and the margin passed without a renewal: session {session} is over"},
     {"failover.started", NULL,
-     "{region} is being replaced ({reason}; seen by {observers}): the others stop taking what it "
+     "{region} is being replaced ({reason}; seen by {observers}): the others stop taking what "
+     "it "
      "writes"},
     {"failover.pending", NULL,
      "{region} should be replaced ({reason}; seen by {observers}): {needed} operators must say "
@@ -66,7 +70,8 @@ static const struct {
      "{home}: what {from} had written past what counts is filed; transactions in that "
      "lost tail: {tail_transactions}"},
     {"replica.compared", NULL,
-     "{region} has compared {home} up to the end of epoch {epoch}: it holds just what counts, and "
+     "{region} has compared {home} up to the end of epoch {epoch}: it holds just what counts, "
+     "and "
      "may be home again"},
 };
 

@@ -75,8 +75,8 @@ static void tell_replicas(struct sim *w, const struct standing *s, const char *w
     if (s->behind == 0) {
         sim_tell(w, "%severy replica has taken every commit there is%s", when, anew);
     } else {
-        sim_tell(w, "%s%u of %u streams between replicas have commits to take%s", when, s->behind,
-                 s->streams, anew);
+        sim_tell(w, "%s%u of %u streams between replicas have commits to take%s", when,
+                 s->behind, s->streams, anew);
     }
 }
 
@@ -91,13 +91,14 @@ void sim_healed_look(struct sim *w, bool ends)
     s = standing(w);
     converged = s.leases == s.regions && s.homes == s.partitions;
     if (converged != w->converged || ends) {
-        sim_tell(w,
-                 "%s: %u of %u partitions have a home that takes writes, %u of %u regions hold a "
-                 "lease",
-                 ends        ? "the end"
-                 : converged ? "converged"
-                             : "not converged any more",
-                 s.homes, s.partitions, s.leases, s.regions);
+        sim_tell(
+            w,
+            "%s: %u of %u partitions have a home that takes writes, %u of %u regions hold a "
+            "lease",
+            ends        ? "the end"
+            : converged ? "converged"
+                        : "not converged any more",
+            s.homes, s.partitions, s.leases, s.regions);
     }
     if (ends) {
         tell_replicas(w, &s, "the end: ");

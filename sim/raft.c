@@ -13,9 +13,9 @@
  * that have this). What it drops is gone for libraft, which sends the image to who lacks it;
  * the entries stay in memory here, for nobody asks.
  *
- * libraft 0.22.1 leaves one number unset that it sends: who refuses entries of an older term says
- * anything as the last index of its log. Here it says 0, as later versions do, or a world would
- * depend on what lay on the stack.
+ * libraft 0.22.1 leaves one number unset that it sends: who refuses entries of an older term
+ * says anything as the last index of its log. Here it says 0, as later versions do, or a world
+ * would depend on what lay on the stack.
  *
  * Memory: libraft frees, or gives back in an update, one batch for each set of entries handed
  * to it; a batch here is an array of payload numbers.

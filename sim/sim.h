@@ -7,8 +7,8 @@
  * in two halves. In the first anything may fail and nothing may be wrong. Then everything is
  * healed, and the world must converge within a bound, or the report names what is stuck.
  *
- * The same seed gives the same world, event for event, with every compiler; the report's `trace` is
- * digest of all that happened, to show it.
+ * The same seed gives the same world, event for event, with every compiler; the report's
+ * `trace` is digest of all that happened, to show it.
  */
 #pragma once
 
@@ -33,12 +33,12 @@ struct sim_report {
     const char *broken; /* name of the property that does not hold, or NULL */
     char how[512];      /* what was seen */
     uint64_t at_ms;
-    uint64_t trace; /* digest of everything that happened */
-    unsigned faults;      /* of the schedule, */
+    uint64_t trace;      /* digest of everything that happened */
+    unsigned faults;     /* of the schedule, */
     unsigned took, idle; /* that changed something; that found nothing to change */
     unsigned acked, reconciled, failovers, reads;
     unsigned moves, drained, moved; /* begun; of these by a drain; ended with another home */
-    char *story; /* malloc'd when told, else NULL */
+    char *story;                    /* malloc'd when told, else NULL */
 };
 
 /** Run one world. Returns whether every property held. */

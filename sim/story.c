@@ -57,7 +57,8 @@ static void write_shape(const struct sim *w, FILE *out)
                     (unsigned long long)l->jitter_us, l->duplicate, l->reorder);
         }
     }
-    fprintf(out, "habits clients %llu status %llu tick %llu images %u trailing %u reorders %d\n",
+    fprintf(out,
+            "habits clients %llu status %llu tick %llu images %u trailing %u reorders %d\n",
             (unsigned long long)w->client_us, (unsigned long long)w->status_us,
             (unsigned long long)w->tick_us, w->compact, w->trailing, w->reorders);
 }
@@ -139,7 +140,8 @@ static bool read_region(struct sim *w, const char *line, char what[400])
         return wrong(what, "there is a region \"%s\" above: names differ", name);
     }
     if (clock < -500000 || clock > 500000) {
-        return wrong(what, "a clock that is %lld ppm off: at most 500000 to either side", clock);
+        return wrong(what, "a clock that is %lld ppm off: at most 500000 to either side",
+                     clock);
     }
     sim_add_region(w, name);
     r->witness = n == 5;
@@ -160,15 +162,20 @@ static bool check_class(const struct sim *w, unsigned replicas, unsigned allowed
         return wrong(what, "a world has at most 3 classes");
     }
     if (replicas == 0 || (replicas & ~all) != 0) {
-        return wrong(what, "replicas %u: a sum of 1 for the first region above, 2 for the second, "
-                           "4 for the third..., from 1 to %u here", replicas, all);
+        return wrong(what,
+                     "replicas %u: a sum of 1 for the first region above, 2 for the second, "
+                     "4 for the third..., from 1 to %u here",
+                     replicas, all);
     }
     if ((allowed & ~replicas) != 0) {
-        return wrong(what, "allowed %u has regions that are not in replicas %u", allowed, replicas);
+        return wrong(what, "allowed %u has regions that are not in replicas %u", allowed,
+                     replicas);
     }
     if (strcmp(home, "each") != 0 && at < 0) {
-        return wrong(what, "there is no region \"%s\": the home is \"each\", or one of a "
-                           "\"region\" line above", home);
+        return wrong(what,
+                     "there is no region \"%s\": the home is \"each\", or one of a "
+                     "\"region\" line above",
+                     home);
     }
     return at < 0 || (allowed >> at & 1u) != 0 ||
            wrong(what, "the home \"%s\" is not in allowed %u", home, allowed);
@@ -223,8 +230,9 @@ static bool read_habits(struct sim *w, const char *line, char what[400])
         return false;
     }
     if (clients == 0 || status == 0 || tick == 0 || reorders > 1) {
-        return wrong(what, "clients, status and tick are microseconds, at least 1; reorders is 0 "
-                           "or 1");
+        return wrong(what,
+                     "clients, status and tick are microseconds, at least 1; reorders is 0 "
+                     "or 1");
     }
     w->client_us = clients;
     w->status_us = status;
@@ -330,7 +338,8 @@ static const struct {
     {"region ", read_region, "region NAME clock PPM postgres US disk US [witness]"},
     {"class ", read_class, "class NAME quorum|async home REGION|each replicas SET allowed SET"},
     {"link ", read_link, "link REGION REGION delay US jitter US duplicate N reorder N"},
-    {"habits ", read_habits, "habits clients US status US tick US images N trailing N reorders 0|1"},
+    {"habits ", read_habits,
+     "habits clients US status US tick US images N trailing N reorders 0|1"},
     {"at ", read_fault, "at S.US for S.US REGION PEER PARTITION AMOUNT: FAULT"},
     {"bug ", NULL, NULL},
     {"breaks ", NULL, NULL},
@@ -346,17 +355,20 @@ static bool read_line(struct sim *w, const char *line, char what[400])
     for (unsigned k = 0; k < sizeof(words) / sizeof(words[0]); k++) {
         if (strncmp(line, words[k].word, strlen(words[k].word)) == 0) {
             return words[k].read == NULL || words[k].read(w, line, what) ||
-                   (what[0] == '\0' && wrong(what, "\"%.80s\" is not of the form: %s", line, words[k].form));
+                   (what[0] == '\0' &&
+                    wrong(what, "\"%.80s\" is not of the form: %s", line, words[k].form));
         }
     }
-    return wrong(what, "\"%.40s\" is no line of a story: one begins with seed, minutes, times, "
-                       "failover, region, class, link, habits or at", line);
+    return wrong(what,
+                 "\"%.40s\" is no line of a story: one begins with seed, minutes, times, "
+                 "failover, region, class, link, habits or at",
+                 line);
 }
 
 /* What is missing at the end, or NULL. */
 static const char *missing(const struct sim *w)
 {
-    return w->config->region_count < 3  ? "a world needs at least 3 lines \"region ...\""
+    return w->config->region_count < 3   ? "a world needs at least 3 lines \"region ...\""
            : w->config->class_count == 0 ? "a world needs a line \"class ...\""
            : w->scale == 0               ? "a world needs a line \"times 1..100\""
            : w->client_us == 0           ? "a world needs a line \"habits ...\""

@@ -429,7 +429,8 @@ static void bend_clock(struct sim *w, const struct sim_fault *f, bool is)
     sim_clock_rate(w, f->region, is ? (int64_t)(f->amount % 500000) - 250000 : 0);
 }
 
-/* What an operator asks of an agent, through what its API calls: refused at once, or proposed. */
+/* What an operator asks of an agent, through what its API calls: refused at once, or proposed.
+ */
 static int request(struct sim *w, const struct sim_fault *f, bool is, struct mrd_proposal *p,
                    char said[160], struct mrd_err *err)
 {
@@ -469,7 +470,8 @@ static void ask(struct sim *w, unsigned index, bool is)
     mrd_assert(p != NULL);
     rc = request(w, f, is, p, said, &err);
     if (rc != 0) {
-        sim_words_operator(w, index, "%s: %s: refused, %s", sim_name(w, f->peer), said, err.text);
+        sim_words_operator(w, index, "%s: %s: refused, %s", sim_name(w, f->peer), said,
+                           err.text);
     } else if (sim_propose(w, f->peer, &p->txn, 15) != 0) {
         rc = MRD_EUNAVAILABLE;
         sim_words_operator(w, index, "%s: %s: refused, no leader of the store is known there",
@@ -629,11 +631,12 @@ static const char *idle_process(const struct sim *w, const struct sim_fault *f, 
                : is                  ? "no agent runs there"
                                      : "its agent runs already";
     case SIM_KILL_POSTGRES:
-        return w->config->regions[f->region].witness ? "a region that only votes has no PostgreSQL"
-               : !is && !r->machine_up               ? "its machine is down"
-               : r->postgres_up == is                ? NULL
-               : is                                  ? "no PostgreSQL runs there"
-                                                     : "its PostgreSQL runs already";
+        return w->config->regions[f->region].witness
+                   ? "a region that only votes has no PostgreSQL"
+               : !is && !r->machine_up ? "its machine is down"
+               : r->postgres_up == is  ? NULL
+               : is                    ? "no PostgreSQL runs there"
+                                       : "its PostgreSQL runs already";
     default: /* paused, suspended */
         return r->paused != is ? NULL : is ? "it stands still already" : "it goes on already";
     }
@@ -659,8 +662,9 @@ static const char *idle(const struct sim *w, const struct sim_fault *f, bool is)
     case SIM_SLOW_POSTGRES:
     case SIM_SLOW_APPLY:
     case SIM_SLOW_COMMITS:
-        return w->config->regions[f->region].witness ? "a region that only votes has no PostgreSQL"
-                                                     : NULL;
+        return w->config->regions[f->region].witness
+                   ? "a region that only votes has no PostgreSQL"
+                   : NULL;
     case SIM_DISK_FULL:
         return r->disk_full != is ? NULL : is ? "full already" : "there is room already";
     case SIM_LEAD:

@@ -60,7 +60,8 @@ void sim_words_world(struct sim *w)
 
 /* ---- faults ---- */
 
-/* Whom it concerns; what is said when it begins and ends, with its amount for #. NULL: nothing. */
+/* Whom it concerns; what is said when it begins and ends, with its amount for #. NULL: nothing.
+ */
 static const struct {
     enum { ONE, BOTH, WAY } whom;
     const char *begins, *ends;

@@ -21,7 +21,7 @@ void sim_say(struct sim *w, const struct sim_fact *fact)
 {
     mix(w, w->now << 8 | fact->kind);
     mix(w, (uint64_t)fact->region << 48 ^ (uint64_t)fact->peer << 40 ^
-                   (uint64_t)fact->partition << 32 ^ fact->record ^ fact->number << 20);
+               (uint64_t)fact->partition << 32 ^ fact->record ^ fact->number << 20);
     for (const struct sim_property *p = sim_properties; p->name != NULL; p++) {
         p->look(w, fact);
     }

@@ -130,7 +130,7 @@ struct sim_pending {
 
 struct sim_server {
     struct raft raft;
-    bool open, outdated; /* handling a message of an older term */
+    bool open, outdated;      /* handling a message of an older term */
     struct sim_log log, disk; /* in memory; durable */
     raft_term disk_term;
     raft_id disk_vote;
@@ -293,17 +293,17 @@ struct sim_fault {
 /* ---- facts: what the properties are told ---- */
 
 enum sim_fact_kind {
-    SIM_SAYS_PUBLISHED, /* region */
-    SIM_SAYS_COMMITTED, /* region, record */
-    SIM_SAYS_ACKED,     /* region, record */
-    SIM_SAYS_TAKEN,     /* region took record of peer; number: enum sim_fate */
-    SIM_SAYS_AUTHORITY, /* a partition's authority changed: record a */
-    SIM_SAYS_FAILOVER,  /* failover record: record f */
-    SIM_SAYS_RENEWED,   /* a session record of region */
+    SIM_SAYS_PUBLISHED,  /* region */
+    SIM_SAYS_COMMITTED,  /* region, record */
+    SIM_SAYS_ACKED,      /* region, record */
+    SIM_SAYS_TAKEN,      /* region took record of peer; number: enum sim_fate */
+    SIM_SAYS_AUTHORITY,  /* a partition's authority changed: record a */
+    SIM_SAYS_FAILOVER,   /* failover record: record f */
+    SIM_SAYS_RENEWED,    /* a session record of region */
     SIM_SAYS_HANDS_OVER, /* region, leading, lets another lead */
-    SIM_SAYS_REFUSED,   /* region refused the stream of peer, as the store has it */
-    SIM_SAYS_READ,      /* region served a read of token; number: enum mrd_route_why */
-    SIM_SAYS_APPLIED,   /* region's store applied payload at index number */
+    SIM_SAYS_REFUSED,    /* region refused the stream of peer, as the store has it */
+    SIM_SAYS_READ,       /* region served a read of token; number: enum mrd_route_why */
+    SIM_SAYS_APPLIED,    /* region's store applied payload at index number */
     SIM_SAYS_END,
 };
 
@@ -359,12 +359,14 @@ struct sim {
     mrd_epoch applied_epoch[SIM_REGIONS_MAX][SIM_PARTITIONS_MAX];
     mrd_epoch begun_epoch[SIM_PARTITIONS_MAX]; /* written under */
     bool refused[SIM_REGIONS_MAX]
-                [SIM_REGIONS_MAX];     /* on record: this region that one's stream */
-    sim_us renewed_at[SIM_REGIONS_MAX]; /* the last renewal was in the store for the first time */
+                [SIM_REGIONS_MAX]; /* on record: this region that one's stream */
+    sim_us
+        renewed_at[SIM_REGIONS_MAX]; /* the last renewal was in the store for the first time */
     unsigned in_vain[SIM_REGIONS_MAX]; /* failovers for a vacant partition, without a home */
     uint8_t said_yes[SIM_REGIONS_MAX]; /* operators, since the region's last failover */
     unsigned struck;                   /* faults so far */
-    bool converged, equal; /* healed: homes and leases are there; and replicas hold everything */
+    bool converged,
+        equal; /* healed: homes and leases are there; and replicas hold everything */
     uint64_t told_revision; /* audit events and records are facts when first applied */
     struct sim_random net, people;
     bool clocks_valid; /* so far: within the drift bound, and none stood still */
@@ -441,7 +443,8 @@ mrd_lsn sim_wal_end(const struct sim *w, unsigned region);
 struct sim_record *sim_wal_append(struct sim *w, unsigned region, enum sim_record_kind kind);
 /** @i, if it is home of the partition, sends the origins of what it filed its own rows. */
 void sim_repair(struct sim *w, unsigned i, unsigned p);
-/** What @i had applied before it heard of a cut, and is past it, gives way to the home's rows. */
+/** What @i had applied before it heard of a cut, and is past it, gives way to the home's rows.
+ */
 void sim_compare(struct sim *w, unsigned i);
 mrd_lsn sim_applied(const struct sim *w, unsigned region, unsigned origin);
 /** Look at all streams into @region: its orders or its positions changed. */

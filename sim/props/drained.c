@@ -20,7 +20,8 @@ static mrd_regions drained(const struct sim *w)
         snprintf(key, sizeof(key), "dial/%s", sim_name(w, i));
         if (mrd_store_get(w->regions[0].store, key, &e) == 0) {
             b = mrd_buf_reader(e.value, e.len);
-            ret |= mrd_dial_record_decode(&b, &r) == 0 && r.drained ? (mrd_regions)(1u << i) : 0;
+            ret |=
+                mrd_dial_record_decode(&b, &r) == 0 && r.drained ? (mrd_regions)(1u << i) : 0;
         }
     }
     return ret;
@@ -36,8 +37,8 @@ void sim_look_drained(struct sim *w, const struct sim_fact *f)
         const struct mrd_conf_class *k = sim_class(w, p);
         if (home >= 0 && (away >> home & 1u) != 0 &&
             (k->replicas & k->allowed & (mrd_regions)~away) != 0) {
-            sim_broken(w, "drained", "%s is drained and still home of %s", sim_name(w, (unsigned)home),
-                       k->name);
+            sim_broken(w, "drained", "%s is drained and still home of %s",
+                       sim_name(w, (unsigned)home), k->name);
         }
     }
 }

@@ -1,8 +1,8 @@
 /*
  * Nothing goes to and fro faster than it is allowed to: a region that fell silent is replaced
  * only after it has missed as many probes as are configured, and who came to lead the store
- * does so for five seconds before it hands over by itself. What is vacant is not tried for again
- * and again when nobody can take it.
+ * does so for five seconds before it hands over by itself. What is vacant is not tried for
+ * again and again when nobody can take it.
  *
  * Times are counted here from when something was first in the store anywhere, and clocks may be
  * off by what they are allowed to.
@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define IN_VAIN 8 /* who seemed able may be lost each time */
+#define IN_VAIN 8                       /* who seemed able may be lost each time */
 #define LEADS_NS (5000 * SIM_NS_PER_MS) /* HANDOVER_FIRST_NS of core/src/node.c */
 
 static void check_verdict(struct sim *w, const struct sim_fact *f)
