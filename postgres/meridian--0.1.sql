@@ -567,7 +567,9 @@ CREATE FUNCTION meridian.agent_status() RETURNS jsonb
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     -- positions first: what is said to be covered is so as of them, or later
     WITH streams AS MATERIALIZED (SELECT meridian.stream_status() AS status),
-         gaps AS MATERIALIZED (SELECT meridian.gap_states() AS list FROM streams WHERE status IS NOT NULL)
+         gaps AS MATERIALIZED (SELECT meridian.gap_states() AS list FROM streams WHERE status IS NOT NULL),
+         -- asked of the files and of these tables alone: no lock of a session here holds up the answer
+         unlisted AS MATERIALIZED (SELECT * FROM meridian.unlisted)
     SELECT jsonb_build_object(
         'wal_lsn', pg_current_wal_insert_lsn(),
         'flush_lsn', pg_current_wal_flush_lsn(),
@@ -589,7 +591,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
             FROM meridian.table_config t WHERE t.problem IS NOT NULL)
             || (SELECT coalesce(jsonb_agg(format('table "%s.%s" belongs to no class: its rows are only in this region',
                 schema_name, table_name) ORDER BY schema_name, table_name), '[]')
-            FROM meridian.unlisted WHERE pg_relation_size(relid) > 0)
+            FROM unlisted WHERE (pg_stat_file(pg_relation_filepath(relid), true)).size > 0)
             || meridian.tail_problems() || meridian.slot_problems())
         || streams.status
     FROM streams, gaps

@@ -193,6 +193,10 @@ CREATE TABLE shop.unlisted (i int PRIMARY KEY);
 SELECT test.is(meridian.agent_status()->'problems' @> '["table \"shop.unlisted\" belongs to no class: its rows are only in this region"]', false, 'nothing to lose yet');
 INSERT INTO shop.unlisted VALUES (1);
 SELECT test.is(meridian.agent_status()->'problems' @> '["table \"shop.unlisted\" belongs to no class: its rows are only in this region"]', true, 'rows of no class');
+\! psql -X -q -c "BEGIN" -c "LOCK TABLE shop.unlisted, shop.events IN ACCESS EXCLUSIVE MODE" -c "SELECT pg_sleep(2)" -c "ROLLBACK" >/dev/null & sleep 0.7
+SET statement_timeout = '1s';
+SELECT count(meridian.agent_status()) \g /dev/null
+RESET statement_timeout;
 
 SELECT pg_drop_replication_slot('test');
 -- the guards do not go by mistake, whatever takes them along
