@@ -339,49 +339,38 @@ check_attached(void *arg)
 	}
 }
 
-static void
-warn_unattached(void *arg)
-{
-	if (SPI_execute("SELECT t.schema_name, t.table_name, t.problem, t.hint "
-					"FROM meridian.table_config t "
-					"JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name "
-					"JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid "
-					"AND c.relname = t.table_name WHERE t.problem IS NOT NULL",
-					false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read meridian.table_config");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-
-		ereport(WARNING,
-				(errmsg("table \"%s.%s\" is not attached: %s", SPI_getvalue(row, desc, 1),
-						SPI_getvalue(row, desc, 2), SPI_getvalue(row, desc, 3)),
-				 errdetail("It is neither guarded nor replicated."),
-				 errhint("%s", SPI_getvalue(row, desc, 4))));
-	}
-}
+/* What each warning is of: a message, its detail and its hint */
+static const char *const unattached =
+"SELECT pg_catalog.format('table \"%s.%s\" is not attached: %s', t.schema_name, t.table_name, t.problem), "
+"'It is neither guarded nor replicated.', t.hint "
+"FROM meridian.table_config t "
+"JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name "
+"JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.table_name "
+"WHERE t.problem IS NOT NULL";
 
 /* The definition goes everywhere, which looks as if the rows did. */
+static const char *const unlisted =
+"SELECT pg_catalog.format('table \"%s.%s\" belongs to no class', u.schema_name, u.table_name), "
+"'Every region has the table, but its rows stay in the region where they are written.', "
+"'Add it to the tables of a class in the configuration.' "
+"FROM meridian.unlisted u JOIN pg_catalog.pg_event_trigger_ddl_commands() c "
+"ON c.classid = 'pg_catalog.pg_class'::regclass AND c.objid = u.relid "
+"WHERE c.command_tag = 'CREATE TABLE'";
+
 static void
-warn_unlisted(void *arg)
+warn_of(void *sql)
 {
-	if (SPI_execute("SELECT u.schema_name, u.table_name FROM meridian.unlisted u "
-					"JOIN pg_catalog.pg_event_trigger_ddl_commands() c "
-					"ON c.classid = 'pg_catalog.pg_class'::regclass AND c.objid = u.relid "
-					"WHERE c.command_tag = 'CREATE TABLE'",
-					false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read meridian.unlisted");
+	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for tables to warn of");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 
 		ereport(WARNING,
-				(errmsg("table \"%s.%s\" belongs to no class", SPI_getvalue(row, desc, 1),
-						SPI_getvalue(row, desc, 2)),
-				 errdetail("Every region has the table, but its rows stay in the region where they are written."),
-				 errhint("Add it to the tables of a class in the configuration.")));
+				(errmsg("%s", SPI_getvalue(row, desc, 1)),
+				 errdetail("%s", SPI_getvalue(row, desc, 2)),
+				 errhint("%s", SPI_getvalue(row, desc, 3))));
 	}
 }
 
@@ -416,9 +405,9 @@ meridian_on_ddl_end(PG_FUNCTION_ARGS)
 		check_new_columns((AlterTableStmt *) parsetree);
 	meridian_attach_all();
 	if (IsA(parsetree, CreateStmt) || IsA(parsetree, AlterTableStmt))
-		meridian_as_superuser(warn_unattached, NULL);
+		meridian_as_superuser(warn_of, unconstify(char *, unattached));
 	if (IsA(parsetree, CreateStmt) && capturing())
-		meridian_as_superuser(warn_unlisted, NULL);
+		meridian_as_superuser(warn_of, unconstify(char *, unlisted));
 	return (Datum) 0;
 }
 
