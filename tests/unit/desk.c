@@ -163,7 +163,7 @@ void desk_lose(struct desk *d, unsigned t, unsigned by)
     }
 }
 
-void desk_refuse(struct desk *d, unsigned by, unsigned t, mrd_lsn lsn)
+struct mrd_failover_record desk_failover(struct desk *d, unsigned t)
 {
     char key[MRD_KEY_MAX];
     struct mrd_entry e;
@@ -174,6 +174,14 @@ void desk_refuse(struct desk *d, unsigned by, unsigned t, mrd_lsn lsn)
     assert_int_equal(mrd_store_get(d->store, key, &e), 0);
     b = mrd_buf_reader(e.value, e.len);
     assert_int_equal(mrd_failover_record_decode(&b, &f), 0);
+    return f;
+}
+
+void desk_refuse(struct desk *d, unsigned by, unsigned t, mrd_lsn lsn)
+{
+    struct mrd_failover_record f = desk_failover(d, t);
+    char key[MRD_KEY_MAX];
+
     desk_report(d, by, t)->applied_lsn = lsn;
     snprintf(key, sizeof(key), "fence/%s/%s", desk_names[t], desk_names[by]);
     PUT(d, key, mrd_fence_record_encode,

@@ -53,6 +53,8 @@ void desk_renew(struct desk *d, unsigned i);
 struct mrd_peer_report *desk_report(struct desk *d, unsigned by, unsigned about);
 /** Nobody in @by reaches @t any more. */
 void desk_lose(struct desk *d, unsigned t, unsigned by);
+/** The present failover of @t; there is one. */
+struct mrd_failover_record desk_failover(struct desk *d, unsigned t);
 /** A region obeys the present failover of @t, having applied @lsn. */
 void desk_refuse(struct desk *d, unsigned by, unsigned t, mrd_lsn lsn);
 

@@ -221,17 +221,8 @@ static void a_refuser_that_died_draws_no_cut_alone(void **state)
 /* A region is back from its failover: a session that knows of it. */
 static void come_back(struct desk *d, unsigned i)
 {
-    char key[MRD_KEY_MAX];
-    struct mrd_entry e;
-    struct mrd_buf b;
-    struct mrd_failover_record f;
-
-    snprintf(key, sizeof(key), "failover/%s", desk_names[i]);
-    assert_int_equal(mrd_store_get(d->store, key, &e), 0);
-    b = mrd_buf_reader(e.value, e.len);
-    assert_int_equal(mrd_failover_record_decode(&b, &f), 0);
     d->sessions[i].session++;
-    d->sessions[i].after_failover = f.id;
+    d->sessions[i].after_failover = desk_failover(d, i).id;
     desk_renew(d, i);
 }
 
