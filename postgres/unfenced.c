@@ -14,13 +14,14 @@
  *	 1. How far were we when we first heard of the cut?  That is written down
  *		once, in meridian.past_cut.  Later positions say nothing: what is taken
  *		after that is judged by the cut, and moves them past it rightly.
- *	 2. Past it, our own WAL has these commits, as we applied them, with full
- *		images: each slot of another region keeps what that region lacks of any
- *		origin, and nobody takes the lost home's stream past the cut before it
- *		returned.  They are decoded out of a copy of the slot that reaches back
- *		furthest, as if they were to be handed over, and filed in
- *		meridian.reconcile under the numbers that the old home's stream gives
- *		them: should it return, nothing is filed twice.  All regions are told.
+ *	 2. Past it, our own WAL has these commits, as we applied them (with full
+ *		images, but for what was kept beside a copy): each slot of another region
+ *		keeps what that region lacks of any origin, and nobody takes the lost
+ *		home's stream past the cut before it returned.  They are decoded out of a
+ *		copy of the slot that reaches back furthest, as if they were to be handed
+ *		over, and filed in meridian.reconcile under the numbers that the old home's
+ *		stream gives them: should it return, nothing is filed twice.  All regions
+ *		are told.
  *	 3. The partitions that they touched are gaps from then on (gaps.c), so the
  *		present home's rows replace ours.  Where our WAL does not show that there
  *		was nothing, the partition is copied as well.
@@ -103,12 +104,19 @@ meridian_unfenced(const struct mrd_snapshot *s, const struct mrd_authority *a)
 	return false;
 }
 
-/* 0: there are none */
+/* 0: there are none.  Asked at each transaction, so it is worked out once for each snapshot. */
 static uint64
 fingerprint(const struct mrd_snapshot *s)
 {
-	uint64		h = 0;
+	static mrd_boot_ns published;
+	static uint64 generation;
+	static uint64 h;
 
+	if (s->published_ns == published && s->generation == generation)
+		return h;
+	published = s->published_ns;
+	generation = s->generation;
+	h = 0;
 	for (int i = 0; i < s->partition_count; i++)
 	{
 		const struct mrd_authority *a = &s->partitions[i].authority;
