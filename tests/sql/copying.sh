@@ -182,8 +182,7 @@ refuses eu us
 replace events us eu; replace accounts us eu; HOME_OF[events]=ap HOME_OF[accounts]=ap
 PART[events/all]="home=ap epoch=2 ${CLOSED[events]}" PART[accounts/all]="home=ap epoch=2 ${CLOSED[accounts]}"
 ORDER[ap/us]="forward via=eu"; snap_all
-beat eu >/dev/null
-wait_for "ap is handed what eu has of us" ap "SELECT (x->>'applied_lsn')::pg_lsn >= '$(applied_of eu us)' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
+BEAT=eu wait_for "ap is handed what eu has of us" ap "SELECT (x->>'applied_lsn')::pg_lsn >= '$(applied_of eu us)' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
 expect "all of it" "$(q ap "SELECT count(*) || md5(string_agg(t::text, '|' ORDER BY id)) FROM shop.events t")" "$want"
 expect "and ap is whole" "$(q ap "SELECT count(*) FROM meridian.gaps WHERE class IN ('events', 'accounts')")" 0
 promote events ap

@@ -61,10 +61,7 @@ q us "BEGIN; INSERT INTO shop.events (id, label) VALUES (2001, 'lost'); UPDATE s
     "DELETE FROM shop.events WHERE id = 2" "UPDATE shop.events SET id = 3003 WHERE id = 3" "UPDATE shop.events SET label = 'lost too' WHERE id = 4"
 cut=$(stream eu us applied_lsn)
 ORDER[ap/us]="forward via=eu"; snap ap
-wait_for "ap has all that eu has of us" ap "SELECT (x->>'applied_lsn')::pg_lsn >= '$cut' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'" &
-fw=$!
-for _ in $(seq 20); do beat eu >/dev/null; sleep 0.2; kill -0 $fw 2>/dev/null || break; done
-wait $fw || die "the rescue never reached the cut"
+BEAT=eu wait_for "ap has all that eu has of us" ap "SELECT (x->>'applied_lsn')::pg_lsn >= '$cut' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
 expect "rescued" "$(q ap "SELECT count(*) FROM shop.events WHERE label = 'rescued'")" 100
 expect "accounts rescued" "$(q ap "SELECT count(*) FROM shop.accounts")" 2
 expect "by way of" "$(stream ap us via)" eu

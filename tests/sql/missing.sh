@@ -52,8 +52,7 @@ replace accounts us eu; snap_all
 refused eu
 HOME_OF[accounts]=ap PART[accounts/all]="home=ap epoch=2 ${CLOSED[accounts]}" # with the same cut, say
 ORDER[ap/us]="forward via=eu"; snap_all
-beat eu >/dev/null
-wait_for "ap is handed what eu has of us" ap "SELECT (x->>'applied_lsn')::pg_lsn >= '$(applied_of eu us)' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
+BEAT=eu wait_for "ap is handed what eu has of us" ap "SELECT (x->>'applied_lsn')::pg_lsn >= '$(applied_of eu us)' FROM jsonb_array_elements(meridian.stream_states()) x WHERE x->>'origin' = 'us'"
 expect "ap was not handed the rows" "$(q ap "SELECT count(*) FROM late.notes WHERE id = 1002")" 0
 expect "and knows it" "$(covered ap)" false
 refused ap
@@ -61,13 +60,7 @@ wait_for "ap says that nobody has it" ap "SELECT reason = 'not_lent' FROM meridi
 
 # --- us returns, with nothing lost: it lends ap what the others do not have, and ap opens
 LEASE[us]=600000 ORDER[ap/us]=run ORDER[eu/us]=run; snap_all
-# What us lends counts when ap has all of us: up to a heartbeat, which its agent makes every second.
-for _ in $(seq 60); do
-    beat us >/dev/null
-    [ "$(q ap "SELECT count(*) = 0 FROM meridian.gaps")" != t ] || break
-    sleep 0.5
-done
-TRIES=1 wait_for "ap holds all" ap "SELECT count(*) = 0 FROM meridian.gaps"
+BEAT=us TRIES=600 wait_for "ap holds all" ap "SELECT count(*) = 0 FROM meridian.gaps"
 same_notes ap; expect "whole" "$(covered ap)" true
 promote accounts ap
 q ap "INSERT INTO late.notes VALUES (2000, 'by ap')"
