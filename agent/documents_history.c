@@ -21,10 +21,11 @@ static int add_event(void *ctx, const struct mrd_entry *e)
     int head = 0;
     uint64_t id = strtoull(e->key + strlen("event/"), NULL, 16);
 
-    ev->last = id > ev->last ? id : ev->last;
+    /* What no longer fits is for the next question, which begins after the last of these. */
     if (id <= ev->after || json_array_size(ev->rows) >= MRD_EVENTS_MAX) {
         return 0;
     }
+    ev->last = id > ev->last ? id : ev->last;
     snprintf(text, sizeof(text), "%.*s", (int)(e->len < sizeof(text) ? e->len : 511),
              (const char *)e->value);
     if (sscanf(text, "at_ms=%llu %n", &at_ms, &head) < 1) {

@@ -1,5 +1,7 @@
 /*
- * `meridian events`: the audit events, oldest first, and with --watch each new one as it comes.
+ * `meridian events`: the audit events in the order of their ids, and with --watch each new one
+ * as it comes. Who asks for none in particular wants the newest, and to know that there are
+ * older ones; a program gets them all.
  */
 #include <cli.h>
 #include <client.h>
@@ -8,6 +10,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <unistd.h>
+
+#define SCREEN 50    /* events that somebody reads who did not say how many */
+#define PAGES_MAX 16 /* more than any agent keeps */
 
 static void print_events(const json_t *answer)
 {
@@ -23,101 +28,145 @@ static void print_events(const json_t *answer)
     }
 }
 
-/** The newest @limit events after @after, page by page. */
-static int show_newest(const struct cli_place *place, unsigned long long *after,
-                       unsigned long long limit)
+/**
+ * All events after *@after, page by page, in one answer; *@after moves on. Silent when @quiet.
+ *
+ * Returns 0, or 1 after a message.
+ */
+static int collect(const struct cli_place *place, unsigned long long *after, bool quiet,
+                   json_t **ret)
 {
     char path[64];
-    json_t *answer = NULL, *kept = json_array();
-    size_t got;
+    json_t *answer = NULL, *all = json_array();
+    unsigned long long last = *after;
 
-    do {
+    for (unsigned pages = 0; pages == 0 || (last > *after && pages < PAGES_MAX); pages++) {
+        *after = last;
         json_decref(answer);
         snprintf(path, sizeof(path), "/v1/events?after=%llu", *after);
-        int rc = cli_ask(place, path, NULL, &answer);
+        int rc = quiet ? cli_try(place, path, &answer) : cli_ask(place, path, NULL, &answer);
         if (rc != 0) {
-            json_decref(kept);
+            json_decref(all);
             return rc;
         }
-        json_t *page = json_object_get(answer, "events");
-        got = json_array_size(page);
-        json_array_extend(kept, page);
-        while (json_array_size(kept) > limit) {
-            json_array_remove(kept, 0);
+        long long newest = cli_int(answer, "last");
+        if (newest > 0 && (unsigned long long)newest > *after) {
+            last = (unsigned long long)newest;
+            json_array_extend(all, json_object_get(answer, "events"));
         }
-        unsigned long long last = (unsigned long long)cli_int(answer, "last");
-        if (cli_int(answer, "last") <= 0 || last <= *after) {
-            break;
-        }
-        *after = last;
-    } while (got > 0);
-    json_object_set_new(answer, "events", kept);
-    if (place->json) {
-        return cli_print_json(answer, false);
     }
-    print_events(answer);
-    json_decref(answer);
-    return fflush(stdout) == 0 ? 0 : 1;
+    *after = last;
+    json_object_set_new(answer, "events", all);
+    *ret = answer;
+    return 0;
 }
 
-/** Everything newer than @after, which moves on. */
-static int show(const struct cli_place *place, unsigned long long *after, bool quiet)
+/** Leave the newest @limit (0: all) of those before @before (0: no end). How many older ones
+ *  there are. */
+static size_t choose(json_t *answer, unsigned long long before, unsigned long long limit)
 {
-    char path[64];
-    json_t *answer;
+    json_t *events = json_object_get(answer, "events");
+    size_t older = 0;
 
-    snprintf(path, sizeof(path), "/v1/events?after=%llu", *after);
-    int rc = quiet ? cli_try(place, path, &answer) : cli_ask(place, path, NULL, &answer);
+    while (before > 0 && json_array_size(events) > 0 &&
+           cli_int(json_array_get(events, json_array_size(events) - 1), "id") >=
+               (long long)before) {
+        json_array_remove(events, json_array_size(events) - 1);
+    }
+    while (limit > 0 && json_array_size(events) > limit) {
+        json_array_remove(events, 0);
+        older++;
+    }
+    return older;
+}
+
+/* On stderr, so that what counts or searches events sees only events. */
+static void say_older(const json_t *answer, size_t older)
+{
+    const json_t *first = json_array_get(cli_list(answer, "events"), 0);
+
+    if (older > 0) {
+        fflush(stdout);
+        fprintf(stderr,
+                "%zu older %s kept: meridian events --before %lld, or --after 0 for all\n",
+                older, older == 1 ? "event is" : "events are", cli_int(first, "id"));
+    }
+}
+
+struct range {
+    unsigned long long after, before, limit;
+    bool say_older; /* what the limit leaves out was not asked for */
+};
+
+static int show(const struct cli_place *place, struct range *r, bool quiet)
+{
+    json_t *answer;
+    int rc = collect(place, &r->after, quiet, &answer);
+
     if (rc != 0) {
         return rc;
     }
-    if (cli_int(answer, "last") > 0 && (unsigned long long)cli_int(answer, "last") > *after) {
-        *after = (unsigned long long)cli_int(answer, "last");
-    }
+    size_t older = choose(answer, r->before, r->limit);
     if (place->json) {
         return json_array_size(json_object_get(answer, "events")) == 0 && quiet
                    ? (json_decref(answer), 0)
                    : cli_print_json(answer, quiet);
     }
     print_events(answer);
+    say_older(answer, r->say_older ? older : 0);
     json_decref(answer);
     return fflush(stdout) == 0 ? 0 : 1;
 }
 
 int cli_events(int argc, char **argv)
 {
-    const char *words[CLI_POSITIONAL_MAX], *after_text = NULL, *limit_text = NULL;
-    unsigned long long after = 0, limit = 0;
+    const char *words[CLI_POSITIONAL_MAX], *after = NULL, *before = NULL, *limit = NULL;
+    struct range r = {0};
     int count = 0;
     bool watch = false;
     struct cli_place place = {0};
     const struct cli_option options[] = {
-        {"--after", "N", &after_text, "only events with a larger id"},
-        {"--limit", "N", &limit_text, "only the newest N"},
+        {"--after", "N", &after, "only events with a larger id; 0: all that are kept"},
+        {"--before", "N", &before, "only events with a smaller id"},
+        {"--limit", "N", &limit, "only the newest N of them"},
         {"--watch", NULL, &watch, "then each new one as it comes, until interrupted"},
         CLI_PLACE_OPTIONS(&place),
         {NULL, NULL, NULL, NULL},
     };
-    const struct cli_usage usage = {"events [--after N] [--limit N] [--json] [--watch]",
-                                    "What was decided, when and why, in the order of the ids,\n"
-                                    "in which it was decided: the newest is last. Times are\n"
-                                    "those of the region that said it.",
-                                    options, 0, 0};
+    const struct cli_usage usage = {
+        "events [--after N] [--before N] [--limit N] [--json] [--watch]",
+        "What was decided, when and why, in the order of the ids,\n"
+        "in which it was decided: the newest is last. Without --after\n"
+        "and --limit the newest 50 (with --json all), and how many\n"
+        "older ones there are. Times are those of the region that\n"
+        "said it.",
+        options, 0, 0};
     int rc = cli_parse(&usage, argc, argv, words, &count);
 
     if (rc >= 0) {
         return rc;
     }
-    if (after_text != NULL && !cli_number(after_text, INT64_MAX, &after)) {
-        return cli_misuse(&usage, "--after takes the id of an event, not \"%s\"", after_text);
+    if (after != NULL && !cli_number(after, INT64_MAX, &r.after)) {
+        return cli_misuse(&usage, "--after takes the id of an event, not \"%s\"", after);
     }
-    if (limit_text != NULL && (!cli_number(limit_text, INT64_MAX, &limit) || limit == 0)) {
-        return cli_misuse(&usage, "--limit takes how many events, not \"%s\"", limit_text);
+    if (before != NULL && (!cli_number(before, INT64_MAX, &r.before) || r.before == 0)) {
+        return cli_misuse(&usage, "--before takes the id of an event, not \"%s\"", before);
     }
-    rc = limit > 0 ? show_newest(&place, &after, limit) : show(&place, &after, false);
+    if (limit != NULL && (!cli_number(limit, INT64_MAX, &r.limit) || r.limit == 0)) {
+        return cli_misuse(&usage, "--limit takes how many events, not \"%s\"", limit);
+    }
+    if (watch && before != NULL) {
+        return cli_misuse(&usage, "--watch shows what is new, and --before what is old");
+    }
+    if (limit == NULL && after == NULL && !place.json) {
+        r.limit = SCREEN;
+        r.say_older = true;
+    }
+    rc = show(&place, &r, false);
+    r.limit = 0;
     while (watch && rc == 0) {
         sleep(1);
-        show(&place, &after, true); /* an agent that is away may come back */
+        show(&place, &r, true); /* an agent that is away may come back */
         rc = ferror(stdout) ? 1 : 0;
     }
     return rc;
