@@ -10,6 +10,7 @@
  *   {u32 length, bytes, zeroes} up to a multiple of 8;
  * - its own TCP transport believes who a peer says it is, and its decoder what a peer counts:
  *   replaced by tls.h and raft_wire.h;
+ * - who rejects entries of an older term says anything as its last index: raft_wire.h mends it;
  * - "automatic recovery" renames damaged log segments and goes on without them: off. A voter
  *   that forgot entries it acknowledged would break everybody's promise.
  *
@@ -81,7 +82,7 @@ struct pump {
     uv_pipe_t pipe;
     bool has_pipe, pipe_closing, reading, paused, accepted;
     mrd_region peer;
-    struct raft_wire gate;
+    struct raft_wire gate; /* before libraft of who accepted, behind that of who connected */
 };
 
 struct pump_out {
@@ -157,13 +158,28 @@ static void on_pipe_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init((char *)p->n->scratch, sizeof(p->n->scratch));
 }
 
+/* A message of ours leaves, mended. */
+static void send_on(void *ctx, const uint8_t *data, size_t len)
+{
+    struct pump *p = ctx;
+    if (p->conn != NULL) {
+        tls_write(p->conn, data, len);
+    }
+}
+
 static void on_pipe_read(uv_stream_t *s, ssize_t nread, const uv_buf_t *buf)
 {
     struct pump *p = s->data;
     if (nread < 0) {
         pump_close(p, "closed by libraft");
     } else if (nread > 0 && p->conn != NULL) {
-        tls_write(p->conn, buf->base, (size_t)nread);
+        p->gate.own = true;
+        p->gate.last_index = raft_last_index(&p->n->raft);
+        if (p->accepted || raft_wire_feed(&p->gate, (const uint8_t *)buf->base, (size_t)nread,
+                                          send_on, p) != 0) {
+            pump_close(p, "what libraft says is no message");
+            return;
+        }
         /* A slow link must not turn into memory: let the socketpair fill instead. */
         if (p->conn != NULL && tls_queued(p->conn) > PUMP_HIGH && p->reading) {
             uv_read_stop(s);

@@ -14,8 +14,8 @@
  * the entries stay in memory here, for nobody asks.
  *
  * libraft 0.22.1 leaves one number unset that it sends: who refuses entries of an older term
- * says anything as the last index of its log. Here it says 0, as later versions do, or a world
- * would depend on what lay on the stack.
+ * says anything as the last index of its log. The agent says what is so in its place
+ * (agent/raft_wire.h), and so does the model. Nobody is then sent index 1 again.
  *
  * Memory: libraft frees, or gives back in an update, one batch for each set of entries handed
  * to it; a batch here is an array of payload numbers.
@@ -31,6 +31,7 @@ struct sim_message {
     struct raft_message raft;
     struct sim_entry *entries;
     uint64_t image; /* payload */
+    bool late;      /* refuses what is of an older term */
 };
 
 void sim_message_free(void *message)
@@ -129,6 +130,18 @@ static void write_entries(struct sim *w, unsigned i, const struct raft_update *u
     sim_push(w, &done);
 }
 
+/* As agent/raft_wire.c does. */
+static void mend_result(struct sim_server *s, struct raft_append_entries_result *r)
+{
+    raft_index last = raft_last_index(&s->raft);
+
+    if (r->rejected > 0) {
+        r->last_log_index = last < r->rejected ? last : r->rejected - 1;
+    } else if (r->last_log_index > last) {
+        r->last_log_index = last;
+    }
+}
+
 static void send_one(struct sim *w, unsigned i, const struct raft_message *message)
 {
     struct sim_server *s = &w->regions[i].server;
@@ -157,8 +170,9 @@ static void send_one(struct sim *w, unsigned i, const struct raft_message *messa
         mrd_assert(s->image.index == message->install_snapshot.last_index);
         m->image = s->image.payload;
     }
-    if (message->type == RAFT_APPEND_ENTRIES_RESULT && s->outdated) {
-        m->raft.append_entries_result.last_log_index = 0;
+    if (message->type == RAFT_APPEND_ENTRIES_RESULT) {
+        mend_result(s, &m->raft.append_entries_result);
+        m->late = s->outdated;
     }
     e.p = m;
     e.life = w->regions[to].agent_life;
@@ -581,6 +595,15 @@ static bool outdated(struct sim_server *s, const struct raft_message *m)
            (m->type == RAFT_INSTALL_SNAPSHOT && m->install_snapshot.term < term);
 }
 
+static void tell_late(struct sim *w, unsigned i, const struct sim_message *m)
+{
+    if (m->late && sim_server_leads(w, i) &&
+        m->raft.append_entries_result.term == raft_current_term(&w->regions[i].server.raft)) {
+        sim_tell(w, "%s, which leads the store again, hears that %s refused its older term",
+                 sim_name(w, i), sim_name(w, (unsigned)m->raft.server_id - 1));
+    }
+}
+
 void sim_server_receive(struct sim *w, unsigned i, void *message)
 {
     struct sim_message *m = message;
@@ -608,6 +631,7 @@ void sim_server_receive(struct sim *w, unsigned i, void *message)
         memcpy(install->data.base, &m->image, install->data.len);
     }
     e.receive.message = &m->raft;
+    tell_late(w, i, m);
     w->regions[i].server.outdated = outdated(&w->regions[i].server, &m->raft);
     step(w, i, &e);
     w->regions[i].server.outdated = false;
