@@ -5,9 +5,10 @@
  *
  * The stream is a sequence of frames, one per CopyData message of the
  * replication protocol; a frame holds whole messages.  docs/internals/wire.md
- * describes the format.  Reader, writer and limits are in wire.c, which knows
- * nothing of PostgreSQL so that a fuzzer can reach it: it is plain C on
- * core's mrd_buf, and every byte it reads may come from an enemy.
+ * describes the format.  The limits are here, frames in wire.c, the reader of
+ * their messages in wire_read.c and the writer in wire_write.c.  These know
+ * nothing of PostgreSQL so that a fuzzer can reach them: they are plain C on
+ * core's mrd_buf, and every byte they read may come from an enemy.
  *
  * The reader checks form: bounds, counts, names, and that changes stand
  * between a begin and a commit.  What the names and values mean is checked by
@@ -26,6 +27,7 @@
 #include <mrd/topology.h>
 
 #define MERIDIAN_WIRE_VERSION 1
+#define MERIDIAN_WIRE_PAYLOAD_VERSION 1 /* a payload's first byte */
 #define MERIDIAN_WIRE_ATTRS_MAX 1600	/* PostgreSQL's own limit of columns */
 #define MERIDIAN_WIRE_RELS_MAX 4096 /* relations in one TRUNCATE */
 #define MERIDIAN_WIRE_QUALIFIED_MAX (4 * MRD_NAME_MAX + 8)	/* "schema"."table" */
@@ -245,6 +247,10 @@ typedef struct MeridianWireReader
 	bool		greeted;		/* hello has been read */
 	bool		in_xact;
 } MeridianWireReader;
+
+/* A cursor over the next room bytes; end takes what was written. */
+extern struct mrd_buf meridian_wire_out_begin(MeridianWireOut *out, size_t room);
+extern void meridian_wire_out_end(MeridianWireOut *out, const struct mrd_buf *b);
 
 /* frames; a NULL context means uncompressed.  0 or a negative MRD_E… code. */
 struct ZSTD_CCtx_s;
