@@ -183,21 +183,6 @@ execute(const char *sql, int n, Oid *types, Datum *values)
 	return (int) SPI_processed;
 }
 
-static char *
-cell(int row, int column)
-{
-	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-}
-
-static Datum
-datum(int row, int column)
-{
-	bool		isnull;
-	Datum		ret = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
-
-	return isnull ? (Datum) 0 : ret;
-}
-
 /* ---- the table ---- */
 
 static bool
@@ -400,21 +385,21 @@ put_value(MeridianWireOut *out, const char *value)
 static void
 put_row(MeridianWireOut *out, const Table *t, int row)
 {
-	bool		found = DatumGetBool(datum(row, t->nkeys + 1));
+	bool		found = DatumGetBool(meridian_sql_datum(row, t->nkeys + 1));
 
 	meridian_wire_put_natts(out, t->natts);
 	for (int i = 0; i < t->natts; i++)
 	{
 		int			key = key_position(t, t->atts[i]);
 
-		put_value(out, key < 0 ? NULL : cell(row, key + 1));
+		put_value(out, key < 0 ? NULL : meridian_sql_text(row, key + 1));
 	}
 	meridian_wire_put_repair_image(out, found);
 	if (!found)
 		return;
 	meridian_wire_put_natts(out, t->natts);
 	for (int i = 0; i < t->natts; i++)
-		put_value(out, cell(row, t->nkeys + 2 + i));
+		put_value(out, meridian_sql_text(row, t->nkeys + 2 + i));
 }
 
 static void
@@ -465,8 +450,8 @@ name_entries(Batch *b)
 	b->count = (int) SPI_processed;
 	for (int row = 0; row < b->count; row++)
 	{
-		appendStringInfo(&b->lsns, "%s%s", row == 0 ? "{" : ",", cell(row, 1));
-		appendStringInfo(&b->seqs, "%s%s", row == 0 ? "{" : ",", cell(row, 2));
+		appendStringInfo(&b->lsns, "%s%s", row == 0 ? "{" : ",", meridian_sql_text(row, 1));
+		appendStringInfo(&b->seqs, "%s%s", row == 0 ? "{" : ",", meridian_sql_text(row, 2));
 	}
 	appendStringInfoString(&b->lsns, b->count == 0 ? "{}" : "}");
 	appendStringInfoString(&b->seqs, b->count == 0 ? "{}" : "}");
@@ -477,22 +462,22 @@ static void
 emit_entry(const Batch *b, int row, MeridianWireOut *out)
 {
 	MeridianWireEntry *e = palloc0(sizeof(*e));
-	const char *who = cell(row, 7);
-	char	   *before = cell(row, 9);
-	char	   *after = cell(row, 10);
+	const char *who = meridian_sql_text(row, 7);
+	char	   *before = meridian_sql_text(row, 9);
+	char	   *after = meridian_sql_text(row, 10);
 
 	strlcpy(e->class_name, b->class_name, sizeof(e->class_name));
 	strlcpy(e->partition, b->partition, sizeof(e->partition));
 	strlcpy(e->origin, meridian_apply.origin, sizeof(e->origin));
-	e->commit_lsn = DatumGetLSN(datum(row, 1));
-	e->seq = (uint32) DatumGetInt32(datum(row, 2));
-	e->epoch = (uint64) DatumGetInt64(datum(row, 3));
-	e->committed_at = DatumGetTimestampTz(datum(row, 4));
+	e->commit_lsn = DatumGetLSN(meridian_sql_datum(row, 1));
+	e->seq = (uint32) DatumGetInt32(meridian_sql_datum(row, 2));
+	e->epoch = (uint64) DatumGetInt64(meridian_sql_datum(row, 3));
+	e->committed_at = DatumGetTimestampTz(meridian_sql_datum(row, 4));
 	strlcpy(e->relation, b->relation, sizeof(e->relation));
-	strlcpy(e->operation, cell(row, 5), sizeof(e->operation));
-	strlcpy(e->status, cell(row, 6), sizeof(e->status));
+	strlcpy(e->operation, meridian_sql_text(row, 5), sizeof(e->operation));
+	strlcpy(e->status, meridian_sql_text(row, 6), sizeof(e->status));
 	strlcpy(e->who, who == NULL ? "" : who, sizeof(e->who));
-	e->decided_at = DatumGetTimestampTz(datum(row, 8));
+	e->decided_at = DatumGetTimestampTz(meridian_sql_datum(row, 8));
 	e->before = before;
 	e->before_len = before == NULL ? 0 : strlen(before);
 	e->after = after;
@@ -520,8 +505,8 @@ choose(Batch *b)
 						 unrepaired), 3, types, values) == 0)
 		return false;
 	old = MemoryContextSwitchTo(b->context);
-	b->relation = cell(0, 1);
-	b->truncate = DatumGetBool(datum(0, 2));
+	b->relation = meridian_sql_text(0, 1);
+	b->truncate = DatumGetBool(meridian_sql_datum(0, 2));
 	MemoryContextSwitchTo(old);
 	values[3] = CStringGetTextDatum(b->relation);
 	values[4] = BoolGetDatum(b->truncate);
@@ -551,7 +536,7 @@ remember_last(Batch *b, const Table *t, int rows)
 	MemoryContext old = MemoryContextSwitchTo(b->context);
 
 	for (int i = 0; i < t->nkeys && rows == BATCH_ENTRIES; i++)
-		b->last[i] = cell(rows - 1, i + 1);
+		b->last[i] = meridian_sql_text(rows - 1, i + 1);
 	b->resumed = rows == BATCH_ENTRIES;
 	MemoryContextSwitchTo(old);
 	return b->resumed;
@@ -857,8 +842,8 @@ find_waiting(MemoryContext context, Waiting **ret)
 	*ret = MemoryContextAllocZero(context, sizeof(Waiting) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
-		strlcpy((*ret)[i].class_name, cell(i, 1), MRD_NAME_MAX);
-		strlcpy((*ret)[i].partition, cell(i, 2), MRD_NAME_MAX);
+		strlcpy((*ret)[i].class_name, meridian_sql_text(i, 1), MRD_NAME_MAX);
+		strlcpy((*ret)[i].partition, meridian_sql_text(i, 2), MRD_NAME_MAX);
 	}
 	meridian_sql_end();
 	fresh = false;

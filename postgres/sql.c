@@ -48,6 +48,23 @@ meridian_sql_any(const char *query)
 	return ret;
 }
 
+/* Of the last query: a column of a row as text; NULL where there is none */
+char *
+meridian_sql_text(int row, int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+}
+
+/* 0 where there is none */
+Datum
+meridian_sql_datum(int row, int column)
+{
+	bool		isnull;
+	Datum		ret = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+
+	return isnull ? (Datum) 0 : ret;
+}
+
 /* One statement of the transaction at hand, which sees what that has done before */
 void
 meridian_sql_write(const char *sql, int n, Oid *types, Datum *values, const char *nulls,
