@@ -149,6 +149,9 @@ extern void meridian_copy_definitions(const char *conninfo, const char *snapshot
 extern List *meridian_copy_choose(List *only);
 extern List *meridian_copy_rows(bool all, List *only);
 
+/* dump.c: options choose what of it; the result is SQL */
+extern char *meridian_dump(const char *conninfo, const char *snapshot, List *options);
+
 /* compare.c */
 extern void meridian_compare_definition(PGconn *source, const char *schema_name,
 										const char *table_name);
