@@ -88,6 +88,7 @@ extern PGconn *meridian_link_change_over(PGconn *conn);	/* taken */
 extern void meridian_sql_begin(void);	/* a transaction of its own */
 extern void meridian_sql_end(void);
 extern bool meridian_sql_any(const char *query);
+extern int	meridian_sql_run(const char *sql, int n, Oid *types, Datum *values);
 extern char *meridian_sql_text(int row, int column);	/* of the last query */
 extern Datum meridian_sql_datum(int row, int column);
 extern void meridian_sql_write(const char *sql, int n, Oid *types, Datum *values,

@@ -11,10 +11,6 @@
  * of the old home's stream, in transactions of the home's own: they carry no
  * origin, or they would be filtered out of the stream to that region.
  *
- * The image is read while a table lock keeps writers out, and the message is
- * written before the lock is released; so whatever is written to the row later
- * comes after the repair in the home's WAL, too.
- *
  * A repair is stamped with the home's epoch like any write.  If that home was
  * itself replaced before the others had the repair, it is past the cut and
  * counts nowhere.  An entry therefore says under which epoch it was repaired,
@@ -26,37 +22,29 @@
  * its repair is committed; the entry is marked.  The next pass sends again what
  * is not marked.
  *
- * What the others make of these messages is in repaired.c.
+ * How the images are read is in repair_rows.c, what the others make of these
+ * messages in repaired.c.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "replication/message.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
-#include "utils/regproc.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
 
-#include "apply.h"
 #include "guard.h"
+#include "repair.h"
 
-#define BATCH_ENTRIES 100		/* repaired under one lock */
-#define MESSAGE_TARGET (1024 * 1024)	/* rows of one repair message, in bytes */
 #define LOCK_WAIT "1s"			/* writers behind us wait as long */
 #define AGAIN_MS 500			/* after a lock was not to be had */
 
@@ -132,35 +120,6 @@ try_again(void)
  * ----------------------------------------------------------------
  */
 
-/* Entries of one table and partition that are repaired together. */
-typedef struct Batch
-{
-	char		class_name[MRD_NAME_MAX];
-	char		partition[MRD_NAME_MAX];
-	mrd_epoch	epoch;
-	char	   *relation;
-	bool		truncate;		/* the one entry stands for every row of the home's */
-	int			limit;			/* of entries */
-	int			count;
-	StringInfoData lsns;		/* which entries: array literals */
-	StringInfoData seqs;
-	bool		resumed;		/* truncate: rows up to last were sent already */
-	char	   *last[INDEX_MAX_KEYS];
-	MemoryContext context;
-} Batch;
-
-/* The table of a batch, and how its rows are asked for. */
-typedef struct Table
-{
-	Relation	rel;
-	char	   *name;			/* quoted */
-	char	   *partition_by;	/* quoted; NULL: not partitioned */
-	int			nkeys;
-	AttrNumber	keys[INDEX_MAX_KEYS];
-	int			natts;			/* columns that travel */
-	AttrNumber *atts;
-} Table;
-
 typedef enum Outcome
 {
 	NOTHING_LEFT,
@@ -173,192 +132,10 @@ static const char unrepaired[] =
 "FROM meridian.reconcile_entry WHERE origin = $1 AND class = $2 AND partition = $3 "
 "AND repaired_epoch IS NULL AND problem IS NULL ";
 
-static int
-execute(const char *sql, int n, Oid *types, Datum *values)
-{
-	int			rc = SPI_execute_with_args(sql, n, types, values, NULL, false, 0);
-
-	if (rc < 0)
-		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(rc));
-	return (int) SPI_processed;
-}
-
-/* ---- the table ---- */
-
-static bool
-open_keys(Table *t)
-{
-	Oid			oid = meridian_identity_index(t->rel);
-	Relation	index;
-
-	if (!OidIsValid(oid))
-		return false;
-	index = index_open(oid, AccessShareLock);
-	t->nkeys = index->rd_index->indnkeyatts;
-	memcpy(t->keys, index->rd_index->indkey.values, sizeof(AttrNumber) * (size_t) t->nkeys);
-	index_close(index, AccessShareLock);
-	return true;
-}
-
-/*
- * Lock the batch's table against writers.  false: there is none here that
- * belongs to the class, as when the tail made it, and no row to compare with.
- */
-static bool
-open_table(Table *t, const Batch *b)
-{
-	MeridianAttachment a;
-	TupleDesc	desc;
-
-	memset(t, 0, sizeof(*t));
-	if (b->relation[0] == '\0')
-		return false;			/* a statement */
-	t->rel = table_openrv_extended(makeRangeVarFromNameList(stringToQualifiedNameList(b->relation)),
-								   ShareRowExclusiveLock, true);
-	if (t->rel == NULL)
-		return false;
-	if (!meridian_attachment(t->rel, &a) || strcmp(a.class_name, b->class_name) != 0 || !open_keys(t))
-	{
-		table_close(t->rel, NoLock);
-		return false;
-	}
-	t->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(t->rel)),
-										 RelationGetRelationName(t->rel));
-	if (a.partition_by[0] != '\0')
-		t->partition_by = pstrdup(quote_identifier(a.partition_by));
-	desc = RelationGetDescr(t->rel);
-	t->atts = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (!att->attisdropped && att->attgenerated == '\0')
-			t->atts[t->natts++] = att->attnum;
-	}
-	return true;
-}
-
-static Form_pg_attribute
-attribute(const Table *t, AttrNumber attno)
-{
-	return TupleDescAttr(RelationGetDescr(t->rel), attno - 1);
-}
-
-static int
-key_position(const Table *t, AttrNumber attno)
-{
-	for (int i = 0; i < t->nkeys; i++)
-	{
-		if (t->keys[i] == attno)
-			return i;
-	}
-	return -1;
-}
-
-/* "alias.a, alias.b" of the key columns */
-static char *
-key_list(const Table *t, const char *alias)
-{
-	StringInfoData out;
-
-	initStringInfo(&out);
-	for (int i = 0; i < t->nkeys; i++)
-		appendStringInfo(&out, "%s%s.%s", i == 0 ? "" : ", ", alias,
-						 quote_identifier(NameStr(attribute(t, t->keys[i])->attname)));
-	return out.data;
-}
-
-/* "a type, b type": of an image nothing else is read, since the rest may not fit any more */
-static char *
-key_definition(const Table *t)
-{
-	StringInfoData out;
-
-	initStringInfo(&out);
-	for (int i = 0; i < t->nkeys; i++)
-	{
-		Form_pg_attribute att = attribute(t, t->keys[i]);
-
-		appendStringInfo(&out, "%s%s %s", i == 0 ? "" : ", ", quote_identifier(NameStr(att->attname)),
-						 format_type_be_qualified(att->atttypid));
-	}
-	return out.data;
-}
-
-/* The columns that every query for rows gives: the key, whether a row has it, the row. */
-static void
-put_columns(StringInfo sql, const Table *t, const char *alias)
-{
-	appendStringInfo(sql, "SELECT %s, t.tableoid IS NOT NULL", key_list(t, alias));
-	for (int i = 0; i < t->natts; i++)
-		appendStringInfo(sql, ", t.%s",
-						 quote_identifier(NameStr(attribute(t, t->atts[i])->attname)));
-}
-
-/* The rows that the batch's images name, as they are here now. */
-static int
-find_named(const Table *t, const Batch *b)
-{
-	Oid			types[4] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID};
-	Datum		values[4];
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	put_columns(&sql, t, "k");
-	appendStringInfo(&sql, " FROM (SELECT DISTINCT %s FROM meridian.reconcile_entry e "
-					 "JOIN ROWS FROM (pg_catalog.unnest($3::pg_catalog.pg_lsn[]), "
-					 "pg_catalog.unnest($4::int[])) AS w(lsn, n) ON e.commit_lsn = w.lsn AND e.seq = w.n, "
-					 "LATERAL (VALUES (e.before), (e.after)) AS v(image), "
-					 "LATERAL pg_catalog.jsonb_to_record(v.image) AS r(%s) "
-					 "WHERE e.origin = $1 AND e.relation = $2 AND v.image IS NOT NULL) AS k "
-					 "LEFT JOIN ONLY %s AS t ON (%s) = (%s)",
-					 key_list(t, "r"), key_definition(t), t->name, key_list(t, "t"), key_list(t, "k"));
-	values[0] = CStringGetTextDatum(meridian_apply.origin);
-	values[1] = CStringGetTextDatum(b->relation);
-	values[2] = CStringGetTextDatum(b->lsns.data);
-	values[3] = CStringGetTextDatum(b->seqs.data);
-	return execute(sql.data, 4, types, values);
-}
-
-/* After a lost TRUNCATE: all rows of the partition, the next after b->last. */
-static int
-find_next(const Table *t, const Batch *b)
-{
-	StringInfoData sql;
-	const char *keys = key_list(t, "t");
-
-	initStringInfo(&sql);
-	put_columns(&sql, t, "t");
-	appendStringInfo(&sql, " FROM ONLY %s AS t WHERE true", t->name);
-	if (t->partition_by != NULL)
-		appendStringInfo(&sql, " AND t.%s = %s", t->partition_by, quote_literal_cstr(b->partition));
-	if (b->resumed)
-	{
-		appendStringInfo(&sql, " AND (%s) > (", keys);
-		for (int i = 0; i < t->nkeys; i++)
-			appendStringInfo(&sql, "%s%s::%s", i == 0 ? "" : ", ", quote_literal_cstr(b->last[i]),
-							 format_type_be_qualified(attribute(t, t->keys[i])->atttypid));
-		appendStringInfoChar(&sql, ')');
-	}
-	appendStringInfo(&sql, " ORDER BY %s LIMIT %d", keys, BATCH_ENTRIES);
-	return execute(sql.data, 0, NULL, NULL);
-}
-
-/* ---- messages ---- */
+/* ---- stamp and entries ---- */
 
 static void
-emit(const char *prefix, MeridianWireOut *out)
-{
-	if (out->failed)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a row is too large for a repair")));
-	(void) LogLogicalMessage(prefix, (const char *) out->data, out->len, true);
-	out->len = 0;
-}
-
-static void
-emit_stamp(const Batch *b)
+emit_stamp(const MeridianRepairBatch *b)
 {
 	MeridianWireStamp *stamp = palloc(sizeof(*stamp));
 	MeridianWireOut out;
@@ -369,79 +146,13 @@ emit_stamp(const Batch *b)
 	stamp->entries[0].epoch = b->epoch;
 	meridian_wire_out_init(&out);
 	meridian_wire_put_stamp(&out, stamp);
-	emit(MERIDIAN_STAMP_PREFIX, &out);
+	meridian_repair_emit(MERIDIAN_STAMP_PREFIX, &out);
 	pfree(stamp);
 }
 
-static void
-put_value(MeridianWireOut *out, const char *value)
-{
-	if (value == NULL)
-		meridian_wire_put_col(out, MERIDIAN_COL_NULL, NULL, 0);
-	else
-		meridian_wire_put_col(out, MERIDIAN_COL_TEXT, value, strlen(value));
-}
-
-static void
-put_row(MeridianWireOut *out, const Table *t, int row)
-{
-	bool		found = DatumGetBool(meridian_sql_datum(row, t->nkeys + 1));
-
-	meridian_wire_put_natts(out, t->natts);
-	for (int i = 0; i < t->natts; i++)
-	{
-		int			key = key_position(t, t->atts[i]);
-
-		put_value(out, key < 0 ? NULL : meridian_sql_text(row, key + 1));
-	}
-	meridian_wire_put_repair_image(out, found);
-	if (!found)
-		return;
-	meridian_wire_put_natts(out, t->natts);
-	for (int i = 0; i < t->natts; i++)
-		put_value(out, meridian_sql_text(row, t->nkeys + 2 + i));
-}
-
-static void
-put_head(MeridianWireOut *out, const Table *t, const Batch *b)
-{
-	meridian_wire_put_repair(out, b->class_name, meridian_apply.origin,
-							 get_namespace_name(RelationGetNamespace(t->rel)),
-							 RelationGetRelationName(t->rel), t->natts);
-	for (int i = 0; i < t->natts; i++)
-	{
-		Form_pg_attribute att = attribute(t, t->atts[i]);
-
-		meridian_wire_put_attr(out, NameStr(att->attname), format_type_be(att->atttypid),
-							   key_position(t, t->atts[i]) < 0 ? 0 : MERIDIAN_ATTR_KEY, 0);
-	}
-}
-
-/* The rows of the last query. */
-static void
-emit_rows(const Table *t, const Batch *b, int rows)
-{
-	MeridianWireOut out;
-
-	meridian_wire_out_init(&out);
-	for (int row = 0; row < rows; row++)
-	{
-		if (out.len == 0)
-			put_head(&out, t, b);
-		put_row(&out, t, row);
-		if (out.failed || out.len >= MESSAGE_TARGET)
-			emit(MERIDIAN_REPAIR_PREFIX, &out);
-	}
-	if (out.len > 0)
-		emit(MERIDIAN_REPAIR_PREFIX, &out);
-	pfree(out.data);
-}
-
-/* ---- entries ---- */
-
 /* Keep which entries the last query gave. */
 static void
-name_entries(Batch *b)
+name_entries(MeridianRepairBatch *b)
 {
 	MemoryContext old = MemoryContextSwitchTo(b->context);
 
@@ -459,7 +170,7 @@ name_entries(Batch *b)
 }
 
 static void
-emit_entry(const Batch *b, int row, MeridianWireOut *out)
+emit_entry(const MeridianRepairBatch *b, int row, MeridianWireOut *out)
 {
 	MeridianWireEntry *e = palloc0(sizeof(*e));
 	const char *who = meridian_sql_text(row, 7);
@@ -483,7 +194,7 @@ emit_entry(const Batch *b, int row, MeridianWireOut *out)
 	e->after = after;
 	e->after_len = after == NULL ? 0 : strlen(after);
 	meridian_wire_put_entry(out, e);
-	emit(MERIDIAN_ENTRY_PREFIX, out);
+	meridian_repair_emit(MERIDIAN_ENTRY_PREFIX, out);
 	pfree(e);
 }
 
@@ -492,7 +203,7 @@ emit_entry(const Batch *b, int row, MeridianWireOut *out)
  * decides about one does it before we tell of it, or after.
  */
 static bool
-choose(Batch *b)
+choose(MeridianRepairBatch *b)
 {
 	Oid			types[6] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, INT4OID};
 	Datum		values[6];
@@ -501,7 +212,7 @@ choose(Batch *b)
 	values[0] = CStringGetTextDatum(meridian_apply.origin);
 	values[1] = CStringGetTextDatum(b->class_name);
 	values[2] = CStringGetTextDatum(b->partition);
-	if (execute(psprintf("SELECT relation, operation = 'truncate' %s ORDER BY commit_lsn, seq LIMIT 1",
+	if (meridian_sql_run(psprintf("SELECT relation, operation = 'truncate' %s ORDER BY commit_lsn, seq LIMIT 1",
 						 unrepaired), 3, types, values) == 0)
 		return false;
 	old = MemoryContextSwitchTo(b->context);
@@ -511,7 +222,7 @@ choose(Batch *b)
 	values[3] = CStringGetTextDatum(b->relation);
 	values[4] = BoolGetDatum(b->truncate);
 	values[5] = Int32GetDatum(b->truncate ? 1 : b->limit);
-	(void) execute(psprintf("SELECT commit_lsn, seq, epoch, committed_at, operation, status, decided_by, "
+	(void) meridian_sql_run(psprintf("SELECT commit_lsn, seq, epoch, committed_at, operation, status, decided_by, "
 							"decided_at, before::text, after::text %s AND relation = $4 "
 							"AND (operation = 'truncate') = $5 ORDER BY commit_lsn, seq LIMIT $6 FOR UPDATE",
 							unrepaired), 6, types, values);
@@ -520,7 +231,7 @@ choose(Batch *b)
 }
 
 static void
-tell_entries(const Batch *b)
+tell_entries(const MeridianRepairBatch *b)
 {
 	MeridianWireOut out;
 
@@ -529,22 +240,9 @@ tell_entries(const Batch *b)
 		emit_entry(b, row, &out);
 }
 
-/* Where the next rows after a lost TRUNCATE begin; false: there are none. */
-static bool
-remember_last(Batch *b, const Table *t, int rows)
-{
-	MemoryContext old = MemoryContextSwitchTo(b->context);
-
-	for (int i = 0; i < t->nkeys && rows == BATCH_ENTRIES; i++)
-		b->last[i] = meridian_sql_text(rows - 1, i + 1);
-	b->resumed = rows == BATCH_ENTRIES;
-	MemoryContextSwitchTo(old);
-	return b->resumed;
-}
-
 /* Is the partition still ours under that epoch?  A repair that is late is no repair. */
 static bool
-still_home(const Batch *b)
+still_home(const MeridianRepairBatch *b)
 {
 	const struct mrd_snapshot *s = meridian_snapshot();
 	struct mrd_verdict v = mrd_guard(s, mrd_snapshot_find(s, b->class_name, b->partition),
@@ -554,7 +252,7 @@ still_home(const Batch *b)
 }
 
 static void
-mark(const Batch *b, XLogRecPtr lsn)
+mark(const MeridianRepairBatch *b, XLogRecPtr lsn)
 {
 	Oid			types[5] = {TEXTOID, TEXTOID, TEXTOID, INT8OID, LSNOID};
 	Datum		values[5];
@@ -565,7 +263,7 @@ mark(const Batch *b, XLogRecPtr lsn)
 	values[2] = CStringGetTextDatum(b->seqs.data);
 	values[3] = Int64GetDatum((int64) b->epoch);
 	values[4] = LSNGetDatum(lsn);
-	(void) execute("UPDATE meridian.reconcile_entry e SET repaired_epoch = $4, repaired_lsn = $5 "
+	(void) meridian_sql_run("UPDATE meridian.reconcile_entry e SET repaired_epoch = $4, repaired_lsn = $5 "
 				   "FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.pg_lsn[]), "
 				   "pg_catalog.unnest($3::int[])) AS w(lsn, n) "
 				   "WHERE e.origin = $1 AND e.commit_lsn = w.lsn AND e.seq = w.n", 5, types, values);
@@ -574,10 +272,9 @@ mark(const Batch *b, XLogRecPtr lsn)
 
 /* One step: the entries of a batch, or the next rows after a lost TRUNCATE. */
 static Outcome
-send_batch(Batch *b)
+send_batch(MeridianRepairBatch *b)
 {
-	Table		t;
-	bool		more = false;
+	bool		more;
 	XLogRecPtr	lsn;
 
 	meridian_sql_begin();
@@ -591,14 +288,7 @@ send_batch(Batch *b)
 	emit_stamp(b);
 	if (!b->resumed)
 		tell_entries(b);
-	if (b->count > 0 && open_table(&t, b))
-	{
-		int			rows = b->truncate ? find_next(&t, b) : find_named(&t, b);
-
-		emit_rows(&t, b, rows);
-		more = b->truncate && remember_last(b, &t, rows);
-		table_close(t.rel, NoLock);
-	}
+	more = b->count > 0 && meridian_repair_rows(b);
 	if (!still_home(b))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -614,7 +304,7 @@ send_batch(Batch *b)
 
 /* The entry cannot be repaired.  That must not stop what comes behind it, but be said. */
 static void
-give_up(const Batch *b, const char *why)
+give_up(const MeridianRepairBatch *b, const char *why)
 {
 	Oid			types[4] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID};
 	Datum		values[4];
@@ -626,7 +316,7 @@ give_up(const Batch *b, const char *why)
 	values[1] = CStringGetTextDatum(b->lsns.data);
 	values[2] = CStringGetTextDatum(b->seqs.data);
 	values[3] = CStringGetTextDatum(why);
-	(void) execute("UPDATE meridian.reconcile_entry e SET problem = $4 "
+	(void) meridian_sql_run("UPDATE meridian.reconcile_entry e SET problem = $4 "
 				   "FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.pg_lsn[]), "
 				   "pg_catalog.unnest($3::int[])) AS w(lsn, n) "
 				   "WHERE e.origin = $1 AND e.commit_lsn = w.lsn AND e.seq = w.n", 4, types, values);
@@ -634,7 +324,7 @@ give_up(const Batch *b, const char *why)
 }
 
 static Outcome
-try_batch(Batch *b)
+try_batch(MeridianRepairBatch *b)
 {
 	MemoryContext outer = CurrentMemoryContext;
 	volatile Outcome ret = SENT;
@@ -666,11 +356,11 @@ try_batch(Batch *b)
 	return ret;
 }
 
-static Batch *
+static MeridianRepairBatch *
 new_batch(MemoryContext context, const char *class_name, const char *partition, mrd_epoch epoch,
 		  int limit)
 {
-	Batch	   *b;
+	MeridianRepairBatch *b;
 
 	MemoryContextReset(context);
 	b = MemoryContextAllocZero(context, sizeof(*b));
@@ -685,7 +375,7 @@ new_batch(MemoryContext context, const char *class_name, const char *partition, 
 static void
 send_partition(MemoryContext context, const char *class_name, const char *partition)
 {
-	Batch	   *b = NULL;
+	MeridianRepairBatch *b = NULL;
 	int			alone = 0;		/* so many of the next are tried one by one */
 
 	for (;;)
@@ -702,7 +392,7 @@ send_partition(MemoryContext context, const char *class_name, const char *partit
 		}
 		if (b == NULL || !b->resumed || b->epoch != v.epoch)
 			b = new_batch(context, class_name, partition, v.epoch,
-						  alone > 0 ? 1 : BATCH_ENTRIES);
+						  alone > 0 ? 1 : MERIDIAN_REPAIR_ENTRIES);
 		switch (try_batch(b))
 		{
 			case NOTHING_LEFT:
@@ -780,7 +470,7 @@ forget_lost(const struct mrd_snapshot *s, const char *origin)
 	values[2] = meridian_text_array(partitions, n);
 	values[3] = CStringGetTextDatum(epochs.data);
 	values[4] = CStringGetTextDatum(cuts.data);
-	(void) execute("UPDATE meridian.reconcile_entry e SET repaired_epoch = NULL, repaired_lsn = NULL "
+	(void) meridian_sql_run("UPDATE meridian.reconcile_entry e SET repaired_epoch = NULL, repaired_lsn = NULL "
 				   "FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), "
 				   "pg_catalog.unnest($4::int8[]), pg_catalog.unnest($5::pg_catalog.pg_lsn[])) "
 				   "AS h(class, partition, epoch, cut) "
@@ -813,7 +503,7 @@ look_anew(void)
 
 	if (s != NULL)
 		forget_lost(s, meridian_apply.origin);
-	(void) execute("UPDATE meridian.reconcile_entry SET problem = NULL "
+	(void) meridian_sql_run("UPDATE meridian.reconcile_entry SET problem = NULL "
 				   "WHERE origin = $1 AND problem IS NOT NULL AND repaired_epoch IS NULL", 1, types, values);
 }
 
@@ -836,7 +526,7 @@ find_waiting(MemoryContext context, Waiting **ret)
 		look_anew();
 	values[0] = CStringGetTextDatum(meridian_apply.origin);
 	values[1] = CStringGetTextDatum(MRD_CLASS_SCHEMA);
-	n = execute("SELECT class, partition FROM meridian.reconcile_entry "
+	n = meridian_sql_run("SELECT class, partition FROM meridian.reconcile_entry "
 				"WHERE origin = $1 AND repaired_epoch IS NULL AND problem IS NULL "
 				"GROUP BY class, partition ORDER BY class <> $2, class, partition", 2, types, values);
 	*ret = MemoryContextAllocZero(context, sizeof(Waiting) * Max(n, 1));

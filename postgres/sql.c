@@ -4,7 +4,8 @@
  *	  Statements on the extension's own tables, as an apply worker runs them.
  *
  * Between meridian_sql_begin() and meridian_sql_end() is a transaction of its own,
- * connected to SPI.  The others want one that runs, and connect for themselves.
+ * connected to SPI.  run, text and datum want that connection, or another; any and
+ * write want a transaction that runs, and connect for themselves.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,6 +47,17 @@ meridian_sql_any(const char *query)
 	ret = SPI_processed == 1;
 	SPI_finish();
 	return ret;
+}
+
+/* In the SPI connection at hand; how many rows it was about */
+int
+meridian_sql_run(const char *sql, int n, Oid *types, Datum *values)
+{
+	int			rc = SPI_execute_with_args(sql, n, types, values, NULL, false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(rc));
+	return (int) SPI_processed;
 }
 
 /* Of the last query: a column of a row as text; NULL where there is none */
