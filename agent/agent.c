@@ -28,6 +28,7 @@
 
 #include <load.h>
 
+#include "agent_config.h"
 #include "anew.h"
 #include "api.h"
 #include "documents.h"
@@ -39,7 +40,6 @@
 #define DISK_FULL_BYTES (3 * UINT64_C(1048576)) /* three of libraft's segments */
 #define DISK_FREE_BYTES (5 * UINT64_C(1048576))
 #define STOP_MS 3000
-#define CONFIG_MAX ((size_t)1024 * 1024 + 1)
 #define EVENT_FRESH_MS 30000
 
 static struct agent *running; /* for mrd_panic only */
@@ -611,103 +611,6 @@ static int complain(const struct mrd_err *err)
     return 1;
 }
 
-/* One byte more than a configuration may have, so that the parser refuses what is longer. */
-static int read_config(struct agent *a, const char *path)
-{
-    FILE *f = fopen(path, "re");
-    if (f == NULL) {
-        return MRD_EIO;
-    }
-    a->config_len = fread(a->config_text, 1, CONFIG_MAX, f);
-    int rv = ferror(f) != 0 ? MRD_EIO : 0;
-    fclose(f);
-    return rv;
-}
-
-static void good_path(const struct agent *a, char *out, size_t cap, const char *suffix)
-{
-    snprintf(out, cap, "%s/config.good%s", a->opt->state_dir, suffix);
-}
-
-/*
- * A file that cannot be read, or does not validate, must not take a region down that has one
- * that does: it goes on with that, and says so. Without one it does not start.
- */
-static int parse_config(struct agent *a, struct mrd_conf_errors *errors)
-{
-    const char *path = a->opt->config_path;
-    char good[1200];
-    int rv = read_config(a, path);
-
-    if (rv != 0) {
-        fprintf(stderr, "meridian agent: could not read \"%s\": %s\n", path, strerror(errno));
-    } else if ((rv = mrd_config_parse(a->config_text, a->config_len, a->config, errors)) != 0) {
-        mrd_config_print_errors(stderr, path, errors);
-    }
-    if (rv == 0) {
-        return 0;
-    }
-    good_path(a, good, sizeof(good), "");
-    if (read_config(a, good) != 0 ||
-        mrd_config_parse(a->config_text, a->config_len, a->config, errors) != 0) {
-        return rv;
-    }
-    a->config_rejected = true;
-    log_event("event=config.rejected path=%s kept_version=%" PRIu64, path, a->config->version);
-    return 0;
-}
-
-/* Keep what was good; whole or not at all. */
-static void keep_config(const struct agent *a)
-{
-    char good[1200], fresh[1200];
-    FILE *f;
-    bool written;
-
-    if (a->config_rejected) {
-        return;
-    }
-    good_path(a, good, sizeof(good), "");
-    good_path(a, fresh, sizeof(fresh), ".new");
-    f = fopen(fresh, "we");
-    written = f != NULL && fwrite(a->config_text, 1, a->config_len, f) == a->config_len &&
-              fflush(f) == 0 && fsync(fileno(f)) == 0;
-    if (f != NULL && fclose(f) != 0) {
-        written = false;
-    }
-    if (!written || rename(fresh, good) != 0) {
-        log_event("event=config.not_kept path=%s reason=\"%s\"", good, strerror(errno));
-    }
-}
-
-static int load_config(struct agent *a)
-{
-    struct mrd_conf_errors *errors = calloc(1, sizeof(*errors));
-    a->config = calloc(1, sizeof(*a->config));
-    a->config_text = malloc(CONFIG_MAX);
-    if (errors == NULL || a->config == NULL || a->config_text == NULL) {
-        free(errors);
-        return MRD_ENOMEM;
-    }
-    int rv = parse_config(a, errors);
-    free(errors);
-    if (rv != 0) {
-        return rv;
-    }
-    char *fit = realloc(a->config_text, a->config_len + 1);
-    if (fit != NULL) {
-        a->config_text = fit;
-    }
-    int self = mrd_config_region(a->config, a->opt->region);
-    if (self < 0) {
-        fprintf(stderr, "meridian agent: \"%s\" has no region \"%s\"\n", a->opt->config_path,
-                a->opt->region);
-        return MRD_ENOTFOUND;
-    }
-    a->self = (mrd_region)self;
-    return 0;
-}
-
 /* With the directories above it. */
 static int make_dir(const char *path, mode_t mode)
 {
@@ -856,13 +759,13 @@ int agent_run(const struct agent_options *options)
     a->opt = options;
     a->store = mrd_store_new();
     a->encoded = malloc(MRD_TXN_MAX);
-    if (a->store == NULL || a->encoded == NULL || load_config(a) != 0 ||
+    if (a->store == NULL || a->encoded == NULL || agent_config_load(a) != 0 ||
         make_dir(options->state_dir, 0700) != 0 || make_dir(options->run_dir, 0755) != 0 ||
         lock_state(options->state_dir) != 0 || anew_load(a) != 0) {
         agent_free(a);
         return 1;
     }
-    keep_config(a);
+    agent_config_keep(a);
     uv_loop_init(&a->loop);
     if (open_parts(a, &err) != 0) {
         return complain(&err);

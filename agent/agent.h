@@ -1,5 +1,6 @@
 /*
- * The agent as a whole: what its parts share. Only agent.c changes it; api.c reads it.
+ * The agent as a whole: what its parts share. Only agent.c changes it (agent_config.c
+ * before it runs); api.c reads it.
  */
 #pragma once
 
