@@ -33,6 +33,7 @@
 #include "api.h"
 #include "documents.h"
 #include "log.h"
+#include "problems.h"
 
 #define MS UINT64_C(1000000)
 #define TICK_MS 50
@@ -464,10 +465,9 @@ uint64_t agent_lease_left_ms(const struct agent *a, mrd_boot_ns now_ns)
     return deadline_ns > now_ns ? (deadline_ns - now_ns) / MS : 0;
 }
 
-static size_t waiting(const struct agent *a, char (*out)[256], size_t cap)
+static void say_waiting(const struct agent *a, json_t *problems)
 {
-    size_t n = 0;
-    for (unsigned i = 0; i < a->config->region_count && n < cap; i++) {
+    for (unsigned i = 0; i < a->config->region_count; i++) {
         char key[MRD_KEY_MAX];
         struct mrd_approval_record r;
         struct mrd_entry e;
@@ -478,13 +478,12 @@ static size_t waiting(const struct agent *a, char (*out)[256], size_t cap)
         }
         b = mrd_buf_reader(e.value, e.len);
         if (mrd_approval_record_decode(&b, &r) == 0 && r.state == MRD_APPROVAL_PENDING) {
-            snprintf(out[n++], 256,
-                     "a promotion away from \"%.64s\" waits for approval, %u of %u given: "
-                     "meridian approve %" PRIx64,
-                     r.region, r.given, r.needed, r.id);
+            problem(problems,
+                    "a promotion away from \"%s\" waits for approval, %u of %u given: meridian "
+                    "approve %" PRIx64,
+                    r.region, r.given, r.needed, r.id);
         }
     }
-    return n;
 }
 
 unsigned agent_voters_reached(const struct agent *a)
@@ -500,54 +499,55 @@ unsigned agent_voters_reached(const struct agent *a)
     return n;
 }
 
-static void say_leaderless(const struct agent *a, char out[256])
+static void say_leaderless(const struct agent *a, json_t *problems)
 {
     unsigned reached = agent_voters_reached(a), voters = a->config->region_count;
 
     if (2 * reached > voters) {
-        snprintf(out, 256,
-                 "this region knows of no leader of the store (%u of %u voters reached: an "
-                 "election is under way, or it is cut off one way)",
-                 reached, voters);
+        problem(problems,
+                "this region knows of no leader of the store (%u of %u voters reached: an "
+                "election is under way, or it is cut off one way)",
+                reached, voters);
     } else {
-        snprintf(out, 256,
-                 "this region reaches %u of %u voters, itself included, and no leader of the "
-                 "store: nothing can be decided here",
-                 reached, voters);
+        problem(problems,
+                "this region reaches %u of %u voters, itself included, and no leader of the "
+                "store: nothing can be decided here",
+                reached, voters);
     }
 }
 
-size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap)
+json_t *agent_problems(const struct agent *a)
 {
-    size_t n = 0;
-    if (a->store_full && n < cap) {
-        snprintf(out[n++], 256, "the disk under the store is full: no lease is renewed");
+    json_t *problems = json_array();
+
+    if (a->store_full) {
+        problem(problems, "the disk under the store is full: no lease is renewed");
     }
-    if (a->config_rejected && n < cap) {
-        snprintf(out[n++], 256,
-                 "this region's configuration file is refused; version %" PRIu64
-                 ", the last good one, stands: meridian config check %.100s",
-                 a->config->version, a->opt->config_path);
+    if (a->config_rejected) {
+        problem(problems,
+                "this region's configuration file is refused; version %" PRIu64
+                ", the last good one, stands: meridian config check %s",
+                a->config->version, a->opt->config_path);
     }
-    if (a->config_differs && n < cap) {
-        snprintf(out[n++], 256,
-                 a->node.config_stored_version == UINT64_MAX
-                     ? "the deployment's configuration cannot be read by this version"
-                     : "this region's configuration file is not the deployment's");
+    if (a->config_differs) {
+        problem(problems, "%s",
+                a->node.config_stored_version == UINT64_MAX
+                    ? "the deployment's configuration cannot be read by this version"
+                    : "this region's configuration file is not the deployment's");
     }
-    if (raft_node_leader(a->raft) == MRD_REGION_NONE && n < cap) {
-        say_leaderless(a, out[n++]);
-    } else if (!a->node.caught_up && n < cap) {
-        snprintf(out[n++], 256, "this agent is still reading what was decided before it began");
+    if (raft_node_leader(a->raft) == MRD_REGION_NONE) {
+        say_leaderless(a, problems);
+    } else if (!a->node.caught_up) {
+        problem(problems, "this agent is still reading what was decided before it began");
     }
-    n += waiting(a, out + n, cap - n);
-    n += lag_problems(a, out + n, cap - n);
-    n += anew_problems(a, out + n, cap - n);
-    n += supervise_problems(a->guests, out + n, cap - n);
+    say_waiting(a, problems);
+    lag_problems(a, problems);
+    anew_problems(a, problems);
+    supervise_problems(a->guests, problems);
     if (a->pg != NULL) {
-        n += pgwork_problems(a->pg, out + n, cap - n);
+        pgwork_problems(a->pg, problems);
     }
-    return n;
+    return problems;
 }
 
 /* ---- life ---- */

@@ -90,5 +90,5 @@ uint64_t agent_lease_left_ms(const struct agent *a, mrd_boot_ns now_ns);
  */
 unsigned agent_voters_reached(const struct agent *a);
 
-/** Sentences for the operator, all parts together; returns how many of @cap. */
-size_t agent_problems(const struct agent *a, char (*out)[256], size_t cap);
+/** A new array of sentences for the operator, all parts together; none of them is cut. */
+json_t *agent_problems(const struct agent *a);

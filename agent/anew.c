@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "problems.h"
 
 #define ASK_NS (300 * UINT64_C(1000000))
 #define ASK_MS 2000
@@ -122,7 +123,7 @@ enum guest_cluster anew_cluster(void *ctx, mrd_lsn *ret_begins)
     return a->life != 0 ? CLUSTER_WAIT : CLUSTER_LOST;
 }
 
-size_t anew_problems(const struct agent *a, char (*out)[256], size_t cap)
+void anew_problems(const struct agent *a, json_t *problems)
 {
     mrd_lsn wal_lsn = a->node.local.report.wal_lsn;
     const char *why = NULL;
@@ -134,11 +135,9 @@ size_t anew_problems(const struct agent *a, char (*out)[256], size_t cap)
             "the others have not let it in again yet, which takes a majority of them, and the "
             "end of its old lease";
     }
-    if (why == NULL || cap == 0) {
-        return 0;
+    if (why != NULL) {
+        problem(problems, "this region was made anew: %s", why);
     }
-    snprintf(out[0], 256, "this region was made anew: %.200s", why);
-    return 1;
 }
 
 /* ---- the leader of the store ---- */

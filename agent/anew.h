@@ -37,5 +37,5 @@ void anew_asked(struct agent *a, mrd_region peer, uint64_t life, uint64_t token)
 /** What is to be done about a database that is not there (supervise.h). @ctx: struct agent. */
 enum guest_cluster anew_cluster(void *ctx, mrd_lsn *ret_begins);
 
-/** A sentence for the operator; how many of @cap. */
-size_t anew_problems(const struct agent *a, char (*out)[256], size_t cap);
+/** Why this region, made anew, is not in service yet. */
+void anew_problems(const struct agent *a, json_t *problems);

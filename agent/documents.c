@@ -119,18 +119,6 @@ static json_t *postgres_state(const struct agent *a)
     return o;
 }
 
-static json_t *problem_list(const struct agent *a)
-{
-    char(*text)[256] = calloc(32, sizeof(*text));
-    json_t *list = json_array();
-    size_t n = text != NULL ? agent_problems(a, text, 32) : 0;
-    for (size_t i = 0; i < n; i++) {
-        json_array_append_new(list, json_string(text[i]));
-    }
-    free(text);
-    return list;
-}
-
 json_t *document_status(const struct agent *a)
 {
     mrd_boot_ns now_ns = clock_boot_ns();
@@ -148,7 +136,7 @@ json_t *document_status(const struct agent *a)
                   (json_int_t)a->node.region.session, "seq", (json_int_t)a->node.region.seq,
                   "left_ms", (json_int_t)left_ms));
     set(o, "postgres", postgres_state(a));
-    set(o, "problems", problem_list(a));
+    set(o, "problems", agent_problems(a));
     set(o, "regions", document_region_rows(a, left_ms > 0));
     set(o, "classes", document_class_rows(a));
     return o;

@@ -54,7 +54,7 @@ static void put_peers(struct text *t, const struct agent *a)
 size_t document_metrics(const struct agent *a, char *out, size_t cap)
 {
     struct text t = {out, cap, 0};
-    char(*problems)[256] = calloc(32, sizeof(*problems));
+    json_t *problems = agent_problems(a);
     mrd_boot_ns now_ns = clock_boot_ns();
 
     gauge(&t, "lease_left_seconds",
@@ -75,9 +75,8 @@ size_t document_metrics(const struct agent *a, char *out, size_t cap)
     gauge(&t, "postgres_answers", "Whether the last canary write succeeded.");
     text_put(&t, "meridian_postgres_answers %d\n", a->pg != NULL && pgwork_answers(a->pg));
     gauge(&t, "problems", "How many problems /v1/status lists.");
-    text_put(&t, "meridian_problems %zu\n",
-             problems != NULL ? agent_problems(a, problems, 32) : (size_t)0);
+    text_put(&t, "meridian_problems %zu\n", json_array_size(problems));
     put_peers(&t, a);
-    free(problems);
+    json_decref(problems);
     return t.len;
 }

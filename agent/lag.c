@@ -13,6 +13,7 @@
 
 #include "agent.h"
 #include "log.h"
+#include "problems.h"
 #include "records.h"
 
 #define MS UINT64_C(1000000)
@@ -86,7 +87,7 @@ static void keep_why(struct agent *a, unsigned from)
     const char *why = error != NULL ? error : blocked != NULL ? blocked : copying;
 
     if (why != NULL) {
-        snprintf(a->lag.why[from], sizeof(a->lag.why[from]), "%s", why);
+        text_keep(a->lag.why[from], sizeof(a->lag.why[from]), why);
     }
 }
 
@@ -168,45 +169,41 @@ const char *lag_why(const struct agent *a, unsigned from)
 
 /* Where to read on; docs/streams.md has the ways out. */
 static void say_standing(const struct agent *a, unsigned from, unsigned to, uint64_t ms,
-                         char out[256])
+                         json_t *problems)
 {
     const char *name = a->config->regions[from].name, *at = a->config->regions[to].name;
     bool copied = a->lag.marks[from][to].lsn != 0;
 
     if (to != a->self) {
-        snprintf(out, 256,
-                 copied ? "changes of \"%.40s\" have not been applied in \"%.40s\" for %" PRIu64
-                          " s: meridian status there says why (docs/streams.md)"
-                        : "\"%.40s\" is not yet copied to \"%.40s\", for %" PRIu64
-                          " s now: meridian status there says why (docs/streams.md)",
-                 name, at, ms / 1000);
+        problem(problems,
+                copied ? "changes of \"%s\" have not been applied in \"%s\" for %" PRIu64
+                         " s: meridian status there says why (docs/streams.md)"
+                       : "\"%s\" is not yet copied to \"%s\", for %" PRIu64
+                         " s now: meridian status there says why (docs/streams.md)",
+                name, at, ms / 1000);
     } else {
         const char *why = lag_why(a, from);
-        snprintf(out, 256,
-                 copied ? "changes of \"%.40s\" have not been applied here for %" PRIu64
-                          " s: %.110s (docs/streams.md)"
-                        : "\"%.40s\" is not yet copied here, for %" PRIu64
-                          " s now: %.110s (docs/streams.md)",
-                 name, ms / 1000, why[0] != '\0' ? why : "it gives no reason");
+        problem(problems,
+                copied ? "changes of \"%s\" have not been applied here for %" PRIu64
+                         " s: %s (docs/streams.md)"
+                       : "\"%s\" is not yet copied here, for %" PRIu64
+                         " s now: %s (docs/streams.md)",
+                name, ms / 1000, why[0] != '\0' ? why : "it gives no reason");
     }
 }
 
-static bool say_stream(const struct agent *a, unsigned from, unsigned to, char out[256])
+static void say_stream(const struct agent *a, unsigned from, unsigned to, json_t *problems)
 {
     struct mrd_peer_report p;
     uint64_t standing_ms = lag_standing_ms(a, from, to), lag_ms;
 
     if (standing_ms >= LAG_STANDS_MS) {
-        say_standing(a, from, to, standing_ms, out);
-        return true;
+        say_standing(a, from, to, standing_ms, problems);
+    } else if (to == a->self && sends(a, from) && read_report(a, from, to, &p) &&
+               lag_ms_of(a, from, &p, &lag_ms) && lag_ms > a->config->lag_threshold_ms) {
+        problem(problems, "changes of \"%s\" are %.1f s behind here",
+                a->config->regions[from].name, (double)lag_ms / 1000);
     }
-    if (to == a->self && sends(a, from) && read_report(a, from, to, &p) &&
-        lag_ms_of(a, from, &p, &lag_ms) && lag_ms > a->config->lag_threshold_ms) {
-        snprintf(out, 256, "changes of \"%.64s\" are %.1f s behind here",
-                 a->config->regions[from].name, (double)lag_ms / 1000);
-        return true;
-    }
-    return false;
 }
 
 /* Replicas that flush what @home writes as it comes. */
@@ -238,10 +235,10 @@ static bool is_home_of(const struct agent *a, const struct mrd_conf_class *k, un
 }
 
 /* The quorum classes that @home may write in vain, in one sentence. */
-static bool say_quorum(const struct agent *a, unsigned home, char out[256])
+static void say_quorum(const struct agent *a, unsigned home, json_t *problems)
 {
-    char names[100] = "";
-    size_t used = 0;
+    char names[MRD_CLASSES_MAX * (MRD_NAME_MAX + 2)];
+    struct text t = {names, sizeof(names), 0};
     bool nobody = true;
 
     for (unsigned i = 0; sends(a, home) && i < a->config->class_count; i++) {
@@ -252,32 +249,27 @@ static bool say_quorum(const struct agent *a, unsigned home, char out[256])
             continue;
         }
         nobody = nobody && have == 0;
-        if (used < sizeof(names)) {
-            used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%.40s",
-                                     used > 0 ? ", " : "", k->name);
-        }
+        text_put(&t, "%s%s", t.len > 0 ? ", " : "", k->name);
     }
-    if (used > 0) {
-        snprintf(out, 256,
-                 "%s what \"%.40s\" writes: its writes to %s wait, and are then refused",
-                 nobody ? "no other region acknowledges" : "too few regions acknowledge",
-                 a->config->regions[home].name, names);
+    if (t.len > 0) {
+        problem(problems, "%s what \"%s\" writes: its writes to %s wait, and are then refused",
+                nobody ? "no other region acknowledges" : "too few regions acknowledge",
+                a->config->regions[home].name, names);
     }
-    return used > 0;
 }
 
-size_t lag_problems(const struct agent *a, char (*out)[256], size_t cap)
+void lag_problems(const struct agent *a, json_t *problems)
 {
     const struct mrd_config *c = a->config;
-    size_t n = 0;
 
-    for (unsigned i = 0; i < c->region_count && n < cap; i++) {
-        n += say_quorum(a, i, out[n]);
+    for (unsigned i = 0; i < c->region_count; i++) {
+        say_quorum(a, i, problems);
     }
     for (unsigned from = 0; from < c->region_count; from++) {
-        for (unsigned to = 0; to < c->region_count && n < cap; to++) {
-            n += from != to && say_stream(a, from, to, out[n]);
+        for (unsigned to = 0; to < c->region_count; to++) {
+            if (from != to) {
+                say_stream(a, from, to, problems);
+            }
         }
     }
-    return n;
 }

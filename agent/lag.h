@@ -12,8 +12,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include <mrd/record.h>
 #include <mrd/topology.h>
+
+#include "text.h"
 
 struct agent;
 
@@ -26,7 +30,7 @@ struct lag {
         mrd_lsn lsn;
         mrd_boot_ns since_ns; /* seen as it is; 0: one of the two does not live */
     } marks[MRD_REGIONS_MAX][MRD_REGIONS_MAX]; /* of whom, by whom */
-    char why[MRD_REGIONS_MAX][160];            /* what our stream of it last complained about */
+    char why[MRD_REGIONS_MAX][TEXT_REASON];    /* what our stream of it last complained about */
     mrd_boot_ns next_ns;
 };
 
@@ -48,5 +52,5 @@ uint64_t lag_standing_ms(const struct agent *a, unsigned from, unsigned to);
 const char *lag_why(const struct agent *a, unsigned from);
 
 /** Sentences about streams that stand or lag, anywhere, and about quorum classes that too few
- *  regions acknowledge for it; how many of @cap. */
-size_t lag_problems(const struct agent *a, char (*out)[256], size_t cap);
+ *  regions acknowledge for it. */
+void lag_problems(const struct agent *a, json_t *problems);

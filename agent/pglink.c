@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "text.h"
 
 #define QUEUE_MAX 64
 #define RETRY_NS (300 * UINT64_C(1000000))
@@ -47,7 +48,7 @@ struct pglink {
     bool sent; /* head was sent */
     PGresult *answer;
     struct log_repeat down;
-    char error[256];
+    char error[TEXT_REASON];
 };
 
 /* A name being looked up; outlives the link if need be. */
@@ -129,7 +130,7 @@ static void fail_all(struct pglink *l, const char *reason)
 
 static void copy_line(char *out, size_t cap, const char *text)
 {
-    snprintf(out, cap, "%s", text);
+    text_keep(out, cap, text);
     out[strcspn(out, "\n")] = '\0';
 }
 
@@ -173,7 +174,7 @@ static void finish_head(struct pglink *l)
     struct query *q = l->head;
     PGresult *res = l->answer;
     const char *error = NULL;
-    char text[512];
+    char text[TEXT_REASON];
 
     l->answer = NULL;
     l->head = q->next;

@@ -15,6 +15,8 @@
 
 #include "log.h"
 #include "pgwork_config.h"
+#include "problems.h"
+#include "text.h"
 
 #define STATUS_NS (100 * UINT64_C(1000000))
 #define STATUS_MS 3000
@@ -53,7 +55,8 @@ struct pgwork {
     bool canary_busy, status_busy, receipts_busy, audit_busy; /* asked, not yet answered */
     mrd_boot_ns canary_next_ns, canary_sent_ns;
     uint64_t canary_boot_ms;
-    char canary_error[160]; /* why it failed, empty after it succeeded */
+    char canary_error[TEXT_REASON]; /* why it failed, empty after it succeeded */
+    char fit_error[TEXT_REASON];    /* why the database could not be made fit */
     mrd_boot_ns status_next_ns, status_sent_ns;
     struct duty_call calls[MRD_PARTITIONS_MAX];
     struct again_call {
@@ -89,6 +92,24 @@ static void log_failure(struct log_repeat *r, const char *what, const char *erro
     }
 }
 
+/* @error, and what PostgreSQL advises against it. */
+static void keep_reason(char out[TEXT_REASON], const PGresult *res, const char *error)
+{
+    const char *hint = res != NULL ? PQresultErrorField(res, PG_DIAG_MESSAGE_HINT) : NULL;
+    char text[2 * TEXT_REASON];
+
+    snprintf(text, sizeof(text), "%s%s%s", error, hint != NULL ? ". " : "",
+             hint != NULL ? hint : "");
+    text_keep(out, TEXT_REASON, text);
+}
+
+/* A step on the way to a database that is fit. */
+static void unfit(struct pgwork *w, const char *what, const PGresult *res, const char *error)
+{
+    log_failure(&w->fit_log, what, error);
+    keep_reason(w->fit_error, res, error);
+}
+
 /* ---- making the database ---- */
 
 static void quote_ident(char *out, size_t cap, const char *name)
@@ -111,7 +132,7 @@ static void on_made(void *ctx, PGresult *res, const char *error)
     const char *state = res != NULL ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
     /* 42P04: the database is there already. */
     if (error != NULL && (state == NULL || strcmp(state, "42P04") != 0)) {
-        log_failure(&w->fit_log, "create_database", error);
+        unfit(w, "create_database", res, error);
         return;
     }
     w->made = true;
@@ -120,9 +141,8 @@ static void on_made(void *ctx, PGresult *res, const char *error)
 static void on_role(void *ctx, PGresult *res, const char *error)
 {
     struct pgwork *w = ctx;
-    (void)res;
     if (error != NULL) {
-        log_failure(&w->fit_log, "create_role", error);
+        unfit(w, "create_role", res, error);
     }
 }
 
@@ -131,7 +151,7 @@ static void on_found(void *ctx, PGresult *res, const char *error)
     struct pgwork *w = ctx;
     char name[2 * MRD_NAME_MAX + 3], sql[256];
     if (error != NULL) {
-        log_failure(&w->fit_log, "find_database", error);
+        unfit(w, "find_database", res, error);
     } else if (PQntuples(res) > 0) {
         w->made = true;
     } else {
@@ -166,7 +186,7 @@ static void on_configured(void *ctx, PGresult *res, const char *error)
     struct pgwork *w = ctx;
     w->fitting = false;
     if (error != NULL) {
-        log_failure(&w->fit_log, "configure", error);
+        unfit(w, "configure", res, error);
         return;
     }
     /* agent_status() goes on reporting them; here is their beginning. */
@@ -178,6 +198,7 @@ static void on_configured(void *ctx, PGresult *res, const char *error)
         log_event("event=postgres.configured version=%" PRIu64, w->config->version);
     }
     w->fit = true;
+    w->fit_error[0] = '\0';
 }
 
 static void configure(struct pgwork *w)
@@ -193,10 +214,9 @@ static void configure(struct pgwork *w)
 static void on_created(void *ctx, PGresult *res, const char *error)
 {
     struct pgwork *w = ctx;
-    (void)res;
     w->fitting = false;
     if (error != NULL) {
-        log_failure(&w->fit_log, "create_extension", error);
+        unfit(w, "create_extension", res, error);
         return;
     }
     configure(w);
@@ -214,18 +234,18 @@ static void on_extension(void *ctx, PGresult *res, const char *error)
     mrd_lsn begins;
     w->fitting = false;
     if (error != NULL) {
-        log_failure(&w->fit_log, "find_extension", error);
+        unfit(w, "find_extension", res, error);
         return;
     }
     w->gone = false;
     if (PQntuples(res) > 0) {
         configure(w);
     } else if (!w->node->caught_up) {
-        log_failure(&w->fit_log, "create_extension",
-                    "whether this region had one before is not known yet");
+        unfit(w, "create_extension", NULL,
+              "whether this region had one before is not known yet");
     } else if (mrd_anew_data(w->config, w->node->store, w->self, &begins) == MRD_DATA_LOST) {
         w->gone = true;
-        log_failure(&w->fit_log, "create_extension", GONE);
+        unfit(w, "create_extension", NULL, GONE);
     } else {
         w->fitting = pglink_query(w->status, "CREATE EXTENSION IF NOT EXISTS meridian", 0, NULL,
                                   FIT_MS, on_created, w) == 0;
@@ -244,11 +264,11 @@ static void fit_out(struct pgwork *w, uint64_t now_ns)
 
 /* ---- canary ---- */
 
-static void canary_failed(struct pgwork *w, const char *error)
+static void canary_failed(struct pgwork *w, const PGresult *res, const char *error)
 {
     bool news = w->answers || w->local->canary_ok;
     log_failure(&w->canary_log, "heartbeat", error);
-    snprintf(w->canary_error, sizeof(w->canary_error), "%s", error);
+    keep_reason(w->canary_error, res, error);
     w->answers = false;
     w->local->canary_ok = false;
     w->local->report.ready = (uint8_t)(w->local->report.ready & ~MRD_SEES_SQL);
@@ -277,7 +297,7 @@ static void on_canary(void *ctx, PGresult *res, const char *error)
         error = "its answer is no position";
     }
     if (error != NULL) {
-        canary_failed(w, error);
+        canary_failed(w, res, error);
         return;
     }
     memset(&w->canary_log, 0, sizeof(w->canary_log));
@@ -306,8 +326,9 @@ static void send_canary(struct pgwork *w, mrd_boot_ns now_ns)
                      params, limit_ms, on_canary, w) == 0) {
         w->canary_busy = true;
     } else {
-        canary_failed(w, pglink_error(w->canary)[0] != '\0' ? pglink_error(w->canary)
-                                                            : "not connected");
+        canary_failed(w, NULL,
+                      pglink_error(w->canary)[0] != '\0' ? pglink_error(w->canary)
+                                                         : "not connected");
     }
 }
 
@@ -681,29 +702,31 @@ struct pglink *pgwork_people(struct pgwork *w)
     return w->people;
 }
 
-size_t pgwork_problems(const struct pgwork *w, char (*out)[256], size_t cap)
+void pgwork_problems(const struct pgwork *w, json_t *problems)
 {
-    size_t n = 0, i;
+    size_t i;
     json_t *row;
-    if (w->gone && n < cap) {
-        snprintf(out[n++], 256, "%s", GONE);
+    if (w->gone) {
+        problem(problems, "%s", GONE);
     }
-    if (!w->answers && w->canary_error[0] != '\0' && pglink_ready(w->canary) && n < cap) {
-        snprintf(out[n++], 256, "PostgreSQL cannot write, so no lease is renewed: %s",
-                 w->canary_error);
-    } else if (!w->answers && n < cap) {
-        snprintf(out[n++], 256, "PostgreSQL does not answer: %.200s",
-                 pglink_error(w->canary)[0] != '\0' ? pglink_error(w->canary)
-                 : w->fit                           ? "no answer yet"
-                                                    : "it is not set up yet");
+    const char *down = pglink_error(w->maker != NULL ? w->maker : w->canary);
+    if (!w->answers && w->canary_error[0] != '\0' && pglink_ready(w->canary)) {
+        problem(problems, "PostgreSQL cannot write, so no lease is renewed: %s",
+                w->canary_error);
+    } else if (!w->answers && down[0] == '\0' && w->fit_error[0] != '\0' && !w->gone) {
+        problem(problems, "PostgreSQL is not ready, so no lease is held: %s", w->fit_error);
+    } else if (!w->answers) {
+        problem(problems, "PostgreSQL does not answer: %s",
+                down[0] != '\0' ? down
+                : w->fit        ? "no answer yet"
+                                : "it is not set up yet");
     }
     json_array_foreach(json_object_get(w->last, "problems"), i, row)
     {
-        if (n < cap && json_is_string(row)) {
-            snprintf(out[n++], 256, "%s", json_string_value(row));
+        if (json_is_string(row)) {
+            problem(problems, "%s", json_string_value(row));
         }
     }
-    return n;
 }
 
 /* ---- life ---- */

@@ -16,21 +16,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "pgconf.h"
+#include "problems.h"
 
 #define LOOK_NS (200 * UINT64_C(1000000))
 #define BACKOFF_MIN_MS 200
 #define BACKOFF_MAX_MS 10000
 #define STABLE_NS (10 * UINT64_C(1000000000))
 #define ARGS_MAX 12
+#define SEGMENT_BYTES (16u * 1024 * 1024)
 #define PATH_LEN 1200
 
 enum guest_state { ABSENT, PREPARING, RUNNING, REFUSED };
@@ -44,9 +48,9 @@ struct guest {
     unsigned long long start; /* of the process, in ticks since boot */
     uint64_t started_ns, try_ns;
     unsigned backoff_ms;
-    bool initialised; /* pg.new is whole, and waits for its name */
-    bool child;       /* started by this agent: its end comes as an event */
-    char why[256];    /* refused, or why it ended last */
+    bool initialised;         /* pg.new is whole, and waits for its name */
+    bool child;               /* started by this agent: its end comes as an event */
+    char why[PATH_LEN + 256]; /* refused, or why it ended last */
 };
 
 struct supervise {
@@ -541,19 +545,64 @@ void supervise_tick(struct supervise *s, uint64_t now_ns)
     }
 }
 
-size_t supervise_problems(const struct supervise *s, char (*out)[256], size_t cap)
+/* Room for less than a segment of WAL, below which PostgreSQL does not come up. */
+static bool full(const char *dir, uint64_t *ret_left)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < 3 && n < cap; i++) {
-        const struct guest *g = &s->guests[i];
-        if ((s->opt.manage & g->bit) != 0 && g->state != RUNNING) {
-            snprintf(out[n++], 256, "%.16s does not run: %.200s", g->name,
-                     g->state == PREPARING ? "its data directory is being made"
-                     : g->why[0] != '\0'   ? g->why
-                                           : "not started yet");
+    struct statvfs st;
+
+    if (statvfs(dir, &st) != 0) {
+        return false;
+    }
+    *ret_left = (uint64_t)st.f_bavail * st.f_frsize;
+    return *ret_left < SEGMENT_BYTES;
+}
+
+/* Why PostgreSQL cannot run, when that is the disk; false: it is not. */
+static bool say_full(const struct supervise *s, json_t *problems)
+{
+    static const char *const dirs[] = {"/pg/pg_wal", "/pg", ""};
+    uint64_t left = 0;
+
+    for (size_t i = 0; i < 3; i++) {
+        char dir[PATH_LEN];
+        snprintf(dir, sizeof(dir), "%s%s", s->opt.state_dir, dirs[i]);
+        if (full(dir, &left)) {
+            problem(problems,
+                    "pg does not run: the disk under \"%s\" is full, %" PRIu64
+                    " kB are left. Free some space; it is started again by itself",
+                    dir, left / 1024);
+            return true;
         }
     }
-    return n;
+    return false;
+}
+
+static void say_guest(const struct guest *g, json_t *problems)
+{
+    const struct supervise *s = g->s;
+
+    if (g->bit == GUEST_PG && say_full(s, problems)) {
+        return;
+    }
+    if (g->state == PREPARING) {
+        problem(problems, "%s does not run: its data directory is being made", g->name);
+    } else if (g->state == ABSENT && g->why[0] != '\0' && g->pid > 1) {
+        problem(problems, "%s does not run: %s; what it said is in %s/%s.log", g->name, g->why,
+                s->opt.log_dir, g->name);
+    } else {
+        problem(problems, "%s does not run: %s", g->name,
+                g->why[0] != '\0' ? g->why : "not started yet");
+    }
+}
+
+void supervise_problems(const struct supervise *s, json_t *problems)
+{
+    for (size_t i = 0; i < 3; i++) {
+        const struct guest *g = &s->guests[i];
+        if ((s->opt.manage & g->bit) != 0 && g->state != RUNNING) {
+            say_guest(g, problems);
+        }
+    }
 }
 
 static unsigned ask_version(const char *pg_bin)

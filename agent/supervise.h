@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <jansson.h>
 #include <uv.h>
 
 #include <mrd/authority.h>
@@ -49,8 +50,8 @@ int supervise_new(uv_loop_t *loop, const struct mrd_config *config, mrd_region s
 /** Call from a regular tick: looks after each guest, a few times a second. */
 void supervise_tick(struct supervise *s, uint64_t now_ns);
 
-/** Sentences about guests that do not run, for the operator. Returns how many of @cap. */
-size_t supervise_problems(const struct supervise *s, char (*out)[256], size_t cap);
+/** Sentences about guests that do not run, for the operator. */
+void supervise_problems(const struct supervise *s, json_t *problems);
 
 /** Stop looking after them. They go on running. Free after the loop is done. */
 void supervise_stop(struct supervise *s);

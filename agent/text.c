@@ -5,6 +5,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#define CUT " [...]"
 
 void text_put(struct text *t, const char *fmt, ...)
 {
@@ -14,6 +17,22 @@ void text_put(struct text *t, const char *fmt, ...)
     int n = vsnprintf(t->out + t->len, t->cap - t->len, fmt, ap);
     va_end(ap);
     t->len = n < 0 || (size_t)n >= t->cap - t->len ? t->cap - 1 : t->len + (size_t)n;
+}
+
+void text_keep(char *out, size_t cap, const char *s)
+{
+    size_t len = strlen(s);
+
+    if (len < cap) {
+        memcpy(out, s, len + 1);
+        return;
+    }
+    len = cap - sizeof(CUT);
+    while (len > 0 && ((unsigned char)s[len] & 0xc0) == 0x80) {
+        len--;
+    }
+    memcpy(out, s, len);
+    memcpy(out + len, CUT, sizeof(CUT));
 }
 
 bool text_overflown(const struct text *t)

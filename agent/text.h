@@ -14,5 +14,15 @@ struct text {
 
 void text_put(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Room for a reason that somebody else gave: PostgreSQL's messages seldom have a line as long.
+ */
+#define TEXT_REASON 1024
+
+/**
+ * Copy @s, which may be somebody else's, to @out of @cap bytes, more than 8. When it is too
+ * long it ends with " [...]", after a whole character.
+ */
+void text_keep(char *out, size_t cap, const char *s);
+
 /** Something may have been cut off. */
 bool text_overflown(const struct text *t);

@@ -21,7 +21,7 @@
 #include "wire.h"
 
 #define MERIDIAN_NOTES_MAX 256
-#define MERIDIAN_ERROR_MAX 256
+#define MERIDIAN_ERROR_MAX 1024
 
 typedef enum MeridianStreamState
 {
