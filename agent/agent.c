@@ -385,9 +385,10 @@ static void on_tick(uv_timer_t *t)
     supervise_tick(a->guests, now_ns);
     if (a->pg != NULL) {
         pgwork_tick(a->pg, now_ns);
-        told_tick(a, now_ns);
     }
     lag_tick(a, now_ns);
+    clocks_tick(a, now_ns);
+    told_tick(a, now_ns);
     check_disk(a, now_ns);
     decide(a);
 }
@@ -542,6 +543,7 @@ json_t *agent_problems(const struct agent *a)
     }
     say_waiting(a, problems);
     lag_problems(a, problems);
+    clocks_problems(a, problems);
     anew_problems(a, problems);
     supervise_problems(a->guests, problems);
     if (a->pg != NULL) {

@@ -8,6 +8,7 @@
 
 #include <mrd/node.h>
 
+#include "clocks.h"
 #include "lag.h"
 #include "log.h"
 #include "observe.h"
@@ -56,6 +57,7 @@ struct agent {
     struct log_repeat failed[MRD_FLIGHTS];
     struct told told;
     struct lag lag;
+    struct clocks clocks;
 
     uv_timer_t tick;
     uv_check_t check;

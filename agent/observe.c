@@ -23,6 +23,8 @@
     UINT64_C(7)            /* TCP, SSLRequest, TLS 1.3, start-up, authentication, and room */
 #define CONNECT_TIMEOUTS 4 /* probe timeouts until an attempt to connect is given up */
 #define HTTP_HEAD_MAX 4096
+#define PONG_WITH_CLOCK 17
+#define CLOCK_NS UINT64_C(10000000000) /* a reading older than this says nothing */
 
 enum kind { AGENT, SQL, EDGE, KINDS };
 
@@ -40,6 +42,8 @@ struct target {
     mrd_region region;
     struct probe probes[KINDS];
     uint32_t rtt_us;
+    struct clock_reading clock;
+    uint64_t clock_ns; /* when it was read */
     struct pglink *sql;
     uint64_t sql_patience_ns; /* our own reconnecting is no miss until then */
     struct tls_conn *http;
@@ -103,19 +107,25 @@ static void on_pong(void *ctx, int code, const uint8_t *payload, size_t len)
 
     mrd_buf_get_u64(&b);
     mrd_buf_get_u8(&b);
+    bool clock = len == PONG_WITH_CLOCK;
+    uint64_t wall_ms = clock ? mrd_buf_get_u64(&b) : 0;
     bool good = code == 0 && mrd_buf_done(&b);
     if (good) {
-        uint64_t us = (clock_boot_ns() - p->seen.asked_ns) / 1000;
+        uint64_t now_ns = clock_boot_ns(), us = (now_ns - p->seen.asked_ns) / 1000;
         uint32_t rtt = us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
         /* Smoothed as TCP does (RFC 6298, 2.3), so that one late answer moves nobody. */
         t->rtt_us = t->rtt_us == 0 ? rtt : (uint32_t)(((uint64_t)t->rtt_us * 7 + rtt) / 8);
+        if (clock) {
+            t->clock = clocks_read(wall_ms, clock_wall_ms(), us / 1000 + 1);
+            t->clock_ns = now_ns;
+        }
     }
     conclude(t, AGENT, good);
 }
 
 static void probe_agent(struct target *t)
 {
-    uint8_t flags = 0;
+    uint8_t flags = RPC_ASK_CLOCK;
     mrd_patience_ask(&t->probes[AGENT].seen, clock_boot_ns());
     if (rpc_call(t->o->rpc, t->region, RPC_PING, &flags, sizeof(flags),
                  t->o->config->probe_timeout_ms, on_pong, t) != 0) {
@@ -342,6 +352,14 @@ void observe_fill(const struct observe *o, mrd_region peer, struct mrd_peer_repo
         }
     }
     ret->rtt_us = t->rtt_us;
+}
+
+struct clock_reading observe_clock(const struct observe *o, mrd_region peer, mrd_boot_ns now_ns)
+{
+    const struct target *t = &o->targets[peer];
+
+    return t->clock.known && now_ns < t->clock_ns + CLOCK_NS ? t->clock
+                                                             : (struct clock_reading){0};
 }
 
 bool observe_own_edge(const struct observe *o)

@@ -14,6 +14,7 @@
 #include <mrd/config.h>
 #include <mrd/record.h>
 
+#include "clocks.h"
 #include "rpc.h"
 #include "tls.h"
 
@@ -31,6 +32,10 @@ void observe_tick(struct observe *o, mrd_boot_ns now_ns);
 
 /** Fill @reachable and @rtt_us of the report about @peer. */
 void observe_fill(const struct observe *o, mrd_region peer, struct mrd_peer_report *ret);
+
+/** The wall clock of @peer beside ours; not known when its agent was not heard lately. */
+struct clock_reading observe_clock(const struct observe *o, mrd_region peer,
+                                   mrd_boot_ns now_ns);
 
 /** Does this region's own edge answer? */
 bool observe_own_edge(const struct observe *o);

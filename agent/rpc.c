@@ -306,10 +306,13 @@ static int on_request(void *who, const struct rpc_frame *f)
     if (f->type != RPC_PING || f->len != 1) {
         return MRD_EFORMAT;
     }
-    uint8_t bytes[9];
+    uint8_t bytes[17];
     struct mrd_buf b = mrd_buf_writer(bytes, sizeof(bytes));
     mrd_buf_put_u64(&b, clock_boot_ns() / 1000000);
     mrd_buf_put_u8(&b, in->r->handlers.flags(in->r->handlers.ctx));
+    if ((f->payload[0] & RPC_ASK_CLOCK) != 0) {
+        mrd_buf_put_u64(&b, clock_wall_ms());
+    }
     send_frame(in->conn, RPC_PONG, f->id, bytes, b.pos);
     return 0;
 }

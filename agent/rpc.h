@@ -4,7 +4,7 @@
  *   {u32 length, u8 type, u64 id, payload}     length counts type, id and payload
  *
  *   PROPOSE  an encoded store transaction   ->  RESULT {i32 code, u64 revision}
- *   PING     {u8 flags}                     ->  PONG   {u64 boot_ms, u8 flags}
+ *   PING     {u8 flags}                     ->  PONG   {u64 boot_ms, u8 flags [, u64 wall_ms]}
  *   ANEW     {u64 life}                     ->  RESULT {i32 code, u64 stage}
  *
  * Each agent makes one connection to each other and sends its calls over it; the answers come
@@ -17,6 +17,7 @@
 #include "rpc_frame.h"
 #include "tls.h"
 
+#define RPC_ASK_CLOCK 1u   /* in PING: the PONG shall have wall_ms; older agents leave it out */
 #define RPC_FLAG_LEADER 1u /* in PONG: I lead the store */
 #define RPC_FLAG_READY 2u  /* in PONG: my local PostgreSQL answers */
 
