@@ -156,7 +156,7 @@ static json_t *receipts_now(void *ctx)
 static void observe_config(struct agent *a, const struct mrd_entry *e)
 {
     struct mrd_config *stored = malloc(sizeof(*stored));
-    struct mrd_conf_errors *errors = malloc(sizeof(*errors));
+    struct mrd_conf_errors *errors = calloc(1, sizeof(*errors));
     bool differs = e->len != a->config_len || memcmp(e->value, a->config_text, e->len) != 0;
 
     if (stored != NULL && errors != NULL &&
