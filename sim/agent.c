@@ -200,7 +200,7 @@ static void on_status(struct sim *w, const struct sim_event *e)
         }
         l->first_write_ms[p] = r->postgres.first_write_ms[p];
         l->compared_epoch[p] = r->postgres.compared[p];
-        mrd_set_lacks(&l->report, p, false); /* no rows here that could be lacking */
+        mrd_set_lacks(&l->report, p, r->postgres.lacks[p]);
         sim_repair(w, i, p);
         count_tail(w, i, p, &l->tail[p]);
     }

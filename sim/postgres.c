@@ -11,6 +11,10 @@
  * origin, or what lies before a cut from a survivor, or not at all. What a record is worth here
  * is core's to say (mrd_authority_accepts, mrd_authority_complete, mrd_may_apply). Tail is
  * filed; the partition's home also sends the origin what it holds instead.
+ *
+ * What was applied before its cut was heard of (postgres/unfenced.c) is written down when it is
+ * heard of, filed some time later, and replaced by its home's rows later still. Before that it
+ * is there, and may be read and handed on.
  */
 #include "world.h"
 
@@ -172,8 +176,8 @@ static bool judge(struct sim *w, unsigned i, unsigned origin, const struct sim_r
     return true;
 }
 
-/* What of the closed epoch @k is past its cut, and was applied, is filed; rows are copied. */
-static void put_aside(struct sim *w, unsigned i, unsigned p, const struct mrd_authority *a,
+/* What of the closed epoch @k is past its cut, and was applied, is written down. */
+static void note_past(struct sim *w, unsigned i, unsigned p, const struct mrd_authority *a,
                       unsigned k)
 {
     const struct mrd_closed_epoch *c = &a->history[k];
@@ -188,28 +192,99 @@ static void put_aside(struct sim *w, unsigned i, unsigned p, const struct mrd_au
         struct sim_record *rec = &o->wal[n];
         if (rec->kind == SIM_REC_COMMIT && rec->partition == p && rec->epoch == c->epoch &&
             rec->lsn > c->cut && rec->fate[i] == SIM_APPLIED) {
-            file_commit(w, i, c->region, n);
+            rec->fate[i] = SIM_PAST;
+            w->regions[i].postgres.past[p] = true;
         }
     }
 }
 
-void sim_compare(struct sim *w, unsigned i)
+/* Filing reads a part of the region's own WAL, and copying may take long; but not longer than a
+ * healed world has time. */
+static sim_us compare_us(struct sim *w, unsigned i)
+{
+    struct sim_random *r = &w->regions[i].random;
+    const sim_us most = 100 * 1000 * SIM_MS;
+    sim_us us = sim_chance(r, 400) ? sim_between(r, 10, 1000) : sim_between(r, 1000, 40000);
+
+    us *= SIM_MS * w->scale;
+    return us < most ? us : most;
+}
+
+static void go_on_comparing(struct sim *w, unsigned i)
+{
+    struct sim_postgres *pg = &w->regions[i].postgres;
+    struct sim_event e = {
+        .kind = SIM_COMPARE, .region = (uint8_t)i, .life = w->regions[i].postgres_life};
+    bool busy = false;
+
+    for (unsigned p = 0; p < SIM_PARTITIONS_MAX; p++) {
+        busy = busy || pg->past[p] || pg->lacks[p];
+    }
+    if (busy && !pg->compares) {
+        pg->compares = true;
+        e.at = w->now + compare_us(w, i);
+        sim_push(w, &e);
+    }
+}
+
+/* Cuts that it hears of: how far it was then is written down at once, the rest takes time. */
+static void hear_of_cuts(struct sim *w, unsigned i)
 {
     const struct mrd_snapshot *s = sim_snapshot(w, i);
     struct sim_postgres *pg = &w->regions[i].postgres;
 
     for (unsigned p = 0; s != NULL && p < s->partition_count; p++) {
         const struct mrd_authority *a = &s->partitions[p].authority;
-        if (pg->compared[p] == a->epoch) {
-            continue;
-        }
-        for (unsigned k = 0; k < a->history_count; k++) {
-            if (a->history[k].epoch >= pg->compared[p]) {
-                put_aside(w, i, p, a, k);
+        for (unsigned k = 0; pg->noted[p] != a->epoch && k < a->history_count; k++) {
+            if (a->history[k].epoch >= pg->noted[p]) {
+                note_past(w, i, p, a, k);
             }
         }
-        pg->compared[p] = a->epoch;
+        pg->noted[p] = a->epoch;
+        pg->compared[p] = pg->past[p] ? pg->compared[p] : a->epoch;
     }
+    go_on_comparing(w, i);
+}
+
+/* All of it in one transaction. */
+static void file_past(struct sim *w, unsigned i, unsigned p)
+{
+    for (unsigned o = 0; o < w->config->region_count; o++) {
+        for (size_t k = 0; k < w->regions[i].postgres.streams[o].taken; k++) {
+            const struct sim_record *rec = &w->regions[o].postgres.wal[k];
+            if (rec->partition == p && rec->fate[i] == SIM_PAST) {
+                file_commit(w, i, o, k);
+            }
+        }
+    }
+}
+
+static bool can_copy(const struct sim *w, unsigned i, unsigned p)
+{
+    const struct mrd_authority *a = &sim_snapshot(w, i)->partitions[p].authority;
+
+    return a->state == MRD_AUTH_OPEN && a->region != i && a->region < w->config->region_count &&
+           sim_linked(w, i, a->region) && w->regions[a->region].postgres_up;
+}
+
+/* What was past a cut has been filed; next time, the home's rows have come instead. */
+static void compare(struct sim *w, unsigned i)
+{
+    struct sim_postgres *pg = &w->regions[i].postgres;
+
+    pg->compares = false;
+    for (unsigned p = 0; sim_snapshot(w, i) != NULL && p < mrd_partition_count(w->config);
+         p++) {
+        if (pg->past[p]) {
+            file_past(w, i, p);
+            pg->past[p] = false;
+            pg->lacks[p] = true;
+            pg->compared[p] = pg->noted[p];
+        } else if (pg->lacks[p] && can_copy(w, i, p)) {
+            pg->lacks[p] = false;
+        }
+    }
+    go_on_comparing(w, i);
 }
 
 static bool holds_copy(const struct sim *w, unsigned i, unsigned partition)
@@ -360,7 +435,7 @@ void sim_streams(struct sim *w, unsigned i)
     bool moved = true;
 
     if (w->regions[i].postgres_up) {
-        sim_compare(w, i);
+        hear_of_cuts(w, i);
     }
     while (moved && w->regions[i].postgres_up && sim_snapshot(w, i) != NULL &&
            w->report->broken == NULL) {
@@ -527,6 +602,7 @@ void sim_postgres_stop(struct sim *w, unsigned i)
         }
     }
     memset(pg->acked, 0, sizeof(pg->acked));
+    pg->compares = false;
     for (unsigned o = 0; o < SIM_REGIONS_MAX; o++) {
         pg->streams[o].next_at = 0;
         pg->streams[o].refuse_at = 0;
@@ -544,6 +620,9 @@ void sim_postgres_event(struct sim *w, const struct sim_event *e)
         break;
     case SIM_ACK:
         on_ack(w, e);
+        break;
+    case SIM_COMPARE:
+        compare(w, e->region);
         break;
     case SIM_BEGIN:
         begin(w, e, t);

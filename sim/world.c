@@ -323,6 +323,7 @@ static const struct {
     [SIM_DRAIN] = {AGENT, sim_agent_event},
     [SIM_STREAM] = {POSTGRES, sim_postgres_event},
     [SIM_ACK] = {POSTGRES, sim_postgres_event},
+    [SIM_COMPARE] = {POSTGRES, sim_postgres_event},
     [SIM_BEGIN] = {POSTGRES, sim_postgres_event},
     [SIM_PRECOMMIT] = {POSTGRES, sim_postgres_event},
     [SIM_COMMIT] = {POSTGRES, sim_postgres_event},

@@ -58,6 +58,7 @@ enum sim_event_kind {
     SIM_DRAIN,        /* a: partition, b: move; c: call's deadline has passed */
     SIM_STREAM,       /* from peer into region */
     SIM_ACK,          /* a: position; from peer at region */
+    SIM_COMPARE,      /* what was past a cut has been filed, or copied */
     SIM_BEGIN,        /* a: transaction; at the home */
     SIM_PRECOMMIT,    /* a: transaction */
     SIM_COMMIT,       /* a: transaction */
@@ -147,7 +148,12 @@ struct sim_server {
 
 enum sim_record_kind { SIM_REC_COMMIT, SIM_REC_HEARTBEAT, SIM_REC_REPAIR };
 
-enum sim_fate { SIM_ABSENT, SIM_APPLIED, SIM_TAIL };
+enum sim_fate {
+    SIM_ABSENT,
+    SIM_APPLIED,
+    SIM_PAST, /* applied, and past a cut that it heard of later: still held */
+    SIM_TAIL,
+};
 
 struct sim_record {
     sim_us at;
@@ -195,7 +201,11 @@ struct sim_postgres {
     struct sim_stream streams[SIM_REGIONS_MAX];
     mrd_lsn acked[SIM_REGIONS_MAX]; /* by each peer: on its disk */
     mrd_epoch opened[SIM_PARTITIONS_MAX];
-    mrd_epoch compared[SIM_PARTITIONS_MAX]; /* what of earlier epochs was past a cut is known */
+    /* Of earlier epochs: it is written down what was past a cut; it is filed as well. */
+    mrd_epoch noted[SIM_PARTITIONS_MAX], compared[SIM_PARTITIONS_MAX];
+    bool past[SIM_PARTITIONS_MAX];  /* something waits to be filed, */
+    bool lacks[SIM_PARTITIONS_MAX]; /* to be copied from its home */
+    bool compares;                  /* a SIM_COMPARE event is due */
     mrd_wall_ms first_write_ms[SIM_PARTITIONS_MAX];
     bool duty_busy[SIM_PARTITIONS_MAX];
     mrd_epoch
@@ -445,7 +455,6 @@ struct sim_record *sim_wal_append(struct sim *w, unsigned region, enum sim_recor
 void sim_repair(struct sim *w, unsigned i, unsigned p);
 /** What @i had applied before it heard of a cut, and is past it, gives way to the home's rows.
  */
-void sim_compare(struct sim *w, unsigned i);
 mrd_lsn sim_applied(const struct sim *w, unsigned region, unsigned origin);
 /** Look at all streams into @region: its orders or its positions changed. */
 void sim_streams(struct sim *w, unsigned region);

@@ -24,6 +24,7 @@
     X(NO_TAIL, "a new home opens without what the old one wrote last")                         \
     X(OWN_TAIL, "a region becomes home again with rows that nobody else has")                  \
     X(UNCOMPARED, "what a replica has past a cut that it did not hear of stays there")         \
+    X(HOME_UNCOMPARED, "who has not looked what it holds past a cut may become home")          \
     X(HELD_UP, "a region returns while commits of its old epochs are still under way")         \
     X(OUT_OF_ORDER, "a new epoch's changes are applied before the old one's last")             \
     X(UNSETTLED, "commits are taken from a survivor before it is known whether they count")    \

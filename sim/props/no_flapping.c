@@ -30,18 +30,27 @@ static void check_verdict(struct sim *w, const struct sim_fact *f)
 /* A successor was seen for what is vacant, and was none when it came to it. */
 static void check_vain(struct sim *w, const struct sim_fact *f)
 {
-    unsigned n = ++w->in_vain[f->region];
-
-    if (strcmp(f->failover->reason, "successor") == 0 && n > IN_VAIN) {
+    if (strcmp(f->failover->reason, "successor") == 0 && ++w->in_vain[f->region] > IN_VAIN) {
         sim_broken(w, "no flapping", "%s is replaced %u times in a row, and nobody takes over",
-                   sim_name(w, f->region), n);
+                   sim_name(w, f->region), w->in_vain[f->region]);
+    }
+}
+
+/* Somebody took over a part of what it was home of. */
+static void not_in_vain(struct sim *w, const struct mrd_authority_record *was)
+{
+    int left =
+        mrd_config_region(w->config, was->region[0] != '\0' ? was->region : was->last_region);
+
+    if (left >= 0) {
+        w->in_vain[left] = 0;
     }
 }
 
 void sim_look_no_flapping(struct sim *w, const struct sim_fact *f)
 {
     if (f->kind == SIM_SAYS_AUTHORITY && f->authority->epoch > f->before->epoch) {
-        memset(w->in_vain, 0, sizeof(w->in_vain));
+        not_in_vain(w, f->before);
     } else if (f->kind == SIM_SAYS_FAILOVER && f->failover->state == MRD_FAILOVER_FENCE) {
         check_vain(w, f);
     }

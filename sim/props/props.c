@@ -51,7 +51,12 @@ const struct mrd_closed_record *sim_closed(const struct sim *w, unsigned origin,
 
 const char *sim_fate_name(uint8_t fate)
 {
-    return fate == SIM_APPLIED ? "applied" : fate == SIM_TAIL ? "filed as tail" : "absent";
+    static const char *const names[] = {[SIM_ABSENT] = "absent",
+                                        [SIM_APPLIED] = "applied",
+                                        [SIM_PAST] = "applied, not compared",
+                                        [SIM_TAIL] = "filed as tail"};
+
+    return names[fate];
 }
 
 const char *sim_property_text(const char *name)

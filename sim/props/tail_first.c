@@ -1,7 +1,8 @@
 /*
  * A home's first write under a new epoch comes after everything that counts of the epochs
- * before it: no commit that lies before a cut is missing there, and none of its own that lies
- * past one is still held instead of the rows of the home that it lost it to.
+ * before it: no commit that lies before a cut is missing there, and none that lies past one is
+ * still held, whether it was its own or taken before the cut was heard of, instead of the rows
+ * of the home that it was lost to.
  */
 #include "props.h"
 
@@ -11,12 +12,15 @@ static void check_epoch(struct sim *w, unsigned i, unsigned p,
     int o = mrd_config_region(w->config, c->region);
     const struct sim_postgres *pg = &w->regions[o].postgres;
 
-    for (size_t k = 0; k < pg->count && pg->wal[k].lsn <= c->cut; k++) {
+    for (size_t k = 0; k < pg->count; k++) {
         const struct sim_record *rec = &pg->wal[k];
+        bool counts = rec->lsn <= c->cut;
+        bool held = rec->fate[i] == SIM_APPLIED || rec->fate[i] == SIM_PAST;
         if (rec->kind == SIM_REC_COMMIT && rec->partition == p && rec->epoch == c->epoch &&
-            rec->fate[i] != SIM_APPLIED) {
-            sim_broken(w, "tail first", "%s opens %s without commit %llu of %s (epoch %llu)",
-                       sim_name(w, i), sim_class(w, p)->name, (unsigned long long)rec->lsn,
+            held != counts) {
+            sim_broken(w, "tail first", "%s opens %s %s commit %llu of %s (epoch %llu)",
+                       sim_name(w, i), sim_class(w, p)->name,
+                       counts ? "without" : "with the lost", (unsigned long long)rec->lsn,
                        sim_name(w, (unsigned)o), (unsigned long long)rec->epoch);
             return;
         }
