@@ -41,8 +41,27 @@ static void add_points(struct place *p, struct plan_data *data)
     data->sources[PLAN_SOURCE_METROS].used = data->sources[PLAN_SOURCE_COUNTRIES].used = true;
 }
 
+/** Users whom the same candidates may store are under one law. */
+static unsigned law_of(struct place *p, unsigned user)
+{
+    uint64_t candidates = 0;
+    unsigned law = 0;
+
+    for (unsigned r = 0; r < p->candidates; r++) {
+        candidates |= (p->users[r] >> user & 1) << r;
+    }
+    while (law < p->laws && p->lawful[law] != candidates) {
+        law++;
+    }
+    p->laws += law == p->laws;
+    p->lawful[law] = candidates;
+    return law;
+}
+
 static void add_rules(struct place *p, struct plan_data *data)
 {
+    unsigned char law[PLAN_USERS_MAX];
+
     data->sources[PLAN_SOURCE_BLOCS].used |= p->class->residency_count > 0;
     for (unsigned r = 0; r < p->candidates; r++) {
         for (unsigned u = 0; u < p->load->user_count; u++) {
@@ -51,6 +70,13 @@ static void add_rules(struct place *p, struct plan_data *data)
             p->users[r] |= (uint64_t)may << u;
             p->divided |= !may;
         }
+    }
+    for (unsigned u = 0; u < p->load->user_count; u++) {
+        law[u] = (unsigned char)law_of(p, u);
+    }
+    for (unsigned i = 0; i < p->points; i++) {
+        p->law[i] = law[p->country[i]];
+        p->law_share[p->law[i]] += p->weight[i];
     }
 }
 
@@ -95,21 +121,6 @@ int place_new(struct plan_data *data, const struct plan_workload *load,
 
 /* ---- what a posture is ---- */
 
-bool place_homes_are_local(enum plan_posture p)
-{
-    return p == PLAN_PARTITIONED || p == PLAN_HUB || p == PLAN_CELLS;
-}
-
-bool place_reads_are_local(enum plan_posture p)
-{
-    return p >= PLAN_READ_LOCAL;
-}
-
-bool place_serves_nearby(enum plan_posture p)
-{
-    return p >= PLAN_EDGE_HIERARCHY;
-}
-
 bool place_holds_all(const struct place *p, int c)
 {
     return p->users[c] == ~UINT64_C(0) >> (64 - p->load->user_count);
@@ -117,12 +128,11 @@ bool place_holds_all(const struct place *p, int c)
 
 /* ---- latency ---- */
 
-int place_nearest(const struct place *p, const struct place_set *s, unsigned i, int lost)
+int place_look_for_nearest(const struct place *p, const struct place_set *s, unsigned i,
+                           int lost)
 {
     int best = -1;
-    if (s->near != NULL && lost < 0) {
-        return s->near[i];
-    }
+
     for (unsigned k = 0; k < s->n; k++) {
         if ((int)k != lost && may_hold(p, s->at[k], i) &&
             (best < 0 || p->ms[s->at[k]][i] < p->ms[s->at[best]][i])) {
@@ -160,29 +170,40 @@ static double commit_of(const struct place *p, const struct place_set *s,
     return mrd_quorum_leader_ms(rtt, n, w, &ms) == 0 ? ms + PLAN_FSYNC_MS : PLACE_NEVER;
 }
 
-double place_commit_ms(const struct place *p, const struct place_set *s,
-                       const struct plan_result *r, int home, int lost)
+/** The members that have a copy of what is homed at @home, as bits. */
+static unsigned copies_of(const struct place *p, const struct place_set *s,
+                          const struct plan_result *r, int home)
 {
     uint64_t mine = p->users[s->at[home]];
     unsigned copies = 0;
 
-    if (!r->quorum) {
-        return 0;
-    }
     if (r->posture == PLAN_EDGE_HIERARCHY) {
         int core[PLAN_COPIES_MAX];
         place_by_distance(p, s, core);
         for (unsigned k = 0; k < place_held(r, s->n) && k < s->n; k++) {
             copies |= 1u << core[k];
         }
-    } else {
-        for (unsigned k = 0; k < s->n; k++) {
-            /* Of a partitioned class, only who may hold what is homed here has a copy of it. */
-            copies |= (unsigned)((p->users[s->at[k]] & mine) == mine) << k;
-        }
-        copies = place_copies(p, s, r, (unsigned)home, copies);
+        return copies;
     }
-    return commit_of(p, s, r, home, copies, lost);
+    for (unsigned k = 0; k < s->n; k++) {
+        /* Of a partitioned class, only who may hold what is homed here has a copy of it. */
+        copies |= (unsigned)((p->users[s->at[k]] & mine) == mine) << k;
+    }
+    return place_copies(p, s, r, (unsigned)home, copies);
+}
+
+unsigned place_acks(const struct place *p, const struct place_set *s,
+                    const struct plan_result *r, unsigned home)
+{
+    unsigned copies = copies_of(p, s, r, (int)home);
+
+    return r->quorum ? (unsigned)__builtin_popcount(copies) / 2 : 0;
+}
+
+double place_commit_ms(const struct place *p, const struct place_set *s,
+                       const struct plan_result *r, int home, int lost)
+{
+    return r->quorum ? commit_of(p, s, r, home, copies_of(p, s, r, home), lost) : 0;
 }
 
 /** Of what member @home had, lost, of point @i's records: who serves them, and its commits. */
@@ -239,21 +260,6 @@ void place_latency(const struct place *p, const struct place_set *s,
     }
 }
 
-void place_set_within(const struct plan_class *c, struct plan_result *r, double read,
-                      double write, double hit)
-{
-    r->read_ok = r->posture == PLAN_EDGE_HIERARCHY
-                     ? c->cacheable * hit + (1 - c->cacheable) * read
-                 : r->cdn ? c->cacheable + (1 - c->cacheable) * read
-                          : read;
-    /* Writes to records homed elsewhere count as late. */
-    bool targeted = c->write_p95_ms != PLAN_NO_TARGET;
-    r->write_ok = !targeted                           ? write
-                  : place_homes_are_local(r->posture) ? write * c->locality
-                  : r->posture == PLAN_FOLLOW_THE_SUN ? write * c->daytime
-                                                      : write;
-}
-
 struct times {
     double read[PLACE_POINTS_MAX], write[PLACE_POINTS_MAX], near[PLACE_POINTS_MAX];
 };
@@ -299,35 +305,55 @@ static double sum_within(const double *restrict weight, const double *restrict m
                          double limit, double *ret_sum)
 {
     double within[4] = {0}, sum[4] = {0}; /* so that one addition need not wait for another */
+    unsigned i = 0;
 
-    for (unsigned i = 0; i < n; i++) {
-        within[i % 4] += ms[i] <= limit ? weight[i] : 0;
-        sum[i % 4] += weight[i] * ms[i];
+    for (; i + 4 <= n; i += 4) {
+        for (unsigned k = 0; k < 4; k++) {
+            within[k] += ms[i + k] <= limit ? weight[i + k] : 0;
+            sum[k] += weight[i + k] * ms[i + k];
+        }
+    }
+    for (unsigned k = 0; i < n; k++, i++) {
+        within[k] += ms[i] <= limit ? weight[i] : 0;
+        sum[k] += weight[i] * ms[i];
     }
     *ret_sum = sum[0] + sum[1] + sum[2] + sum[3];
     return within[0] + within[1] + within[2] + within[3];
 }
 
-void place_share_within(const struct place *p, const struct place_set *s, struct plan_result *r)
+void place_sum_times(const struct place *p, const struct place_set *s,
+                     const struct plan_result *r, struct place_sums *ret)
 {
     const struct plan_class *c = p->class;
-    bool edges = r->posture == PLAN_EDGE_HIERARCHY;
-    double never = PLACE_NEVER / 2, read_sum = 0, write_sum = 0, hit_sum = 0;
+    double never = PLACE_NEVER / 2;
     double read_ms = c->read_p95_ms != PLAN_NO_TARGET ? (double)c->read_p95_ms : never;
     double write_ms = c->write_p95_ms != PLAN_NO_TARGET ? (double)c->write_p95_ms : never;
-    double cached = r->cdn || edges ? c->reads_per_s * c->cacheable : 0;
-    double reads = c->reads_per_s - cached, hits = edges ? cached : 0;
     struct times t;
 
     all_times(p, s, r, &t);
-    double read = sum_within(p->weight, t.read, p->points, read_ms, &read_sum);
-    double write = sum_within(p->weight, t.write, p->points, write_ms, &write_sum);
-    double hit = edges ? sum_within(p->weight, t.near, p->points, read_ms, &hit_sum) : 1;
+    *ret = (struct place_sums){.hit = 1};
+    ret->read = sum_within(p->weight, t.read, p->points, read_ms, &ret->read_ms);
+    ret->write = sum_within(p->weight, t.write, p->points, write_ms, &ret->write_ms);
+    if (r->posture == PLAN_EDGE_HIERARCHY) {
+        ret->hit = sum_within(p->weight, t.near, p->points, read_ms, &ret->hit_ms);
+    }
+}
+
+void place_share_within(const struct place *p, const struct place_sums *sums,
+                        struct plan_result *r)
+{
+    const struct plan_class *c = p->class;
+    bool edges = r->posture == PLAN_EDGE_HIERARCHY;
+    double cached = r->cdn || edges ? c->reads_per_s * c->cacheable : 0;
+    double reads = c->reads_per_s - cached, hits = edges ? cached : 0;
     double all = reads + hits + c->writes_per_s;
-    r->mean_ms = all > 0
-                     ? (reads * read_sum + hits * hit_sum + c->writes_per_s * write_sum) / all
-                     : read_sum;
-    place_set_within(c, r, read, write, hit);
+
+    r->mean_ms =
+        all > 0
+            ? (reads * sums->read_ms + hits * sums->hit_ms + c->writes_per_s * sums->write_ms) /
+                  all
+            : sums->read_ms;
+    place_set_within(c, r, sums->read, sums->write, sums->hit);
 }
 
 double place_covered(const struct place *p, const struct place_set *s,
@@ -523,7 +549,7 @@ static void set_order(const struct place *p, struct place_set *s, struct plan_re
     s->home = 0;
     if (r->posture == PLAN_HUB) {
         place_user_shares(p, s, r);
-        place_weigh(p, s, r);
+        place_choose_hub(p, s, r);
         put_first(s, r->hub);
     } else if (r->posture == PLAN_EDGE_HIERARCHY) {
         sorted = *s;
@@ -538,14 +564,17 @@ void place_evaluate(const struct place *p, const struct place_set *set, struct p
 {
     struct place_set s = *set;
     struct plan_country_latency all;
+    struct place_sums sums;
     double rtt = 0;
 
     s.near = NULL;
     s.writes = NULL;
     set_order(p, &s, r);
     place_user_shares(p, &s, r);
-    place_weigh(p, &s, r);
-    place_share_within(p, &s, r);
+    place_spread(p, &s, r);
+    place_price(p, &s, r);
+    place_sum_times(p, &s, r, &sums);
+    place_share_within(p, &sums, r);
     place_parts(p, &s, r);
     for (unsigned k = 0; k < s.n; k++) {
         r->region[k] = p->load->candidates[s.at[k]];
@@ -566,13 +595,5 @@ void place_evaluate(const struct place *p, const struct place_set *set, struct p
 
 double place_missing(const struct plan_class *c, const struct plan_result *r)
 {
-    double sum =
-        (c->read_p95_ms != PLAN_NO_TARGET ? fmax(0, 0.95 - r->read_ok) : 0) +
-        (c->write_p95_ms != PLAN_NO_TARGET && c->writes_per_s > 0 ? fmax(0, 0.95 - r->write_ok)
-                                                                  : 0);
-    if ((c->rto_ms != PLAN_NO_TARGET || c->availability_pct >= 0) &&
-        r->posture != PLAN_SINGLE) {
-        sum += 1 - r->covered;
-    }
-    return round(sum * 1e9) / 1e9; /* the order of additions is to decide nothing */
+    return round(place_short(c, r) * 1e9) / 1e9;
 }

@@ -19,6 +19,10 @@ struct place {
     double ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX]; /* user to candidate */
     bool divided;                        /* some candidate may not store some users' data */
     uint64_t users[PLAN_CANDIDATES_MAX]; /* whose data it may store: a bit per country */
+    unsigned laws;                       /* that treat users differently */
+    uint64_t lawful[PLAN_USERS_MAX];     /* by law: the candidates, as bits */
+    double law_share[PLAN_USERS_MAX];    /* of the users */
+    unsigned char law[PLACE_POINTS_MAX]; /* of each point */
     float legal_ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX]; /* PLACE_NEVER where it may not */
     double rtt[PLAN_CANDIDATES_MAX][PLAN_CANDIDATES_MAX];
     double usd_gb[PLAN_CANDIDATES_MAX][PLAN_CANDIDATES_MAX];
@@ -27,7 +31,8 @@ struct place {
 
 #define PLACE_GROUPS (1u << PLAN_REPLICAS_MAX)
 
-/* The writes by the members that may store them, and the member they are made at. */
+/* The writes by the members that may store them, and the member they are made at. Groups are in
+ * the order of ->may, and there is one for each that occurs. */
 struct place_writes {
     unsigned groups, may[PLACE_GROUPS];
     double share[PLAN_COPIES_MAX][PLACE_GROUPS];
@@ -63,7 +68,9 @@ void place_search(const struct place *p, struct plan_result *const *results, uns
 unsigned place_sizes(const struct place *p, const struct plan_result *r, unsigned *ret_least);
 /** Does the law let @s hold the data of all users, in the way @posture spreads it? */
 bool place_lawful(const struct place *p, const struct place_set *s, enum plan_posture posture);
-/** Shares of the users that are late, or without a second region where one is asked for. */
+/** Shares of the users that are late, or without a second region where one is asked for:
+ * place_short() of ->read_ok, ->write_ok and ->covered, rounded, so that the order of additions
+ * decides nothing. */
 double place_missing(const struct plan_class *c, const struct plan_result *r);
 
 struct place_times {
@@ -80,11 +87,23 @@ void place_country(const struct place *p, const struct place_set *s,
 /* ---- what a posture is ---- */
 
 /** Does each record (or cell) have a home of its own near its users? */
-bool place_homes_are_local(enum plan_posture p);
+static inline bool place_homes_are_local(enum plan_posture p)
+{
+    return p == PLAN_PARTITIONED || p == PLAN_HUB || p == PLAN_CELLS;
+}
+
 /** Are reads answered from the data of the nearest region that has it? */
-bool place_reads_are_local(enum plan_posture p);
+static inline bool place_reads_are_local(enum plan_posture p)
+{
+    return p >= PLAN_READ_LOCAL;
+}
+
 /** Do requests arrive at the nearest region, wherever they are answered? */
-bool place_serves_nearby(enum plan_posture p);
+static inline bool place_serves_nearby(enum plan_posture p)
+{
+    return p >= PLAN_EDGE_HIERARCHY;
+}
+
 /** How many of @n regions hold the data. */
 unsigned place_held(const struct plan_result *r, unsigned n);
 
@@ -92,8 +111,16 @@ unsigned place_held(const struct plan_result *r, unsigned n);
 
 /** May candidate @c store everybody's data? */
 bool place_holds_all(const struct place *p, int c);
+int place_look_for_nearest(const struct place *p, const struct place_set *s, unsigned i,
+                           int lost);
+
 /** The member of @s nearest to point @i that may store its data, without @lost; or -1. */
-int place_nearest(const struct place *p, const struct place_set *s, unsigned i, int lost);
+static inline int place_nearest(const struct place *p, const struct place_set *s, unsigned i,
+                                int lost)
+{
+    return s->near != NULL && lost < 0 ? s->near[i] : place_look_for_nearest(p, s, i, lost);
+}
+
 /** The home, then the others by their distance from it, as indices into ->at. */
 void place_by_distance(const struct place *p, const struct place_set *s,
                        int ret[PLAN_COPIES_MAX]);
@@ -115,8 +142,13 @@ void place_divide_writes(const struct place *p, const struct place_set *s,
 /** Share of the users whose data so many members may hold that one may be lost. */
 double place_covered(const struct place *p, const struct place_set *s,
                      const struct plan_result *r);
-/** ->n, ->held, ->hub, ->copies, ->covered and what it costs; ->share is known. */
-void place_weigh(const struct place *p, const struct place_set *s, struct plan_result *r);
+/** ->n, ->held, ->hub, ->copies, ->covered, ->running and ->copies_usd_gb; ->share is known.
+ * None of it is changed by a CDN. */
+void place_spread(const struct place *p, const struct place_set *s, struct plan_result *r);
+/** What it costs, of a result that place_spread() has seen. */
+void place_price(const struct place *p, const struct place_set *s, struct plan_result *r);
+/** ->hub, of the posture that has one; ->share is known. */
+void place_choose_hub(const struct place *p, const struct place_set *s, struct plan_result *r);
 
 /** What servers are asked, and what a request/s costs a month. */
 struct place_requests {
@@ -130,13 +162,51 @@ void place_cost_of_size(const struct place *p, struct plan_result *r, double run
 /** GB a month from the regions to users; and of writes, to one replica. */
 double place_origin_gb(const struct plan_class *c, bool cdn);
 double place_written_gb(const struct plan_class *c);
+/* Of all users: the shares within target, and the means; hits: what an edge's cache answers. */
+struct place_sums {
+    double read, write, hit;
+    double read_ms, write_ms, hit_ms;
+};
+/** None of it is changed by a CDN. */
+void place_sum_times(const struct place *p, const struct place_set *s,
+                     const struct plan_result *r, struct place_sums *ret);
 /** ->mean_ms, and in ->read_ok and ->write_ok the shares of the users within target. */
-void place_share_within(const struct place *p, const struct place_set *s,
+void place_share_within(const struct place *p, const struct place_sums *sums,
                         struct plan_result *r);
+/* The next two are short and asked for each of many sets. */
+
 /** From shares of the users in time to shares that count as kept. @hit: of what an edge's
  * cache answers. */
-void place_set_within(const struct plan_class *c, struct plan_result *r, double read,
-                      double write, double hit);
+static inline void place_set_within(const struct plan_class *c, struct plan_result *r,
+                                    double read, double write, double hit)
+{
+    r->read_ok = r->posture == PLAN_EDGE_HIERARCHY
+                     ? c->cacheable * hit + (1 - c->cacheable) * read
+                 : r->cdn ? c->cacheable + (1 - c->cacheable) * read
+                          : read;
+    /* Writes to records homed elsewhere count as late. */
+    bool targeted = c->write_p95_ms != PLAN_NO_TARGET;
+    r->write_ok = !targeted                           ? write
+                  : place_homes_are_local(r->posture) ? write * c->locality
+                  : r->posture == PLAN_FOLLOW_THE_SUN ? write * c->daytime
+                                                      : write;
+}
+
+/** What place_missing() rounds, of shares that count as kept. */
+static inline double place_short(const struct plan_class *c, const struct plan_result *r)
+{
+    bool reads = c->read_p95_ms != PLAN_NO_TARGET;
+    bool writes = c->write_p95_ms != PLAN_NO_TARGET && c->writes_per_s > 0;
+    bool recovers = c->rto_ms != PLAN_NO_TARGET || c->availability_pct >= 0;
+
+    return (reads && r->read_ok < 0.95 ? 0.95 - r->read_ok : 0) +
+           (writes && r->write_ok < 0.95 ? 0.95 - r->write_ok : 0) +
+           (recovers && r->posture != PLAN_SINGLE ? 1 - r->covered : 0);
+}
+
+/** How many other members a commit at member @home waits for, all of them there. */
+unsigned place_acks(const struct place *p, const struct place_set *s,
+                    const struct plan_result *r, unsigned home);
 /** What a commit at member @home waits for, without @lost (-1: none). */
 double place_commit_ms(const struct place *p, const struct place_set *s,
                        const struct plan_result *r, int home, int lost);

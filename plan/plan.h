@@ -74,6 +74,8 @@ struct plan_result {
     bool confined; /* a lost region's load may go only to some: where its copies are */
     double spill[PLAN_COPIES_MAX]; /* then: the most that a lost region leaves each */
     bool quorum;                   /* commits wait for a majority */
+    double running;                /* capacity of all of them, times the load's */
+    double copies_usd_gb;          /* what a GB written costs on its way to the copies */
     /* Share of the users whose data outlives the loss of a region: another one may take over,
      * and a quorum keeps its majority. */
     double covered;

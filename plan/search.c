@@ -13,14 +13,19 @@
  *    among the members, so what goes to users and from the writers to the other copies costs at
  *    least the whole of it at the member where that is cheapest. Any one region may be lost, so
  *    the others hold the load without it: sum - capacity_i >= 1 for each i of n, hence
- *    sum >= n / (n - 1); unless the law lets none of them hold some of it.
+ *    sum >= n / (n - 1). Where the law lets only a share T of the load be held by two members
+ *    or more, sum - capacity_i >= 1 less what only i may hold, hence sum >= 1 + T / (n - 1);
+ *    and how many copies the average write has is known from who may hold it.
  * 2. Latency. Let f(S) be the share of the users with some member of S in time. Of the users
  *    that b adds to S + a, each was also without S, so f(S+a+b) - f(S+a) <= f(S+b) - f(S). With
- *    f known for S and all S + x, f(S+a+b) <= f(S+a) + f(S+b) - f(S). A commit's wait and
- *    homes elsewhere only make writes later; a home's own writes are bounded by the nearest way
- *    to it through any candidate. Of a whole set it is known what its commits wait for, at each
- *    home, and how far it is to one through the members: both before it is weighed, and shared
- *    by all postures that have the same homes and copies.
+ *    f known for S and all S + x, f(S+a+b) <= f(S+a) + f(S+b) - f(S); of more members, each
+ *    that is still to come adds no more than the one that adds most to S. So whole branches are
+ *    left. A commit's wait and homes elsewhere only make writes later; a home's own writes are
+ *    bounded by the nearest way to it through any candidate. Of a whole set it is known what
+ *    its commits wait for, at each home, through whatever hub at least, and how far it is to
+ *    one through the members: before it is weighed, and for all postures that have the same
+ *    homes and copies. A CDN changes neither ways nor waits nor who has copies: with and
+ *    without one, a posture is a kind, of which these are worked out once.
  * 3. Distance, for the second walk. The same holds for the users' mean distance to the nearest
  *    member: of what b shortens for S + a, it shortens as much or more for S. No request is
  *    faster than the way to the nearest member.
@@ -36,25 +41,47 @@
 
 #define SEARCHES_MAX (2 * PLAN_POSTURES)
 #define WEIGHT_ONE (1 << 30)
-#define SLACK 1e-5 /* what rounding in the bounds may hide, as a share */
+#define SLACK 1e-5           /* what rounding in the bounds may hide, as a share */
+#define ROUNDS_UP 0.501e-9   /* what is more than that above a rounded share rounds to more */
+#define ROUNDS_DOWN 0.499e-9 /* and what is less below it not to less */
 #define SLACK_MS 0.01F
 #define SLACK_MEAN 0.05 /* ms */
 #define SLACK_USD (1 - 1e-9)
 #define ALL_SERVED_MS 1e4 /* a mean above that has a PLACE_NEVER in it, and no digits left */
 
+/* What a posture is like at the present set and home, without and with a CDN. */
+struct kind {
+    struct plan_result trial;
+    struct place_sums sums;
+    unsigned searches;                        /* as bits */
+    bool bounded, ways_known, spread, summed; /* so much of the following is known */
+    double commit_ms, home_write;
+    double way_write, way_read; /* the same through the members */
+};
+
 struct search {
-    struct plan_result best, trial; /* the set that is looked at */
+    struct plan_result best;
+    struct kind *kind;
     struct place_set best_set;
     double best_missing; /* shares of users that are late or without a second region */
     bool found;
     unsigned least, most; /* regions */
     double floor;         /* no set of the present size is cheaper, wherever it is */
-    double set_floor;     /* the present set is not cheaper, whatever its home */
-    double cap;           /* in the second walk: what the nearest may cost */
+    /* Where the law divides: what is to be added to that for each copy, and for capacity that
+     * is idle, times the load's. */
+    double copy_usd, idle_usd;
+    double set_floor; /* the present set is not cheaper, whatever its home */
+    double cap;       /* in the second walk: what the nearest may cost */
 };
 
-enum commits { TO_ALL, TO_CELL, COMMITS };    /* who has what a home of its own commits */
+/* Who has what a home of its own commits; and how it gets there. */
+enum commits { TO_ALL, TO_NEAR, THROUGH_HUB, THROUGH_ANY, COMMITS };
 enum target { READS, WRITES, HITS, TARGETS }; /* hits: reads answered from an edge's cache */
+
+/* What one more member adds: users in time, and what it takes off their mean distance. */
+struct gain {
+    double of[TARGETS], ms;
+};
 
 struct walk {
     const struct place *p;
@@ -68,26 +95,35 @@ struct walk {
     bool limited[TARGETS];
     /* By home, at most: the shares of the writes, and of reads that edges pass on, in time. */
     double home_bound[PLAN_CANDIDATES_MAX], home_reads[PLAN_CANDIDATES_MAX];
+    double any_home_bound, any_home_reads;                /* of the best */
     float home_ms[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX]; /* the shortest way to it */
     float home_sorted[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX];
     double home_share[PLAN_CANDIDATES_MAX][PLACE_POINTS_MAX + 1]; /* of so many of these */
     double home_mean[PLAN_CANDIDATES_MAX];                        /* the mean of home_ms */
     double users_ms[PLAN_CANDIDATES_MAX]; /* from all users, on average */
     struct search searches[SEARCHES_MAX];
+    unsigned kind_count;
+    struct kind kinds[SEARCHES_MAX];
     /* Of the present set, when they have been asked for: */
-    bool shares_known, writes_known, commits_known[COMMITS];
+    bool shares_known, writes_known, prices_known;
+    bool waits_known[COMMITS], commits_known[COMMITS];
+    double to_all[PLAN_REPLICAS_MAX], to_one[PLAN_REPLICAS_MAX]; /* USD per GB, at least */
     double share[PLAN_REPLICAS_MAX];
     struct place_writes writes;
+    bool nearest_known;
+    unsigned nearest[PLAN_REPLICAS_MAX]; /* the member nearest to each, and how far it is */
+    double first_ms[PLAN_REPLICAS_MAX], second_ms[PLAN_REPLICAS_MAX]; /* and the second */
+    double wait_ms[COMMITS][PLAN_REPLICAS_MAX];  /* by home, what its commits wait for */
     double in_time[COMMITS], commit_ms[COMMITS]; /* of writes at their homes; the mean */
     /* At each depth: which member is nearest to each point, and how near; the share of the
-     * users in time, and what each candidate would add to it. */
+     * users in time, and, in the second walk, the mean distance; what each candidate would
+     * add, and what any from it on would add at most. */
     int near[PLAN_REPLICAS_MAX + 1][PLACE_POINTS_MAX];
     float near_ms[PLAN_REPLICAS_MAX + 1][PLACE_POINTS_MAX];
     double reached[PLAN_REPLICAS_MAX + 1][TARGETS];
-    double gain[PLAN_REPLICAS_MAX + 1][PLAN_CANDIDATES_MAX][TARGETS];
-    /* In the second walk: the mean distance, and what each candidate would take off it. */
     double mean_ms[PLAN_REPLICAS_MAX + 1];
-    double shorter_ms[PLAN_REPLICAS_MAX + 1][PLAN_CANDIDATES_MAX];
+    struct gain gain[PLAN_REPLICAS_MAX + 1][PLAN_CANDIDATES_MAX];
+    struct gain most_gain[PLAN_REPLICAS_MAX + 1][PLAN_CANDIDATES_MAX + 1];
 };
 
 bool place_lawful(const struct place *p, const struct place_set *s, enum plan_posture posture)
@@ -115,20 +151,10 @@ unsigned place_sizes(const struct place *p, const struct plan_result *r, unsigne
 
 /* ---- bounds ---- */
 
-/** What no set of @n regions can be cheaper than, transfer left out. */
-static double size_floor(const struct place *p, const struct plan_result *r, unsigned n)
+static double cost_of_size(const struct place *p, const struct plan_result *r, unsigned n,
+                           double running, double copies)
 {
-    struct plan_result of_size = {
-        .posture = r->posture, .cdn = r->cdn, .quorum = r->quorum, .n = n};
-    unsigned held = place_held(r, n);
-    double running = r->posture == PLAN_SINGLE            ? 1
-                     : r->posture == PLAN_PILOT_LIGHT     ? 1 + p->load->pilot_standby
-                     : !place_reads_are_local(r->posture) ? 1 + p->load->standby * (held - 1)
-                     : place_divides(p, r->posture)       ? 1
-                                                          : (double)n / (n - 1);
-    double copies = place_divides(p, r->posture) ? 0
-                    : r->posture == PLAN_CELLS   ? PLACE_CELL_COPIES(r->quorum)
-                                                 : held - 1;
+    struct plan_result of_size = {.posture = r->posture, .cdn = r->cdn, .n = n};
     double sum = 0;
 
     place_cost_of_size(p, &of_size, running, copies);
@@ -138,49 +164,101 @@ static double size_floor(const struct place *p, const struct plan_result *r, uns
     return sum;
 }
 
+/** What no set of @n regions can be cheaper than, transfer left out. */
+static void find_size_floor(const struct place *p, struct search *q, unsigned n)
+{
+    const struct plan_result *r = &q->best;
+    unsigned held = place_held(r, n);
+    double running = r->posture == PLAN_SINGLE            ? 1
+                     : r->posture == PLAN_PILOT_LIGHT     ? 1 + p->load->pilot_standby
+                     : !place_reads_are_local(r->posture) ? 1 + p->load->standby * (held - 1)
+                     : place_divides(p, r->posture)       ? 1
+                                                          : (double)n / (n - 1);
+    double copies = place_divides(p, r->posture) ? 0
+                    : r->posture == PLAN_CELLS   ? PLACE_CELL_COPIES(r->quorum)
+                                                 : held - 1;
+
+    q->floor = cost_of_size(p, r, n, running, copies);
+    q->copy_usd = cost_of_size(p, r, n, running, copies + 1) - q->floor;
+    q->idle_usd = cost_of_size(p, r, n, running + 1, copies) - q->floor;
+}
+
 /* fmin() is a call, for the sake of NANs that are not here. */
 static double lesser(double a, double b)
 {
     return a < b ? a : b;
 }
 
-/** What a GB written at member @k costs at least on its way to the other copies. */
-static double copies_usd_gb(const struct place *p, const struct place_set *s, unsigned k,
-                            const struct plan_result *r)
+static double greater(double a, double b)
 {
-    double sum = 0, least = INFINITY;
+    return a > b ? a : b;
+}
 
-    if (s->n == 1 || place_divides(p, r->posture) || r->posture == PLAN_HUB) {
-        return 0;
-    }
-
-    for (unsigned b = 0; b < s->n; b++) {
-        if (b != k) {
-            sum += p->usd_gb[s->at[k]][s->at[b]];
-            least = lesser(least, p->usd_gb[s->at[k]][s->at[b]]);
+/** What a GB at each member costs on its way to all others, and to one of them. */
+static void find_prices(struct walk *w, const struct place_set *s)
+{
+    for (unsigned k = 0; !w->prices_known && k < s->n; k++) {
+        const double *usd_gb = w->p->usd_gb[s->at[k]];
+        w->to_all[k] = 0;
+        w->to_one[k] = INFINITY;
+        for (unsigned b = 0; b < s->n; b++) {
+            w->to_all[k] += b != k ? usd_gb[s->at[b]] : 0;
+            w->to_one[k] = b != k ? lesser(w->to_one[k], usd_gb[s->at[b]]) : w->to_one[k];
         }
     }
-    return r->posture == PLAN_CELLS            ? least * PLACE_CELL_COPIES(r->quorum)
-           : r->posture == PLAN_EDGE_HIERARCHY ? least * (place_held(r, s->n) - 1)
-                                               : sum;
+    w->prices_known = true;
+}
+
+/** What copies and headroom cost at least where the law says who may have them. */
+static double divided_usd(const struct walk *w, const struct search *q,
+                          const struct place_set *s)
+{
+    const struct plan_result *r = &q->best;
+    unsigned most = r->posture == PLAN_CELLS ? PLACE_CELL_COPIES(r->quorum) : s->n;
+    double copies = 0, survives = 0, usd_gb = INFINITY;
+
+    for (unsigned law = 0; law < w->p->laws; law++) {
+        unsigned members = 0;
+        for (unsigned k = 0; k < s->n; k++) {
+            members += w->p->lawful[law] >> s->at[k] & 1;
+        }
+        if (members > 1) {
+            copies += w->p->law_share[law] * (members - 1 < most ? members - 1 : most);
+            survives += w->p->law_share[law];
+        }
+    }
+    for (unsigned k = 0; k < s->n; k++) {
+        usd_gb = lesser(usd_gb, w->to_one[k]);
+    }
+    return copies > 0 ? copies * (q->copy_usd + w->written_gb * usd_gb) +
+                            q->idle_usd * survives / (s->n - 1)
+                      : 0;
 }
 
 /** What @s cannot be cheaper than, whatever its home. */
-static double set_floor(const struct walk *w, const struct search *q, const struct place_set *s)
+static double set_floor(struct walk *w, const struct search *q, const struct place_set *s)
 {
+    const struct plan_result *r = &q->best;
     double least = INFINITY, least_copies = INFINITY, least_users = INFINITY;
+    double few = r->posture == PLAN_CELLS            ? PLACE_CELL_COPIES(r->quorum)
+                 : r->posture == PLAN_EDGE_HIERARCHY ? place_held(r, s->n) - 1
+                                                     : 0;
+    bool divides = place_divides(w->p, r->posture);
+    bool counted = s->n > 1 && !divides && r->posture != PLAN_HUB;
 
+    find_prices(w, s);
     for (unsigned k = 0; k < s->n; k++) {
-        double copies = w->written_gb * copies_usd_gb(w->p, s, k, &q->best);
-        double users = w->origin_gb[q->best.cdn] * w->p->internet_gb[s->at[k]];
+        double usd_gb = !counted ? 0 : few > 0 ? w->to_one[k] * few : w->to_all[k];
+        double copies = w->written_gb * usd_gb;
+        double users = w->origin_gb[r->cdn] * w->p->internet_gb[s->at[k]];
         least = lesser(least, copies + users);
         least_copies = lesser(least_copies, copies);
         least_users = lesser(least_users, users);
     }
     /* A home for all and the users near them may be different members. */
-    bool apart = q->best.posture == PLAN_READ_LOCAL || q->best.posture == PLAN_EDGE_HIERARCHY;
+    bool apart = r->posture == PLAN_READ_LOCAL || r->posture == PLAN_EDGE_HIERARCHY;
     double there = apart ? least_copies + least_users : least;
-    return (q->floor + there) * SLACK_USD;
+    return (q->floor + there + (divides ? divided_usd(w, q, s) : 0)) * SLACK_USD;
 }
 
 /* The loops over points have no jumps and no pointers that may alias, for vector units. Where
@@ -243,18 +321,25 @@ WIDE static double within_either(const int32_t *restrict weight, const float *re
 /** The users' mean distance. */
 WIDE static double mean(const float *restrict weight, const float *restrict ms, unsigned n)
 {
-    double sum = 0;
-    for (unsigned i = 0; i < n; i++) {
-        sum += (double)(weight[i] * ms[i]);
+    double sum[4] = {0}; /* so that one addition need not wait for the one before */
+    unsigned i = 0;
+
+    for (; i + 4 <= n; i += 4) {
+        for (unsigned k = 0; k < 4; k++) {
+            sum[k] += (double)(weight[i + k] * ms[i + k]);
+        }
     }
-    return sum;
+    for (; i < n; i++) {
+        sum[0] += (double)(weight[i] * ms[i]);
+    }
+    return sum[0] + sum[1] + sum[2] + sum[3];
 }
 
 /** How much nearer the users would be on average with @ms beside @before. */
 WIDE static double shortened(const float *restrict weight, const float *restrict before,
                              const float *restrict ms, unsigned n)
 {
-    float sum[8] = {0}; /* so that one addition need not wait for the one before */
+    float sum[8] = {0};
     unsigned i = 0;
 
     for (; i + 8 <= n; i += 8) {
@@ -274,15 +359,23 @@ WIDE static double shortened(const float *restrict weight, const float *restrict
 static void find_gains(struct walk *w, unsigned depth, unsigned from)
 {
     const struct place *p = w->p;
+    struct gain *gain = w->gain[depth], *most = w->most_gain[depth];
+
     for (int t = READS; t < TARGETS; t++) {
         for (unsigned c = from; w->limited[t] && c < p->candidates; c++) {
-            w->gain[depth][c][t] = within_anew(w->weight, w->near_ms[depth], p->legal_ms[c],
-                                               p->points, w->limit[t]);
+            gain[c].of[t] = within_anew(w->weight, w->near_ms[depth], p->legal_ms[c], p->points,
+                                        w->limit[t]);
         }
     }
     for (unsigned c = from; w->nearer && c < p->candidates; c++) {
-        w->shorter_ms[depth][c] =
-            shortened(w->weight_f, w->near_ms[depth], p->legal_ms[c], p->points);
+        gain[c].ms = shortened(w->weight_f, w->near_ms[depth], p->legal_ms[c], p->points);
+    }
+    most[p->candidates] = (struct gain){{0}, 0};
+    for (unsigned c = p->candidates; c-- > from;) {
+        for (int t = READS; t < TARGETS; t++) {
+            most[c].of[t] = greater(gain[c].of[t], most[c + 1].of[t]);
+        }
+        most[c].ms = greater(gain[c].ms, most[c + 1].ms);
     }
 }
 
@@ -292,34 +385,41 @@ struct reach {
     double home_write, home_read; /* by the best way to the home */
 };
 
+/** Shares of the users that are late at least. */
+static double least_short(const struct walk *w, const struct plan_result *r,
+                          const struct reach *reach)
+{
+    struct plan_result bound; /* what is asked of it is set */
+    bool edges = r->posture == PLAN_EDGE_HIERARCHY;
+    bool local = place_reads_are_local(r->posture);
+    double read = lesser(1, reach->of[READS] + SLACK), hit = lesser(1, reach->of[HITS] + SLACK);
+    double write = lesser(1, reach->of[WRITES] + SLACK);
+
+    bound.posture = r->posture;
+    bound.cdn = r->cdn;
+    bound.covered = 1;
+    place_set_within(w->p->class, &bound,
+                     local   ? read
+                     : edges ? reach->home_read
+                             : 1,
+                     r->posture == PLAN_READ_LOCAL || !local ? reach->home_write : write,
+                     edges ? hit : 1);
+    return place_short(w->p->class, &bound);
+}
+
 /** Can a placement that reaches no more, and costs at least @floor, not be the best? */
 static bool beaten(const struct walk *w, const struct search *q, const struct reach *reach,
                    double floor, double least_ms)
 {
-    enum plan_posture posture = q->best.posture;
-    struct plan_result bound;
-    bool edges = posture == PLAN_EDGE_HIERARCHY;
-    bool local = place_reads_are_local(posture);
-
     if (!q->found || (!w->nearer && q->best_missing <= 0 && floor >= q->best.total)) {
         return q->found;
     }
     if (w->nearer && (floor > q->cap || least_ms > q->best.mean_ms + SLACK_MEAN)) {
         return true;
     }
-    bound.posture = posture;
-    bound.cdn = q->best.cdn;
-    bound.covered = 1;
-    place_set_within(w->p->class, &bound,
-                     local   ? fmin(1, reach->of[READS] + SLACK)
-                     : edges ? reach->home_read
-                             : 1,
-                     posture == PLAN_READ_LOCAL || !local ? reach->home_write
-                                                          : fmin(1, reach->of[WRITES] + SLACK),
-                     edges ? fmin(1, reach->of[HITS] + SLACK) : 1);
-    double least = place_missing(w->p->class, &bound);
-    return least > q->best_missing ||
-           (!w->nearer && least >= q->best_missing && floor >= q->best.total);
+    double least = least_short(w, &q->best, reach);
+    return least > q->best_missing + ROUNDS_UP ||
+           (!w->nearer && least > q->best_missing - ROUNDS_DOWN && floor >= q->best.total);
 }
 
 struct way {
@@ -389,6 +489,8 @@ static void bound_homes(struct walk *w)
         sort_home(w, h);
         w->home_bound[h] = within_home(w, (int)h, w->limit[WRITES]);
         w->home_reads[h] = within_home(w, (int)h, w->limit[READS]);
+        w->any_home_bound = greater(w->any_home_bound, w->home_bound[h]);
+        w->any_home_reads = greater(w->any_home_reads, w->home_reads[h]);
     }
 }
 
@@ -423,74 +525,175 @@ static void share_out(struct walk *w, const struct place_set *s)
     w->shares_known = true;
 }
 
-/** What commits at the writers' own homes wait for: the share in time, the mean. */
-static void wait_at_homes(struct walk *w, const struct place_set *s,
-                          const struct plan_result *r, enum commits which)
+/** Which members commits wait for. */
+static enum commits commits_of(const struct plan_result *r)
+{
+    return r->posture == PLAN_HUB                                          ? THROUGH_HUB
+           : r->posture == PLAN_CELLS || r->posture == PLAN_EDGE_HIERARCHY ? TO_NEAR
+                                                                           : TO_ALL;
+}
+
+static void find_nearest(struct walk *w, const struct place_set *s)
+{
+    for (unsigned a = 0; !w->nearest_known && a < s->n; a++) {
+        const double *rtt = w->p->rtt[s->at[a]];
+        double first = INFINITY, second = INFINITY;
+        for (unsigned b = 0; b < s->n; b++) {
+            double ms = b != a ? rtt[s->at[b]] : (double)INFINITY;
+            w->nearest[a] = ms < first ? b : w->nearest[a];
+            second = ms < first ? first : lesser(second, ms);
+            first = lesser(first, ms);
+        }
+        w->first_ms[a] = first;
+        w->second_ms[a] = second;
+    }
+    w->nearest_known = true;
+}
+
+/** The way from member @a to those that its commit waits for, through whatever hub at least. */
+static double least_way(const struct walk *w, const struct place_set *s, unsigned a,
+                        unsigned acks)
+{
+    double least = acks == 0 ? 0 : acks == 1 ? w->first_ms[a] : w->second_ms[a];
+
+    for (unsigned h = 0; acks > 1 && h < s->n; h++) {
+        double on = w->nearest[h] != a ? w->first_ms[h] : w->second_ms[h];
+        least = h != a ? lesser(least, w->p->rtt[s->at[a]][s->at[h]] + on) : least;
+    }
+    return least;
+}
+
+/** What commits at each home wait for. No set needs more than two others' answers. */
+static void find_waits(struct walk *w, const struct place_set *s, const struct plan_result *r,
+                       enum commits which)
+{
+    bool divides = place_divides(w->p, r->posture);
+
+    if (w->waits_known[which]) {
+        return;
+    }
+    w->waits_known[which] = true;
+    find_nearest(w, s);
+    for (unsigned k = 0; k < s->n; k++) {
+        double *ret = &w->wait_ms[which][k];
+        if (which == THROUGH_ANY) {
+            *ret = PLAN_FSYNC_MS + least_way(w, s, k, place_acks(w->p, s, r, k));
+        } else if (which == THROUGH_HUB || divides) {
+            *ret = place_commit_ms(w->p, s, r, (int)k, -1);
+        } else {
+            bool near = which == TO_NEAR || s->n < 4;
+            *ret = PLAN_FSYNC_MS + (near ? w->first_ms[k] : w->second_ms[k]);
+        }
+    }
+}
+
+/** How many users' writes at their homes are in time, and in the second walk the mean wait. */
+static void wait_at_homes(struct walk *w, const struct place_set *s, enum commits which)
 {
     float wait[PLAN_REPLICAS_MAX + 1] = {0};
 
-    share_out(w, s);
     w->commit_ms[which] = 0;
+    if (w->nearer) {
+        share_out(w, s);
+    }
     for (unsigned k = 0; k < s->n; k++) {
-        double ms = place_commit_ms(w->p, s, r, (int)k, -1);
-        w->commit_ms[which] += w->share[k] * ms;
-        wait[k + 1] = (float)ms;
+        w->commit_ms[which] += w->nearer ? w->share[k] * w->wait_ms[which][k] : 0;
+        wait[k + 1] = (float)w->wait_ms[which][k];
     }
     w->in_time[which] = within_after(w->weight, w->near_ms[s->n], w->near[s->n], wait + 1,
                                      w->p->points, w->limit[WRITES]);
+    w->commits_known[which] = true;
 }
 
-/** Homes of their own: what bounds writes by the nearest member, and their mean wait. */
-static double bound_local(struct walk *w, const struct place_set *s,
-                          const struct plan_result *r, bool hub_known, struct reach *reach)
+/** Who is served and writes where, as far as ->trial of @kind has to know. */
+static void share(struct walk *w, struct place_set *s, struct kind *kind)
 {
-    enum commits which = r->posture == PLAN_CELLS ? TO_CELL : TO_ALL;
-    bool hub = r->posture == PLAN_HUB;
+    struct plan_result *r = &kind->trial;
 
-    if (!r->quorum || (hub && !hub_known)) {
+    if (place_serves_nearby(r->posture)) {
+        share_out(w, s);
+        memcpy(r->share, w->share, sizeof(w->share));
+    } else {
+        place_user_shares(w->p, s, r);
+    }
+    if (place_divides(w->p, r->posture)) {
+        if (!w->writes_known) {
+            place_divide_writes(w->p, s, &w->writes);
+            w->writes_known = true;
+        }
+        s->writes = &w->writes;
+    }
+}
+
+/** Homes of their own: what bounds writes by the nearest member, and their mean wait; of a
+ * hub that is not chosen yet, if need be. */
+static double bound_local(struct walk *w, struct place_set *s, struct kind *kind,
+                          enum commits which, struct reach *reach)
+{
+    struct plan_result *r = &kind->trial;
+
+    if (!r->quorum) {
         return 0;
     }
-    if (hub || !w->commits_known[which]) {
-        wait_at_homes(w, s, r, which);
-        w->commits_known[which] = !hub;
+    if (!w->commits_known[which]) {
+        if (which == THROUGH_HUB) {
+            share(w, s, kind);
+            place_choose_hub(w->p, s, r);
+        }
+        find_waits(w, s, r, which);
+        wait_at_homes(w, s, which);
     }
     reach->of[WRITES] = w->limited[WRITES] ? w->in_time[which] : 1;
     return w->commit_ms[which];
 }
 
 /** One home: no way to it is shorter than the shortest through any candidate. */
-static double bound_home(const struct walk *w, const struct place_set *s,
-                         const struct plan_result *r, struct reach *reach)
+static double bound_home(struct walk *w, const struct place_set *s, struct kind *kind,
+                         struct reach *reach)
 {
     int home = s->at[s->home];
-    double commit_ms = place_commit_ms(w->p, s, r, s->home, -1);
 
+    if (!kind->bounded) {
+        enum commits which = commits_of(&kind->trial);
+        double ms = 0;
+        if (kind->trial.quorum) {
+            find_waits(w, s, &kind->trial, which);
+            ms = w->wait_ms[which][s->home];
+        }
+        kind->commit_ms = ms;
+        kind->home_write =
+            ms > 0 ? within_home(w, home, w->limit[WRITES] - (float)ms) : w->home_bound[home];
+        kind->bounded = true;
+    }
     reach->home_read = w->home_reads[home];
-    reach->home_write = commit_ms > 0
-                            ? within_home(w, home, w->limit[WRITES] - (float)commit_ms)
-                            : w->home_bound[home];
-    return commit_ms;
+    reach->home_write = kind->home_write;
+    return kind->commit_ms;
 }
 
 /** The same, through the members. */
-static void bound_ways(const struct walk *w, const struct place_set *s,
-                       const struct plan_result *r, double commit_ms, struct reach *reach)
+static void bound_ways(const struct walk *w, const struct place_set *s, struct kind *kind,
+                       struct reach *reach)
 {
     const struct place *p = w->p;
     int home = s->at[s->home];
-    float way[PLAN_REPLICAS_MAX + 1] = {0};
+    float way[PLAN_REPLICAS_MAX + 1] = {0}, commit_ms = (float)kind->commit_ms;
     const float *straight = p->legal_ms[home]; /* a home for all may store all */
 
-    for (unsigned k = 0; k < s->n; k++) {
+    for (unsigned k = 0; !kind->ways_known && k < s->n; k++) {
         way[k + 1] = (float)p->rtt[s->at[k]][home];
     }
-    reach->home_write =
-        fmin(1, SLACK + within_either(w->weight, straight, w->near_ms[s->n], w->near[s->n],
-                                      way + 1, p->points, w->limit[WRITES] - (float)commit_ms));
-    if (r->posture == PLAN_EDGE_HIERARCHY) {
-        reach->home_read =
-            fmin(1, SLACK + within_either(w->weight, straight, w->near_ms[s->n], w->near[s->n],
-                                          way + 1, p->points, w->limit[READS]));
+    if (!kind->ways_known) {
+        kind->way_write = within_either(w->weight, straight, w->near_ms[s->n], w->near[s->n],
+                                        way + 1, p->points, w->limit[WRITES] - commit_ms);
+    }
+    if (!kind->ways_known && kind->trial.posture == PLAN_EDGE_HIERARCHY) {
+        kind->way_read = within_either(w->weight, straight, w->near_ms[s->n], w->near[s->n],
+                                       way + 1, p->points, w->limit[READS]);
+    }
+    kind->ways_known = true;
+    reach->home_write = lesser(1, SLACK + kind->way_write);
+    if (kind->trial.posture == PLAN_EDGE_HIERARCHY) {
+        reach->home_read = lesser(1, SLACK + kind->way_read);
     }
 }
 
@@ -515,65 +718,70 @@ static double least_mean(const struct walk *w, const struct place_set *s,
 }
 
 /** Is @s not better than the best so far, as far as bounds say that, before what it costs? */
-static bool hopeless(struct walk *w, const struct search *q, const struct place_set *s,
+static bool hopeless(struct walk *w, const struct search *q, struct place_set *s,
                      struct reach *reach, double *ret_commit_ms)
 {
-    const struct plan_result *r = &q->trial;
+    struct kind *kind = q->kind;
+    const struct plan_result *r = &kind->trial;
     bool own_homes = place_serves_nearby(r->posture) && r->posture >= PLAN_FOLLOW_THE_SUN;
     bool forwards = r->posture == PLAN_READ_LOCAL || r->posture == PLAN_EDGE_HIERARCHY;
 
+    double mean = 0;
+
     memcpy(reach->of, w->reached[s->n], sizeof(reach->of));
-    *ret_commit_ms =
-        own_homes ? bound_local(w, s, r, false, reach) : bound_home(w, s, r, reach);
-    double mean = w->nearer ? least_mean(w, s, r, *ret_commit_ms) : 0;
+    if (!own_homes) {
+        reach->home_write = w->home_bound[s->at[s->home]];
+        reach->home_read = w->home_reads[s->at[s->home]];
+        if (beaten(w, q, reach, q->set_floor, 0)) {
+            return true;
+        }
+    }
+    if (r->posture == PLAN_HUB) {
+        mean = bound_local(w, s, kind, THROUGH_ANY, reach);
+        mean = w->nearer ? least_mean(w, s, r, mean) : 0;
+        if (beaten(w, q, reach, q->set_floor, mean)) {
+            return true;
+        }
+    }
+    *ret_commit_ms = own_homes ? bound_local(w, s, kind, commits_of(r), reach)
+                               : bound_home(w, s, kind, reach);
+    mean = w->nearer ? least_mean(w, s, r, *ret_commit_ms) : 0;
     if (beaten(w, q, reach, q->set_floor, mean)) {
         return true;
     }
     if (!forwards) {
         return false;
     }
-    bound_ways(w, s, r, *ret_commit_ms, reach);
+    bound_ways(w, s, kind, reach);
     return beaten(w, q, reach, q->set_floor, mean);
-}
-
-static void weigh(struct walk *w, struct place_set *s, struct plan_result *r)
-{
-    const struct place *p = w->p;
-
-    if (place_serves_nearby(r->posture)) {
-        share_out(w, s);
-        memcpy(r->share, w->share, sizeof(w->share));
-    } else {
-        place_user_shares(p, s, r);
-    }
-    if (place_divides(p, r->posture)) {
-        if (!w->writes_known) {
-            place_divide_writes(p, s, &w->writes);
-            w->writes_known = true;
-        }
-        s->writes = &w->writes;
-    }
-    place_weigh(p, s, r);
 }
 
 static void consider(struct walk *w, struct search *q, struct place_set *s)
 {
     const struct place *p = w->p;
-    struct plan_result *r = &q->trial;
+    struct kind *kind = q->kind;
+    struct plan_result *r = &kind->trial;
     struct reach reach = {.home_write = 1, .home_read = 1};
     double commit_ms = 0;
 
+    r->cdn = q->best.cdn;
     if (hopeless(w, q, s, &reach, &commit_ms)) {
         return;
     }
-    weigh(w, s, r);
-    if (r->posture == PLAN_HUB && !beaten(w, q, &reach, r->total, 0)) {
-        commit_ms = bound_local(w, s, r, true, &reach);
+    if (!kind->spread) {
+        share(w, s, kind);
+        place_spread(p, s, r);
+        kind->spread = true;
     }
+    place_price(p, s, r);
     if (beaten(w, q, &reach, r->total, w->nearer ? least_mean(w, s, r, commit_ms) : 0)) {
         return;
     }
-    place_share_within(p, s, r);
+    if (!kind->summed) {
+        place_sum_times(p, s, r, &kind->sums);
+        kind->summed = true;
+    }
+    place_share_within(p, &kind->sums, r);
     double late = place_missing(p->class, r);
     bool better = w->nearer ? late <= q->best_missing && nearer(w, s, r, q)
                             : !q->found || late < q->best_missing ||
@@ -584,6 +792,23 @@ static void consider(struct walk *w, struct search *q, struct place_set *s)
         q->best_set = *s;
         q->best_missing = late;
     }
+}
+
+/** @s with each home that a posture may have, for those searches in @bits. */
+static void consider_homes(struct walk *w, struct place_set *s, unsigned bits)
+{
+    for (unsigned i = 0; i < w->kind_count; i++) {
+        struct kind *kind = &w->kinds[i];
+        unsigned these = bits & kind->searches;
+        int homes = kind->trial.posture < PLAN_FOLLOW_THE_SUN ? (int)s->n : 1;
+        for (s->home = 0; these != 0 && s->home < homes; s->home++) {
+            kind->bounded = kind->ways_known = kind->spread = kind->summed = false;
+            for (unsigned left = these; left != 0; left &= left - 1) {
+                consider(w, &w->searches[__builtin_ctz(left)], s);
+            }
+        }
+    }
+    s->home = 0;
 }
 
 /** Each point's nearest member, and how near, with a candidate at @ms as the @n-th, from 0. */
@@ -621,76 +846,91 @@ static bool settled(const struct walk *w, const struct search *q)
     return !w->nearer && q->found && q->best_missing <= 0 && q->floor >= q->best.total;
 }
 
-/** Which searches @s may still be the best of, as bits, going by what it reaches at most. */
-static unsigned hopeful(struct walk *w, const struct place_set *s, struct reach *reach,
-                        double least_ms)
+/** Which of the searches in @bits @s may still be the best of, going by what it reaches at
+ * most; or, when it has fewer members than the present size, any set that has these. */
+static unsigned hopeful(struct walk *w, const struct place_set *s, unsigned bits,
+                        const struct reach *reach, double least_ms)
 {
-    unsigned bits = 0;
+    bool whole = s->n == w->size, check = whole && w->p->divided;
+    bool one_home = !check || place_lawful(w->p, s, PLAN_SINGLE);
+    bool homes = !check || place_lawful(w->p, s, PLAN_PARTITIONED);
+    bool hub = !check || place_lawful(w->p, s, PLAN_HUB);
 
-    for (unsigned k = 0; k < s->n; k++) {
-        reach->home_write = fmax(reach->home_write, w->home_bound[s->at[k]]);
-        reach->home_read = fmax(reach->home_read, w->home_reads[s->at[k]]);
-    }
-    for (unsigned k = 0; k < w->count; k++) {
-        struct search *q = &w->searches[k];
-        double least = place_reads_are_local(q->best.posture) ? least_ms : 0;
-        if (s->n < q->least || s->n > q->most || settled(w, q) ||
-            !place_lawful(w->p, s, q->best.posture)) {
-            continue;
+    for (unsigned left = bits; left != 0; left &= left - 1) {
+        struct search *q = &w->searches[__builtin_ctz(left)];
+        enum plan_posture posture = q->best.posture;
+        bool lawful = posture == PLAN_HUB              ? hub
+                      : place_homes_are_local(posture) ? homes
+                                                       : one_home;
+        double least = place_reads_are_local(posture) ? least_ms : 0;
+        bool out = !lawful || settled(w, q);
+        if (!out) {
+            q->set_floor = whole ? set_floor(w, q, s) : q->floor;
+            out = beaten(w, q, reach, q->set_floor, least);
         }
-        q->set_floor = set_floor(w, q, s);
-        bits |= (unsigned)!beaten(w, q, reach, q->set_floor, least) << k;
+        bits &= out ? ~(left & -left) : ~0u;
     }
     return bits;
 }
 
-/** @s with candidate @c in its last place, if that can be anybody's best. */
-static void consider_last(struct walk *w, struct place_set *s, unsigned c)
+/** What a set of the present size that begins with @s and candidate @c reaches at most, going
+ * by the gains at depth @known, and how far its users are at least. */
+static double reach_with(const struct walk *w, const struct place_set *s, unsigned known,
+                         unsigned c, struct reach *ret)
 {
-    unsigned above = s->n > 1 ? s->n - 2 : 0; /* the depth whose gains are known */
-    struct reach reach = {.home_write = 0, .home_read = 0};
+    const struct gain *gain = &w->gain[known][c], *most = &w->most_gain[known][c + 1];
+    double more = w->size - s->n - 1; /* members beside c */
+    double least_ms = w->p->load->processing_ms;
 
     for (int t = READS; t < TARGETS; t++) {
-        reach.of[t] = w->limited[t] ? w->reached[s->n - 1][t] + w->gain[above][c][t] : 1;
+        ret->of[t] = w->limited[t] ? w->reached[s->n][t] + gain->of[t] + more * most->of[t] : 1;
     }
-    double least_ms = w->p->load->processing_ms;
-    if (w->nearer && s->n > 1 && w->mean_ms[s->n - 1] < ALL_SERVED_MS) {
-        least_ms += w->mean_ms[s->n - 1] - w->shorter_ms[above][c];
+    ret->home_write = more > 0 ? w->any_home_bound : w->home_bound[c];
+    ret->home_read = more > 0 ? w->any_home_reads : w->home_reads[c];
+    for (unsigned k = 0; k < s->n; k++) {
+        ret->home_write = greater(ret->home_write, w->home_bound[s->at[k]]);
+        ret->home_read = greater(ret->home_read, w->home_reads[s->at[k]]);
     }
-    unsigned bits = hopeful(w, s, &reach, least_ms);
-    if (bits == 0) {
-        return;
+    if (w->nearer && s->n > 0 && w->mean_ms[s->n] < ALL_SERVED_MS) {
+        least_ms += greater(0, w->mean_ms[s->n] - gain->ms - more * most->ms);
     }
-    add_member(w, s->n - 1, c);
-    s->near = w->near[s->n];
-    s->writes = NULL;
-    w->shares_known = w->writes_known = false;
-    memset(w->commits_known, 0, sizeof(w->commits_known));
-    for (unsigned k = 0; k < w->count; k++) {
-        struct search *q = &w->searches[k];
-        int homes = q->best.posture < PLAN_FOLLOW_THE_SUN ? (int)s->n : 1;
-        for (s->home = 0; (bits >> k & 1) != 0 && s->home < homes; s->home++) {
-            consider(w, q, s);
-        }
-    }
-    s->home = 0;
+    return least_ms;
 }
 
-/** Every set of the present size that begins with @s. */
-static void extend(struct walk *w, struct place_set *s, unsigned from)
+/** A set of the present size, for the searches in @bits. */
+static void consider_set(struct walk *w, struct place_set *s, unsigned bits)
+{
+    s->near = w->near[s->n];
+    s->writes = NULL;
+    w->shares_known = w->writes_known = w->nearest_known = false;
+    memset(w->waits_known, 0, sizeof(w->waits_known));
+    memset(w->commits_known, 0, sizeof(w->commits_known));
+    consider_homes(w, s, bits);
+}
+
+/** Every set of the present size that begins with @s, for the searches in @all. */
+static void extend(struct walk *w, struct place_set *s, unsigned from, unsigned all)
 {
     unsigned left = w->size - s->n;
+    /* With one to come, the gains of the depth above are an upper bound and already there. */
+    unsigned known = left == 1 && s->n > 0 ? s->n - 1 : s->n;
 
-    if (left == 2 || w->size == 1) {
-        find_gains(w, s->n, from);
+    if (known == s->n) {
+        find_gains(w, known, from);
     }
     for (unsigned c = from; c + left <= w->p->candidates; c++) {
+        struct reach reach;
+        double least_ms = reach_with(w, s, known, c, &reach);
         s->at[s->n++] = (int)c;
-        if (left == 1) {
-            consider_last(w, s, c);
-        } else {
+        w->prices_known = false;
+        unsigned bits = hopeful(w, s, all, &reach, least_ms);
+        if (bits != 0) {
             add_member(w, s->n - 1, c);
-            extend(w, s, c + 1);
+        }
+        if (bits != 0 && left == 1) {
+            consider_set(w, s, bits);
+        } else if (bits != 0) {
+            extend(w, s, c + 1, bits);
         }
         s->n--;
     }
@@ -727,24 +967,34 @@ static void start_walk(struct walk *w, const struct place *p)
 static void start_search(struct walk *w, const struct plan_result *r)
 {
     struct search *q = &w->searches[w->count++];
+    unsigned k = 0;
 
-    q->best = q->trial = *r;
+    q->best = *r;
     q->most = place_sizes(w->p, r, &q->least);
     w->most = q->most > w->most ? q->most : w->most;
+    while (k < w->kind_count &&
+           (w->kinds[k].trial.posture != r->posture || w->kinds[k].trial.quorum != r->quorum)) {
+        k++;
+    }
+    w->kind_count += k == w->kind_count;
+    w->kinds[k].trial = *r;
+    w->kinds[k].searches |= 1u << (w->count - 1);
+    q->kind = &w->kinds[k];
 }
 
-/** Is any search still to be won by a set of the present size? */
-static bool start_size(struct walk *w)
+/** Which searches are still to be won by a set of the present size, as bits. */
+static unsigned start_size(struct walk *w)
 {
-    bool any = false;
+    unsigned bits = 0;
+
     for (unsigned k = 0; k < w->count; k++) {
         struct search *q = &w->searches[k];
         if (w->size >= q->least && w->size <= q->most) {
-            q->floor = size_floor(w->p, &q->best, w->size);
-            any |= !settled(w, q);
+            find_size_floor(w->p, q, w->size);
+            bits |= (unsigned)!settled(w, q) << k;
         }
     }
-    return any;
+    return bits;
 }
 
 static void walk_sizes(struct walk *w)
@@ -752,8 +1002,9 @@ static void walk_sizes(struct walk *w)
     struct place_set s = {0};
 
     for (w->size = 1; w->size <= w->most; w->size++) {
-        if (start_size(w)) {
-            extend(w, &s, 0);
+        unsigned bits = start_size(w);
+        if (bits != 0) {
+            extend(w, &s, 0, bits);
         }
     }
 }

@@ -261,24 +261,33 @@ static void group_writes(const struct place_set *s, const struct plan_result *r,
 void place_divide_writes(const struct place *p, const struct place_set *s,
                          struct place_writes *ret)
 {
-    unsigned may[PLAN_USERS_MAX];
+    unsigned may[PLAN_USERS_MAX], group[PLACE_GROUPS] = {0}, occurs = 0;
 
     mrd_assert(s->n <= PLAN_REPLICAS_MAX);
-    ret->groups = 1u << s->n;
-    memset(ret->share, 0, s->n * sizeof(ret->share[0]));
-    for (unsigned g = 0; g < ret->groups; g++) {
-        ret->may[g] = g;
-    }
-    for (unsigned u = 0; u < p->load->user_count; u++) {
-        may[u] = 0;
+    for (unsigned law = 0; law < p->laws; law++) {
+        may[law] = 0;
         for (unsigned k = 0; k < s->n; k++) {
-            may[u] |= (unsigned)(p->users[s->at[k]] >> u & 1) << k;
+            may[law] |= (unsigned)(p->lawful[law] >> s->at[k] & 1) << k;
         }
+        occurs |= 1u << may[law];
+    }
+    ret->groups = 0;
+    for (unsigned g = 0; g < 1u << s->n; g++) {
+        if ((occurs >> g & 1) != 0) {
+            group[g] = ret->groups;
+            ret->may[ret->groups++] = g;
+        }
+    }
+    for (unsigned law = 0; law < p->laws; law++) {
+        may[law] = group[may[law]];
+    }
+    for (unsigned k = 0; k < s->n; k++) {
+        memset(ret->share[k], 0, ret->groups * sizeof(ret->share[k][0]));
     }
     for (unsigned i = 0; i < p->points; i++) {
         int near = place_nearest(p, s, i, -1);
         if (near >= 0) {
-            ret->share[near][may[p->country[i]]] += p->weight[i];
+            ret->share[near][may[p->law[i]]] += p->weight[i];
         }
     }
 }
@@ -300,6 +309,26 @@ static double replication_usd_gb(const struct place *p, const struct place_set *
         }
     }
     return usd;
+}
+
+bool place_divides(const struct place *p, enum plan_posture posture)
+{
+    return p->divided && place_homes_are_local(posture);
+}
+
+/** Who writes where: as the search has it, or worked out into @own. */
+static const struct place_writes *find_groups(const struct place *p, const struct place_set *s,
+                                              const struct plan_result *r,
+                                              struct place_writes *own)
+{
+    if (!place_divides(p, r->posture)) {
+        group_writes(s, r, own);
+    } else if (s->writes != NULL) {
+        return s->writes;
+    } else {
+        place_divide_writes(p, s, own);
+    }
+    return own;
 }
 
 /** The hub through which it all costs least, of those that may hold everything; of equals, the
@@ -327,24 +356,11 @@ static void choose_hub(const struct place *p, const struct place_set *s, struct 
     r->hub = best;
 }
 
-bool place_divides(const struct place *p, enum plan_posture posture)
+void place_choose_hub(const struct place *p, const struct place_set *s, struct plan_result *r)
 {
-    return p->divided && place_homes_are_local(posture);
-}
+    struct place_writes own;
 
-/** Who writes where: as the search has it, or worked out into @own. */
-static const struct place_writes *find_groups(const struct place *p, const struct place_set *s,
-                                              const struct plan_result *r,
-                                              struct place_writes *own)
-{
-    if (!place_divides(p, r->posture)) {
-        group_writes(s, r, own);
-    } else if (s->writes != NULL) {
-        return s->writes;
-    } else {
-        place_divide_writes(p, s, own);
-    }
-    return own;
+    choose_hub(p, s, r, find_groups(p, s, r, &own));
 }
 
 /* ---- the whole ---- */
@@ -392,9 +408,8 @@ void place_parts(const struct place *p, const struct place_set *s, struct plan_r
     }
 }
 
-void place_weigh(const struct place *p, const struct place_set *s, struct plan_result *r)
+void place_spread(const struct place *p, const struct place_set *s, struct plan_result *r)
 {
-    double gb = place_written_gb(p->class);
     struct place_writes own;
     const struct place_writes *groups = find_groups(p, s, r, &own);
 
@@ -405,9 +420,16 @@ void place_weigh(const struct place *p, const struct place_set *s, struct plan_r
     if (r->posture == PLAN_HUB) {
         choose_hub(p, s, r, groups);
     }
-    double usd_gb = replication_usd_gb(p, s, r, groups);
-    place_cost_of_size(p, r, capacity(p, s, r, groups), r->copies);
-    r->cost[PLAN_REPLICATION] = gb * usd_gb;
+    r->copies_usd_gb = replication_usd_gb(p, s, r, groups);
+    r->running = capacity(p, s, r, groups);
+}
+
+void place_price(const struct place *p, const struct place_set *s, struct plan_result *r)
+{
+    double gb = place_written_gb(p->class);
+
+    place_cost_of_size(p, r, r->running, r->copies);
+    r->cost[PLAN_REPLICATION] = gb * r->copies_usd_gb;
     r->cost[PLAN_FORWARDING] = forwarding(p, s, r, gb);
     r->replication_mbit = gb * r->copies * GB * 8 / MONTH_S / 1e6;
     for (unsigned k = 0; k < s->n; k++) {
