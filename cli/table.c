@@ -108,25 +108,32 @@ struct cli_table *cli_table_new(const char *const *titles)
 
 void cli_cell(struct cli_table *t, const char *fmt, ...)
 {
-    char raw[1024], text[1024];
+    char *raw, *text = NULL;
     va_list ap;
 
     if (t == NULL) {
         return;
     }
     va_start(ap, fmt);
-    vsnprintf(raw, sizeof(raw), fmt, ap);
+    int len = vasprintf(&raw, fmt, ap);
     va_end(ap);
+    if (len >= 0 && (text = malloc((size_t)len + 2)) != NULL) {
+        cli_clean(len > 0 ? raw : "-", text, (size_t)len + 2);
+    }
+    if (len >= 0) {
+        free(raw);
+    }
     if (t->cells == t->cap) {
         size_t cap = t->cap == 0 ? 64 : 2 * t->cap;
         char **grown = realloc(t->cell, cap * sizeof(*grown));
         if (grown == NULL) {
+            free(text);
             return;
         }
         t->cell = grown;
         t->cap = cap;
     }
-    t->cell[t->cells++] = strdup(raw[0] == '\0' ? "-" : cli_clean(raw, text, sizeof(text)));
+    t->cell[t->cells++] = text;
 }
 
 static const char *cell_at(const struct cli_table *t, size_t i)

@@ -19,20 +19,33 @@ struct view {
     void (*print)(const json_t *answer);
 };
 
-/** The strings of a list with a space between. Returns @out. */
-static char *joined(const json_t *list, char *out, size_t cap)
+/** The strings of a list, however many, with a space between; malloc'd, NULL without memory. */
+static char *joined(const json_t *list)
 {
-    size_t i, used = 0;
+    char *text = NULL;
+    size_t i, len;
     const json_t *v;
-    out[0] = '\0';
+    FILE *f = open_memstream(&text, &len);
+
     json_array_foreach(list, i, v)
     {
         const char *s = json_string_value(v);
-        if (s != NULL && used < cap) {
-            used += (size_t)snprintf(out + used, cap - used, "%s%s", i > 0 ? " " : "", s);
+        if (s != NULL && f != NULL) {
+            fprintf(f, "%s%s", i > 0 ? " " : "", s);
         }
     }
-    return out;
+    if (f == NULL || fclose(f) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+static void list_cell(struct cli_table *t, const json_t *list)
+{
+    char *text = joined(list);
+    cli_cell(t, "%s", text != NULL ? text : "?");
+    free(text);
 }
 
 /* What a row says was so when its agent last knew. */
@@ -88,7 +101,7 @@ static void print_regions(const json_t *answer)
     static const char *const titles[] = {"REGION", "HEALTH", ">TRAFFIC", "ROLE",    "LEASE",
                                          ">HOMES", ">RTT",   "SERVES",   "REACHED", NULL};
     struct cli_table *t = cli_table_new(titles);
-    char text[64], time[32];
+    char time[32];
     size_t i;
     const json_t *r;
 
@@ -108,9 +121,12 @@ static void print_regions(const json_t *answer)
         cli_cell(t, "%lld", cli_int(r, "homes"));
         cli_cell(t, "%s", rtt(r, time));
         bool all = json_equal(cli_list(r, "ready"), cli_list(r, "reachable"));
-        cli_cell(t, "%s", joined(cli_list(r, "ready"), text, sizeof(text)));
-        joined(cli_list(r, "reachable"), text, sizeof(text));
-        cli_cell(t, "%s", all && text[0] != '\0' ? "all of it" : text);
+        list_cell(t, cli_list(r, "ready"));
+        if (all && json_array_size(cli_list(r, "reachable")) > 0) {
+            cli_cell(t, "all of it");
+        } else {
+            list_cell(t, cli_list(r, "reachable"));
+        }
     }
     cli_table_print(t, "no regions\n");
     print_whys(answer);
@@ -146,7 +162,6 @@ static void print_classes(const json_t *answer)
 {
     static const char *const titles[] = {"CLASS", "COPIES IN", "TABLES", NULL};
     struct cli_table *t = cli_table_new(titles);
-    char text[512];
     size_t i;
     const json_t *c;
 
@@ -155,8 +170,8 @@ static void print_classes(const json_t *answer)
     json_array_foreach(cli_list(answer, "classes"), i, c)
     {
         cli_cell(t, "%s", cli_text(c, "name"));
-        cli_cell(t, "%s", joined(cli_list(c, "replicas"), text, sizeof(text)));
-        cli_cell(t, "%s", joined(cli_list(c, "tables"), text, sizeof(text)));
+        list_cell(t, cli_list(c, "replicas"));
+        list_cell(t, cli_list(c, "tables"));
     }
     cli_table_print(t, "no classes\n");
 }
@@ -168,10 +183,10 @@ static void print_classes(const json_t *answer)
 static void print_link(struct cli_table *t, const json_t *l)
 {
     const json_t *stream = json_object_get(l, "stream");
-    char text[64], span[32];
+    char span[32];
 
     cli_cell(t, "%s > %s", cli_text(l, "from"), cli_text(l, "to"));
-    cli_cell(t, "%s", joined(cli_list(l, "reachable"), text, sizeof(text)));
+    list_cell(t, cli_list(l, "reachable"));
     cli_cell(t, "%s", rtt(l, span));
     if (!cli_known(l, "lag_ms") && cli_int(l, "standing_ms") >= STANDS_MS) {
         cli_cell(t, "stands, %s", cli_span(cli_int(l, "standing_ms"), span));
@@ -207,6 +222,30 @@ static void print_complaints(const json_t *answer)
     }
 }
 
+/* What a region that is away said last still stands in its rows. */
+static void print_old(const json_t *answer)
+{
+    size_t i, k;
+    const json_t *l;
+
+    json_array_foreach(cli_list(answer, "links"), i, l)
+    {
+        const char *to = cli_text(l, "to");
+        char span[32], text[120];
+        bool said = strcmp(to, cli_text(answer, "region")) == 0;
+
+        for (k = 0; k < i && !said; k++) {
+            said =
+                strcmp(cli_text(json_array_get(cli_list(answer, "links"), k), "to"), to) == 0;
+        }
+        if (!said && cli_int(l, "reported_ms_ago") >= STANDS_MS) {
+            snprintf(text, sizeof(text), "the links into it are as it last reported, %s ago",
+                     cli_span(cli_int(l, "reported_ms_ago"), span));
+            cli_labelled(to, text);
+        }
+    }
+}
+
 static void print_links(const json_t *answer)
 {
     static const char *const titles[] = {"FROM > TO",  "REACHED",  ">RTT",   ">LAG",
@@ -221,6 +260,9 @@ static void print_links(const json_t *answer)
     }
     cli_table_print(t, "no links: no two regions share a class\n");
     print_complaints(answer);
+    if (!cli_known(answer, "stale_s")) {
+        print_old(answer);
+    }
     printf("seen from %s, which alone knows its own streams\n", cli_text(answer, "region"));
 }
 
@@ -231,7 +273,7 @@ static void print_leases(const json_t *answer)
     static const char *const titles[] = {"REGION", ">SESSION", "LEASE",  ">RENEWED", ">LEFT",
                                          ">SEQ",   ">WAL",     "SERVES", NULL};
     struct cli_table *t = cli_table_new(titles);
-    char text[64], span[32];
+    char span[32], lease[32];
     size_t i;
     const json_t *l;
 
@@ -254,11 +296,11 @@ static void print_leases(const json_t *answer)
                      : "");
         cli_cell(t, "%lld", cli_int(l, "seq"));
         cli_cell(t, "%s", cli_text(l, "wal_lsn"));
-        cli_cell(t, "%s", joined(cli_list(l, "ready"), text, sizeof(text)));
+        list_cell(t, cli_list(l, "ready"));
     }
     cli_table_print(t, "no leases\n");
     printf("lease %s + %s margin; only %s knows what is left of its own\n",
-           cli_span(cli_int(answer, "lease_ms"), text),
+           cli_span(cli_int(answer, "lease_ms"), lease),
            cli_span(cli_int(answer, "lease_margin_ms"), span), cli_text(answer, "region"));
 }
 
@@ -321,7 +363,7 @@ static void print_pending(const json_t *answer)
     static const char *const titles[] = {">ID",      "AWAY FROM",  "STATE", "ASKED",
                                          "APPROVED", "PARTITIONS", NULL};
     struct cli_table *t = cli_table_new(titles);
-    char time[40], text[512];
+    char time[40];
     size_t i;
     const json_t *p;
 
@@ -333,10 +375,11 @@ static void print_pending(const json_t *answer)
         cli_cell(t, "%s%s%s", cli_text(p, "state"), cli_known(p, "rejected_by") ? " by " : "",
                  cli_text(p, "rejected_by"));
         cli_cell(t, "%s", cli_time(cli_int(p, "asked_wall_ms"), time));
-        joined(by, text, sizeof(text));
+        char *names = joined(by);
         cli_cell(t, "%zu of %lld%s%s", json_array_size(by), cli_int(p, "needed"),
-                 text[0] != '\0' ? ": " : "", text);
-        cli_cell(t, "%s", joined(cli_list(p, "partitions"), text, sizeof(text)));
+                 json_array_size(by) > 0 ? ": " : "", names != NULL ? names : "?");
+        free(names);
+        list_cell(t, cli_list(p, "partitions"));
     }
     cli_table_print(t, "nothing waits for approval\n");
     printf("failover mode: %s\n", cli_text(answer, "mode"));
