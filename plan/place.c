@@ -170,53 +170,58 @@ static double commit_of(const struct place *p, const struct place_set *s,
     return mrd_quorum_leader_ms(rtt, n, w, &ms) == 0 ? ms + PLAN_FSYNC_MS : PLACE_NEVER;
 }
 
-/** The members that have a copy of what is homed at @home, as bits. */
-static unsigned copies_of(const struct place *p, const struct place_set *s,
-                          const struct plan_result *r, int home)
+unsigned place_may(const struct place *p, const struct place_set *s,
+                   const struct plan_result *r, unsigned law)
 {
-    uint64_t mine = p->users[s->at[home]];
-    unsigned copies = 0;
+    unsigned may = 0;
 
-    if (r->posture == PLAN_EDGE_HIERARCHY) {
-        int core[PLAN_COPIES_MAX];
-        place_by_distance(p, s, core);
-        for (unsigned k = 0; k < place_held(r, s->n) && k < s->n; k++) {
-            copies |= 1u << core[k];
-        }
-        return copies;
+    if (!place_divides(p, r->posture)) {
+        return (1u << s->n) - 1;
     }
     for (unsigned k = 0; k < s->n; k++) {
-        /* Of a partitioned class, only who may hold what is homed here has a copy of it. */
-        copies |= (unsigned)((p->users[s->at[k]] & mine) == mine) << k;
+        may |= (unsigned)(p->lawful[law] >> s->at[k] & 1) << k;
     }
-    return place_copies(p, s, r, (unsigned)home, copies);
+    return may;
+}
+
+/** The members that have a copy of what is homed at @home and may be held by @may, as bits. */
+static unsigned copies_of(const struct place *p, const struct place_set *s,
+                          const struct plan_result *r, int home, unsigned may)
+{
+    int core[PLAN_COPIES_MAX];
+    unsigned copies = 0;
+
+    if (r->posture != PLAN_EDGE_HIERARCHY) {
+        return place_copies(p, s, r, (unsigned)home, may);
+    }
+    place_by_distance(p, s, core);
+    for (unsigned k = 0; k < place_held(r, s->n) && k < s->n; k++) {
+        copies |= 1u << core[k];
+    }
+    return copies;
 }
 
 unsigned place_acks(const struct place *p, const struct place_set *s,
-                    const struct plan_result *r, unsigned home)
+                    const struct plan_result *r, unsigned home, unsigned may)
 {
-    unsigned copies = copies_of(p, s, r, (int)home);
+    unsigned copies = copies_of(p, s, r, (int)home, may);
 
     return r->quorum ? (unsigned)__builtin_popcount(copies) / 2 : 0;
 }
 
 double place_commit_ms(const struct place *p, const struct place_set *s,
-                       const struct plan_result *r, int home, int lost)
+                       const struct plan_result *r, int home, unsigned may, int lost)
 {
-    return r->quorum ? commit_of(p, s, r, home, copies_of(p, s, r, home), lost) : 0;
+    return r->quorum ? commit_of(p, s, r, home, copies_of(p, s, r, home, may), lost) : 0;
 }
 
 /** Of what member @home had, lost, of point @i's records: who serves them, and its commits. */
 static int cell_after(const struct place *p, const struct place_set *s,
                       const struct plan_result *r, unsigned i, int home, double *ret_commit_ms)
 {
-    unsigned may = 0;
+    unsigned copies = place_copies(p, s, r, (unsigned)home, place_may(p, s, r, p->law[i]));
     int best = -1;
 
-    for (unsigned k = 0; k < s->n; k++) {
-        may |= (unsigned)may_hold(p, s->at[k], i) << k;
-    }
-    unsigned copies = place_copies(p, s, r, (unsigned)home, may);
     for (int k = 0; k < (int)s->n; k++) {
         bool nearer = best < 0 || p->ms[s->at[k]][i] < p->ms[s->at[best]][i];
         best = k != home && (copies >> k & 1) != 0 && nearer ? k : best;
@@ -234,6 +239,7 @@ void place_latency(const struct place *p, const struct place_set *s,
     int near =
         cell_lost ? cell_after(p, s, r, i, lost, &commit_ms) : place_nearest(p, s, i, lost);
     int home = s->home;
+    unsigned may = place_may(p, s, r, p->law[i]);
     bool edges = r->posture == PLAN_EDGE_HIERARCHY;
 
     if (lost == home) { /* the first of the others takes over */
@@ -250,13 +256,13 @@ void place_latency(const struct place *p, const struct place_set *s,
     if (edges || r->posture == PLAN_READ_LOCAL) {
         double least = fmin(to_home, forwarded);
         ret->read = work + (edges ? least : to_near);
-        ret->write = work + least + place_commit_ms(p, s, r, home, lost);
+        ret->write = work + least + place_commit_ms(p, s, r, home, may, lost);
     } else {
         bool local = place_reads_are_local(r->posture);
         ret->read = work + (local ? to_near : to_home);
         ret->write =
             ret->read +
-            (cell_lost ? commit_ms : place_commit_ms(p, s, r, local ? near : home, lost));
+            (cell_lost ? commit_ms : place_commit_ms(p, s, r, local ? near : home, may, lost));
     }
 }
 
@@ -268,19 +274,22 @@ struct times {
 static void all_times(const struct place *p, const struct place_set *s,
                       const struct plan_result *r, struct times *t)
 {
-    double commit[PLAN_COPIES_MAX] = {0}, work = p->load->processing_ms;
+    double commit[PLAN_COPIES_MAX][PLAN_USERS_MAX], work = p->load->processing_ms;
     const double *to_home = p->ms[s->at[s->home]];
-    bool edges = r->posture == PLAN_EDGE_HIERARCHY;
-    bool local = place_reads_are_local(r->posture);
+    bool edges = r->posture == PLAN_EDGE_HIERARCHY, divides = place_divides(p, r->posture);
+    bool local = place_reads_are_local(r->posture) && r->posture != PLAN_READ_LOCAL;
 
-    for (unsigned k = 0; k < s->n; k++) {
-        bool home = local && r->posture != PLAN_READ_LOCAL ? true : (int)k == s->home;
-        commit[k] = home ? place_commit_ms(p, s, r, (int)k, -1) : 0;
+    for (unsigned law = 0; law < (divides ? p->laws : 1); law++) {
+        unsigned may = place_may(p, s, r, law);
+        for (unsigned k = 0; k < s->n; k++) {
+            bool home = local ? (may >> k & 1) != 0 : (int)k == s->home;
+            commit[k][law] = home ? place_commit_ms(p, s, r, (int)k, may, -1) : 0;
+        }
     }
     if (!place_serves_nearby(r->posture)) {
         for (unsigned i = 0; i < p->points; i++) {
             t->read[i] = t->near[i] = work + to_home[i];
-            t->write[i] = t->read[i] + commit[s->home];
+            t->write[i] = t->read[i] + commit[s->home][0];
         }
         return;
     }
@@ -291,10 +300,10 @@ static void all_times(const struct place *p, const struct place_set *s,
             double forwarded = to_near + p->rtt[s->at[near < 0 ? 0 : near]][s->at[s->home]];
             double least = to_home[i] < forwarded ? to_home[i] : forwarded;
             t->read[i] = work + (edges ? least : to_near);
-            t->write[i] = work + least + commit[s->home];
+            t->write[i] = work + least + commit[s->home][0];
         } else {
             t->read[i] = work + to_near;
-            t->write[i] = t->read[i] + commit[near < 0 ? 0 : near];
+            t->write[i] = t->read[i] + (near < 0 ? 0 : commit[near][divides ? p->law[i] : 0]);
         }
         t->near[i] = to_near + PLAN_CDN_MS;
     }

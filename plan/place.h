@@ -204,9 +204,14 @@ static inline double place_short(const struct plan_class *c, const struct plan_r
            (recovers && r->posture != PLAN_SINGLE ? 1 - r->covered : 0);
 }
 
-/** How many other members a commit at member @home waits for, all of them there. */
+/** The members that have copies of what users under @law write, or stand by for a cell of
+ * them, as bits: all, where the law does not divide the class. */
+unsigned place_may(const struct place *p, const struct place_set *s,
+                   const struct plan_result *r, unsigned law);
+/** How many other members a commit at member @home of what those of @may hold waits for, all of
+ * them there. */
 unsigned place_acks(const struct place *p, const struct place_set *s,
-                    const struct plan_result *r, unsigned home);
-/** What a commit at member @home waits for, without @lost (-1: none). */
+                    const struct plan_result *r, unsigned home, unsigned may);
+/** What it waits for, without @lost (-1: none). */
 double place_commit_ms(const struct place *p, const struct place_set *s,
-                       const struct plan_result *r, int home, int lost);
+                       const struct plan_result *r, int home, unsigned may, int lost);

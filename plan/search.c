@@ -563,28 +563,45 @@ static double least_way(const struct walk *w, const struct place_set *s, unsigne
     return least;
 }
 
-/** What commits at each home wait for. No set needs more than two others' answers. */
+/** What a commit at member @a of what those of @may hold waits for. No set needs more than two
+ * others' answers. */
+static double find_wait(const struct walk *w, const struct place_set *s,
+                        const struct plan_result *r, enum commits which, unsigned a,
+                        unsigned may)
+{
+    if (which == THROUGH_ANY) {
+        return PLAN_FSYNC_MS + least_way(w, s, a, place_acks(w->p, s, r, a, may));
+    }
+    if (which == THROUGH_HUB || place_divides(w->p, r->posture)) {
+        return place_commit_ms(w->p, s, r, (int)a, may, -1);
+    }
+    bool near = which == TO_NEAR || s->n < 4;
+    return PLAN_FSYNC_MS + (near ? w->first_ms[a] : w->second_ms[a]);
+}
+
+/** What commits at each home wait for; where the law divides them, the first of them. */
 static void find_waits(struct walk *w, const struct place_set *s, const struct plan_result *r,
                        enum commits which)
 {
-    bool divides = place_divides(w->p, r->posture);
+    unsigned laws = place_divides(w->p, r->posture) ? w->p->laws : 1;
 
-    if (w->waits_known[which]) {
-        return;
+    for (unsigned k = 0; !w->waits_known[which] && k < s->n; k++) {
+        w->wait_ms[which][k] = INFINITY;
     }
-    w->waits_known[which] = true;
-    find_nearest(w, s);
-    for (unsigned k = 0; k < s->n; k++) {
-        double *ret = &w->wait_ms[which][k];
-        if (which == THROUGH_ANY) {
-            *ret = PLAN_FSYNC_MS + least_way(w, s, k, place_acks(w->p, s, r, k));
-        } else if (which == THROUGH_HUB || divides) {
-            *ret = place_commit_ms(w->p, s, r, (int)k, -1);
-        } else {
-            bool near = which == TO_NEAR || s->n < 4;
-            *ret = PLAN_FSYNC_MS + (near ? w->first_ms[k] : w->second_ms[k]);
+    for (unsigned law = 0; !w->waits_known[which] && law < laws; law++) {
+        unsigned may = place_may(w->p, s, r, law);
+        find_nearest(w, s);
+        for (unsigned k = 0; k < s->n; k++) {
+            double *least = &w->wait_ms[which][k];
+            *least = (may >> k & 1) != 0 ? lesser(*least, find_wait(w, s, r, which, k, may))
+                                         : *least;
         }
     }
+    for (unsigned k = 0; k < s->n; k++) {
+        /* What nothing may be written at has no home. */
+        w->wait_ms[which][k] = isinf(w->wait_ms[which][k]) ? 0 : w->wait_ms[which][k];
+    }
+    w->waits_known[which] = true;
 }
 
 /** How many users' writes at their homes are in time, and in the second walk the mean wait. */

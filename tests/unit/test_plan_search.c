@@ -214,6 +214,55 @@ static void finds_the_nearest_where_the_law_divides(void **unused)
     }
 }
 
+/** The second nearest of the other members of a set of five. */
+static double second_ms(const struct place *p, int home)
+{
+    double first = INFINITY, second = INFINITY;
+
+    for (int k = 0; k < 5; k++) {
+        double ms = k != home ? p->rtt[home][k] : (double)INFINITY;
+        second = fmin(second, fmax(first, ms));
+        first = fmin(first, ms);
+    }
+    return second;
+}
+
+/** Two regions may hold what Germans write, all five what Nigerians do, at the same home. */
+static void commits_wait_for_a_majority_of_the_copies_of_each_record(void **unused)
+{
+    static const char text[] =
+        "workload:\n  users: {DE: 50, NG: 50}\n  replicas_max: 5\n"
+        "  regions: [eu-central-1, eu-west-1, us-east-1, us-west-2, ap-south-1]\n"
+        "  classes:\n    - {name: a, kind: records, reads_per_s: 10, writes_per_s: 10, "
+        "residency: [{users: EU, stored: EU}], targets: {rpo: 0s, write_p95: 100ms}}\n";
+    static struct plan_workload load;
+    static struct mrd_conf_errors errors;
+    struct plan_result r = {.posture = PLAN_PARTITIONED, .quorum = true};
+    struct place_set s = {.n = 5, .at = {0, 1, 2, 3, 4}};
+    struct place_sums sums;
+    struct place *p = NULL;
+
+    (void)unused;
+    assert_int_equal(plan_workload_parse(facts, text, strlen(text), &load, &errors), 0);
+    assert_int_equal(place_new(facts, &load, &load.classes[0], &p, NULL), 0);
+    assert_int_equal(place_may(p, &s, &r, p->law[0]), 3);
+    double sum = 0, weight = 0;
+    for (unsigned i = 0; i < p->points; i++) {
+        int home = place_nearest(p, &s, i, -1);
+        struct place_times t;
+        assert_in_range(home, 0, 1); /* also of Nigerians */
+        double others_ms = p->country[i] == 0 ? p->rtt[home][1 - home] : second_ms(p, home);
+        place_latency(p, &s, &r, i, -1, &t);
+        assert_true(fabs(t.write - t.read - others_ms - PLAN_FSYNC_MS) < 1e-9);
+        sum += p->weight[i] * t.write;
+        weight += t.write <= 100 ? p->weight[i] : 0;
+    }
+    /* What the search sums up is the same. */
+    place_sum_times(p, &s, &r, &sums);
+    assert_true(fabs(sums.write_ms - sum) < 1e-6 && fabs(sums.write - weight) < 1e-9);
+    free(p);
+}
+
 static int set_up(void **unused)
 {
     struct mrd_err err = {0};
@@ -232,6 +281,7 @@ static int tear_down(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(commits_wait_for_a_majority_of_the_copies_of_each_record),
         cmocka_unit_test(finds_the_nearest_where_the_law_divides),
         cmocka_unit_test(finds_what_trying_everything_finds),
     };
