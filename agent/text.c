@@ -31,8 +31,7 @@ void text_keep(char *out, size_t cap, const char *s)
     while (len > 0 && ((unsigned char)s[len] & 0xc0) == 0x80) {
         len--;
     }
-    memcpy(out, s, len);
-    memcpy(out + len, CUT, sizeof(CUT));
+    snprintf(out, cap, "%.*s" CUT, (int)len, s);
 }
 
 bool text_overflown(const struct text *t)

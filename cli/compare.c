@@ -91,12 +91,11 @@ static bool reach(struct cli_site *s)
 {
     static const char *const names[] = {"dbname", "connect_timeout", "application_name",
                                         "options", NULL};
-    const char *const values[] = {
-        s->dsn, "3", "meridian verify",
+    static const char settings[] =
         "-c default_transaction_read_only=on -c search_path=pg_catalog -c datestyle=ISO "
         "-c timezone=UTC -c intervalstyle=postgres -c bytea_output=hex -c extra_float_digits=1 "
-        "-c lc_monetary=C -c xmloption=content",
-        NULL};
+        "-c lc_monetary=C -c xmloption=content";
+    const char *const values[] = {s->dsn, "3", "meridian verify", settings, NULL};
 
     if (s->conn == NULL) {
         s->conn = PQconnectdbParams(names, values, 1);
@@ -419,10 +418,11 @@ static json_t *pair_json(const struct cli_site *home, const struct cli_site *rep
                      state == DIFFERS && f->more, "keys", f->keys);
 }
 
+/* Who is far behind uses up its own time, once for all tables, and nobody else's. */
 static json_t *compare_pair(struct cli_site *home, struct cli_site *replica,
-                            const struct table *t, uint64_t end_ms, struct digest *at_home,
-                            bool *equal)
+                            const struct table *t, struct digest *at_home, bool *equal)
 {
+    uint64_t end_ms = cli_mono_ms() + replica->left_ms, now_ms;
     struct digest there = {0};
     struct finding f = {.keys = json_array()};
     enum state state;
@@ -437,6 +437,8 @@ static json_t *compare_pair(struct cli_site *home, struct cli_site *replica,
         }
         pause_ms(AGAIN_MS);
     }
+    now_ms = cli_mono_ms();
+    replica->left_ms = now_ms < end_ms ? end_ms - now_ms : 0;
     if (state != DIFFERS) {
         json_array_clear(f.keys);
     }
@@ -525,7 +527,7 @@ static json_t *not_asked(const struct cli_site *s, const char *region, bool *equ
 
 /** Compare every replica with @home; its own digest is that of the last look. */
 static void compare_replicas(const json_t *class, struct cli_site *home, struct cli_site *sites,
-                             unsigned count, const struct table *t, uint64_t end_ms,
+                             unsigned count, const struct table *t, unsigned timeout_ms,
                              json_t *into, bool *equal)
 {
     struct digest at_home = {0};
@@ -539,13 +541,12 @@ static void compare_replicas(const json_t *class, struct cli_site *home, struct 
         const char *name = json_string_value(v) != NULL ? json_string_value(v) : "?";
         struct cli_site *s = cli_site_find(sites, count, name);
         if (s != home) {
-            json_array_append_new(regions,
-                                  s != NULL && s->dsn[0] != '\0'
-                                      ? compare_pair(home, s, t, end_ms, &at_home, equal)
-                                      : not_asked(s, name, equal));
+            json_array_append_new(regions, s != NULL && s->dsn[0] != '\0'
+                                               ? compare_pair(home, s, t, &at_home, equal)
+                                               : not_asked(s, name, equal));
         }
     }
-    if (at_home.sum == 0 && !take_digest(home, t, end_ms, &at_home)) {
+    if (at_home.sum == 0 && !take_digest(home, t, cli_mono_ms() + timeout_ms, &at_home)) {
         return;
     }
     snprintf(sum, sizeof(sum), "%016" PRIx64, at_home.sum);
@@ -554,7 +555,7 @@ static void compare_replicas(const json_t *class, struct cli_site *home, struct 
 }
 
 static json_t *compare_table(const json_t *class, const json_t *partition, const char *name,
-                             struct cli_site *sites, unsigned count, uint64_t end_ms,
+                             struct cli_site *sites, unsigned count, unsigned timeout_ms,
                              bool *equal)
 {
     const char *home_name = cli_text(partition, "home");
@@ -566,17 +567,16 @@ static json_t *compare_table(const json_t *class, const json_t *partition, const
                   "rows", "digest", "why", "", "regions");
     char why[500];
 
-    if (home != NULL && home->dsn[0] == '\0') {
-        snprintf(why, sizeof(why), "%s: %s", home_name, home->error);
-    } else if (home == NULL) {
+    if (home == NULL) {
         snprintf(why, sizeof(why),
                  home_name[0] != '\0' ? "the address of %s is not known; give it with --dsn"
                                       : "it has no home now%s",
                  home_name);
-    } else if (!describe(home, class, name, cli_text(partition, "name"), end_ms, &t)) {
+    } else if (home->dsn[0] == '\0' || !describe(home, class, name, cli_text(partition, "name"),
+                                                 cli_mono_ms() + timeout_ms, &t)) {
         snprintf(why, sizeof(why), "%s: %s", home_name, home->error);
     } else {
-        compare_replicas(class, home, sites, count, &t, end_ms, o, equal);
+        compare_replicas(class, home, sites, count, &t, timeout_ms, o, equal);
         return o;
     }
     *equal = false;
@@ -587,19 +587,21 @@ static json_t *compare_table(const json_t *class, const json_t *partition, const
 json_t *cli_compare(const json_t *class, struct cli_site *sites, unsigned count,
                     unsigned timeout_ms)
 {
-    uint64_t end_ms = cli_mono_ms() + timeout_ms;
     json_t *tables = json_array();
     bool equal = true;
     size_t i, k;
     const json_t *p, *name;
 
+    for (unsigned s = 0; s < count; s++) {
+        sites[s].left_ms = timeout_ms;
+    }
     json_array_foreach(cli_list(class, "partitions"), i, p)
     {
         json_array_foreach(cli_list(class, "tables"), k, name)
         {
             const char *text = json_string_value(name);
             json_array_append_new(tables, compare_table(class, p, text != NULL ? text : "",
-                                                        sites, count, end_ms, &equal));
+                                                        sites, count, timeout_ms, &equal));
         }
     }
     return json_pack("{s:s, s:b, s:o}", "class", cli_text(class, "name"), "equal", equal,

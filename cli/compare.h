@@ -18,7 +18,8 @@ struct cli_site {
     char name[128];
     char dsn[1024];
     PGconn *conn;
-    char error[256]; /* why the last question had no answer */
+    char error[256];  /* why the last question had no answer */
+    uint64_t left_ms; /* how long it may still be waited for; cli_compare's */
 };
 
 void cli_site_close(struct cli_site *site);
@@ -29,7 +30,7 @@ void cli_site_close(struct cli_site *site);
  * @class       its entry in /v1/classes
  * @sites       regions that can be asked; those of the class that are not among them are named
  *              as not compared
- * @timeout_ms  how long replicas may take to catch up and differences to go away
+ * @timeout_ms  how long each replica may take to catch up and its differences to go away
  *
  * Returns
  *   {"class", "equal", "tables": [{"table", "partition", "home", "rows", "digest", "why",

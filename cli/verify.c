@@ -232,6 +232,24 @@ static bool not_compared(const json_t *c)
     return false;
 }
 
+/* Was any copy seen to differ? */
+static bool differs(const json_t *c)
+{
+    size_t i, k;
+    const json_t *table, *region;
+
+    json_array_foreach(cli_list(c, "tables"), i, table)
+    {
+        json_array_foreach(cli_list(table, "regions"), k, region)
+        {
+            if (strcmp(cli_text(region, "state"), "differs") == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static int compare(const struct cli_place *place, const json_t *class, struct cli_site *sites,
                    unsigned count, const struct wish *wish)
 {
@@ -249,10 +267,12 @@ static int compare(const struct cli_place *place, const json_t *class, struct cl
         cli_fail(
             not_compared(c) ? "A table that cannot be compared at its home cannot be repaired: "
                               "meridian status says what is wrong with it."
-            : wish->repair  ? "Streams that stand are in: meridian links."
-                            : "Copy what differs again from its home with --repair. Rows of a "
-                              "lost tail are in: meridian reconcile list; streams that stand, "
-                              "in: meridian links.",
+            : wish->repair || !differs(c)
+                ? "Regions that are away are in: meridian regions; streams that stand, in: "
+                  "meridian links."
+                : "Copy what differs again from its home with --repair. Rows of a "
+                  "lost tail are in: meridian reconcile list; streams that stand, "
+                  "in: meridian links.",
             "it could not be shown that every region holds the same rows of \"%s\"",
             cli_text(class, "name"));
     }
@@ -313,7 +333,7 @@ int cli_verify(int argc, char **argv)
         {"--force", NULL, &wish.how.force,
          "with --repair: also while no other region could take over"},
         {"--timeout", "SECONDS", &timeout,
-         "for replicas to catch up, and for a copy; default 30"},
+         "for each replica to catch up, and for a copy; default 30"},
         {"--dsn", "REGION=CONNINFO...", &dsns,
          "a region's PostgreSQL; else the lab's, or where\n"
          "                     the configuration has them (user, password: PGUSER, "
