@@ -129,10 +129,10 @@ static void add_classes(struct mrd_config *c, struct sim_random *r, mrd_regions 
         forbid(orders, r, 500);
     }
     add_class(c, "events", MRD_ASYNC, data);
-    if (sim_chance(r, 500)) {
+    if (sim_chance(r, 600)) {
         for (unsigned i = 0; i < c->region_count; i++) {
             mrd_regions less = some & (mrd_regions) ~(1u << i);
-            if (__builtin_popcount(less) >= 2 && sim_chance(r, 400)) {
+            if (__builtin_popcount(less) >= 2 && sim_chance(r, 550)) {
                 some = less;
             }
         }
@@ -207,13 +207,34 @@ static int64_t drift_ppm(struct sim_random *r, bool hard)
     return (int64_t)sim_below(r, 2 * bound + 1) - (int64_t)bound;
 }
 
-static void set_habits(struct sim *w, struct sim_random *r)
+/*
+ * What only shows when a few kinds come together often: some worlds have such a set, whatever
+ * else they have.
+ */
+static const uint32_t together[] = {
+#define K(kind) (1u << SIM_##kind)
+    /* A lease must be waited for to its end: its home runs on, and nobody hears it. */
+    K(ISOLATE) | K(SPLIT) | K(CUT),
+    /* Homes fall one after another, and return, while others have taken over. */
+    K(KILL_MACHINE) | K(KILL_POSTGRES) | K(KILL_AGENT),
+    /* A new home is far behind the old one. */
+    K(SLOW_APPLY) | K(SLOW_LINK) | K(KILL_POSTGRES) | K(CUT),
+    /* Commits of an epoch that is over are still under way. */
+    K(SLOW_COMMITS) | K(ISOLATE) | K(KILL_AGENT),
+#undef K
+};
+#define TOGETHER (sizeof(together) / sizeof(together[0]))
+#define LEASE_OUT 0 /* of them, where what is left of a margin must not be spent on waiting */
+
+static void set_habits(struct sim *w, struct sim_random *r, bool brisk)
 {
-    bool hard = sim_chance(r, 550);
+    bool hard = sim_chance(r, 550) || brisk;
 
     w->client_us = sim_between(r, 300, 1500) * SIM_MS * w->scale;
-    w->status_us = sim_between(r, 200, 700) * SIM_MS * w->scale;
-    w->tick_us = sim_between(r, 200, 600) * SIM_MS * w->scale;
+    w->status_us =
+        (brisk ? sim_between(r, 20, 100) : sim_between(r, 200, 700)) * SIM_MS * w->scale;
+    w->tick_us =
+        (brisk ? sim_between(r, 50, 150) : sim_between(r, 200, 600)) * SIM_MS * w->scale;
     for (unsigned i = 0; i < SIM_REGIONS_MAX; i++) {
         struct sim_region *p = &w->regions[i];
         w->postgres_us[i] = sim_between(r, 1, 10) * SIM_MS;
@@ -261,11 +282,11 @@ static void draw_amount(struct sim *w, struct sim_random *r, struct sim_fault *f
     }
 }
 
-static void draw_faults(struct sim *w, struct sim_random *r)
+static unsigned draw_weights(struct sim_random *r, uint32_t often,
+                             unsigned weights[SIM_FAULT_KINDS])
 {
-    unsigned n = w->config->region_count, weights[SIM_FAULT_KINDS] = {0}, total = 0;
-    bool bad_clocks = sim_chance(r, 250), bursts = sim_chance(r, 500);
-    unsigned count = (unsigned)sim_between(r, 0, 60);
+    bool bad_clocks = sim_chance(r, 250) && often != together[LEASE_OUT];
+    unsigned total = 0;
 
     for (unsigned k = 0; k < SIM_FAULT_KINDS; k++) {
         bool exists = sim_chance(r, k >= SIM_LEAD ? 700 : 350);
@@ -273,8 +294,34 @@ static void draw_faults(struct sim *w, struct sim_random *r)
             exists = false;
         }
         weights[k] = exists ? 1 + sim_below(r, 8) : 0;
+        weights[k] += (often >> k & 1u) != 0 ? 8 : 0;
         total += weights[k];
     }
+    return total;
+}
+
+/* Two regions that hold the same: what one loses the other one finds. */
+static void draw_focus(const struct sim *w, struct sim_random *r, unsigned ret[2])
+{
+    const struct mrd_config *c = w->config;
+    mrd_regions left = c->classes[c->class_count - 1].replicas;
+
+    for (unsigned k = 0; k < 2; k++) {
+        do {
+            ret[k] = sim_below(r, c->region_count);
+        } while ((left >> ret[k] & 1u) == 0);
+        left &= (mrd_regions) ~(1u << ret[k]);
+    }
+}
+
+static void draw_faults(struct sim *w, struct sim_random *r, uint32_t often)
+{
+    unsigned n = w->config->region_count, weights[SIM_FAULT_KINDS];
+    unsigned total = draw_weights(r, often, weights);
+    bool bursts = sim_chance(r, 500), focused = sim_chance(r, 300);
+    unsigned count = (unsigned)sim_between(r, 0, 60), focus[2];
+
+    draw_focus(w, r, focus);
     for (unsigned i = 0; i < count && total > 0; i++) {
         struct sim_fault *f = &w->faults[w->fault_count++];
         unsigned pick = sim_below(r, total), k = 0;
@@ -283,7 +330,8 @@ static void draw_faults(struct sim *w, struct sim_random *r)
             pick -= weights[k++];
         }
         f->kind = (enum sim_fault_kind)k;
-        f->region = (uint8_t)sim_below(r, n);
+        f->region =
+            (uint8_t)(focused && sim_chance(r, 800) ? focus[sim_below(r, 2)] : sim_below(r, n));
         f->peer = (uint8_t)((f->region + 1 + sim_below(r, n - 1)) % n);
         f->partition = (uint8_t)sim_below(r, mrd_partition_count(w->config));
         f->at = sim_between(r, 10 * SECOND, w->heal_at - SECOND);
@@ -341,6 +389,7 @@ static void draw(struct sim *w, struct sim_random *random)
 {
     static const uint8_t scales[] = {1, 2, 2, 4, 4, 4, 8, 8, 8, 8};
     struct sim_random r = *random;
+    unsigned pick = sim_below(&r, 2 * TOGETHER);
 
     w->minutes = w->options->minutes != 0 ? w->options->minutes : 10;
     w->scale = scales[sim_below(&r, sizeof(scales) / sizeof(scales[0]))];
@@ -352,8 +401,8 @@ static void draw(struct sim *w, struct sim_random *random)
     w->people.state = sim_random(&r);
     configure(w, &r);
     set_links(w, &r);
-    set_habits(w, &r);
-    draw_faults(w, &r);
+    set_habits(w, &r, pick == LEASE_OUT);
+    draw_faults(w, &r, pick < TOGETHER ? together[pick] : 0);
 }
 
 /* Shape and faults as written, chance from the seed. */
