@@ -113,7 +113,10 @@ static void cost_cell(struct cli_table *t, const struct plan_result *r, double u
 
 static void print_costs(const struct plan_result *r, const struct plan_result *single)
 {
-    static const char *const titles[] = {">recommended", ">single-region", "USD/month", NULL};
+    char name[41] = ">";
+    const char *const titles[] = {">recommended", name, "USD/month", NULL};
+
+    plan_result_name(single, name + 1);
     struct cli_table *t = cli_table_new(titles);
     for (unsigned i = 0; i < PLAN_COST_PARTS; i++) {
         if (r->cost[i] > 0 || single->cost[i] > 0) {
@@ -190,7 +193,8 @@ static void print_figures(struct planned *q, const struct plan_answer *a)
     char name[40];
 
     if (r != NULL) {
-        unsigned n = plan_figures(q->data, &q->load, a->class, &a->results[0], r, figures);
+        unsigned n =
+            plan_figures(q->data, &q->load, a->class, plan_one_region(a, r), r, figures);
         printf("\nfigures of %s\n", plan_result_name(r, name));
         planned_figures(figures, n);
     }
@@ -245,7 +249,7 @@ static void print_class(struct planned *q, unsigned c)
     }
     if (a->best >= 0) {
         putchar('\n');
-        print_costs(&a->results[a->best], &a->results[0]);
+        print_costs(&a->results[a->best], plan_one_region(a, &a->results[a->best]));
         for (unsigned i = 0, n = planned_remarks(q, a, lines); i < n; i++) {
             cli_paragraph(lines[i], 0);
         }

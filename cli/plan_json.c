@@ -154,7 +154,7 @@ static json_t *result_json(struct planned *q, const struct plan_answer *a, unsig
         json_object_set_new(j, "simulated", years_json(&r->years));
     }
     struct plan_figure figures[PLAN_FIGURES_MAX];
-    unsigned n = plan_figures(q->data, &q->load, a->class, &a->results[0], r, figures);
+    unsigned n = plan_figures(q->data, &q->load, a->class, plan_one_region(a, r), r, figures);
     json_object_set_new(j, "figures", planned_figures_json(figures, n));
     return j;
 }

@@ -234,7 +234,7 @@ static void country_formulas(FILE *f, struct planned *q, const struct plan_answe
                              const struct plan_result *r)
 {
     struct plan_figure figures[PLAN_FIGURES_MAX];
-    unsigned n = plan_figures(q->data, &q->load, a->class, &a->results[0], r, figures);
+    unsigned n = plan_figures(q->data, &q->load, a->class, plan_one_region(a, r), r, figures);
     char inputs[400];
 
     fputs("<div class=\"quiet\"><p>", f);
@@ -317,7 +317,8 @@ static void write_figures(FILE *f, struct planned *q, const struct plan_answer *
     char name[40];
 
     if (r != NULL) {
-        unsigned n = plan_figures(q->data, &q->load, a->class, &a->results[0], r, figures);
+        unsigned n =
+            plan_figures(q->data, &q->load, a->class, plan_one_region(a, r), r, figures);
         page_figures(f, plan_result_name(r, name), figures, n);
     }
 }

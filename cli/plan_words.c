@@ -436,7 +436,7 @@ char *planned_lag(const struct plan_result *r, char out[40])
 
 char *planned_pays(const struct plan_answer *a, const struct plan_result *r, char out[40])
 {
-    const struct plan_result *single = &a->results[0];
+    const struct plan_result *single = plan_one_region(a, r);
     bool compares = r != single && single->refused == NULL;
 
     if (compares && r->total <= single->total && r->u <= single->u) {

@@ -455,12 +455,22 @@ static void explain(struct plan_answer *a)
     }
 }
 
+const struct plan_result *plan_one_region(const struct plan_answer *a,
+                                          const struct plan_result *r)
+{
+    for (unsigned i = 0; i < a->count && r->posture != PLAN_SINGLE; i++) {
+        if (a->results[i].posture == PLAN_SINGLE && a->results[i].cdn == r->cdn) {
+            return &a->results[i];
+        }
+    }
+    return &a->results[0];
+}
+
 static void returns(const struct plan_workload *w, struct plan_answer *a)
 {
-    const struct plan_result *single = &a->results[0];
-
     for (unsigned i = 0; i < a->count; i++) {
         struct plan_result *r = &a->results[i];
+        const struct plan_result *single = plan_one_region(a, r);
         bool both = r->refused == NULL && single->refused == NULL;
         double premium = r->total - single->total, usd = w->downtime_usd_hour;
 

@@ -603,7 +603,8 @@ unsigned plan_figures(struct plan_data *data, const struct plan_workload *load,
         struct plan_figure *f =
             begin(&b, "return_usd_year", r->usd_year_return, "USD/year",
                   "(U_before - U_after) x 8760 h x downtime_usd_hour - 12 premium",
-                  "F9, against single-region; downtime_usd_hour of the workload");
+                  "F9, against single-region, with a CDN if this has one; downtime_usd_hour of "
+                  "the workload");
         input(f, "U_before", single->u, "1");
         input(f, "U_after", r->u, "1");
         input(f, "downtime_usd_hour", load->downtime_usd_hour, "USD/h");

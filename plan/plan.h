@@ -91,7 +91,7 @@ struct plan_result {
     double stale_p95_ms; /* how old what a region answers may be (plan_country_latency) */
     double replication_mbit, lag_s;
     double delay_s;             /* of the lag: the way, and gathering */
-    double usd_hour_break_even; /* against single-region; 0: no premium or nothing gained */
+    double usd_hour_break_even; /* against plan_one_region(); 0: no premium or no gain */
     double usd_year_return;     /* the same, at the given cost of downtime; NAN: none given */
     bool simulated;             /* years is filled */
     struct mrd_outage_years years;
@@ -177,6 +177,11 @@ double plan_failover_fails(enum plan_posture p);
 #define PLAN_MISSES_TEXT 120
 /** "residency, rto": the targets that a result misses. Returns @out. */
 char *plan_missed(unsigned missed, char out[PLAN_MISSES_TEXT]);
+
+/** The single-region that @r of @a is compared with: with a CDN if it has one, so that what a
+ * CDN saves is not said of regions. Single-region with a CDN is compared with it without. */
+const struct plan_result *plan_one_region(const struct plan_answer *a,
+                                          const struct plan_result *r);
 
 const char *plan_posture_name(enum plan_posture p);
 /** "single-region + CDN". Returns @out. */

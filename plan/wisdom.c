@@ -454,10 +454,9 @@ unsigned plan_wisdom(struct plan_data *data, const struct plan_workload *load,
 {
     struct book b = {data,           load, a, a->best >= 0 ? &a->results[a->best] : NULL,
                      &a->results[0], ret,  0};
-    const struct plan_result *like = b.r != NULL ? find(a, PLAN_SINGLE, b.r->cdn) : NULL;
     unsigned many = continents(&b);
 
-    b.single = like != NULL ? like : b.single;
+    b.single = b.r != NULL ? plan_one_region(a, b.r) : b.single;
     say_situation(&b, many);
     say_tree(&b, many);
     say_one_region(&b);
