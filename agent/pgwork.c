@@ -719,7 +719,7 @@ void pgwork_problems(const struct pgwork *w, json_t *problems)
         problem(problems, "PostgreSQL does not answer: %s",
                 down[0] != '\0' ? down
                 : w->fit        ? "no answer yet"
-                                : "it is not set up yet");
+                                : "this agent is still setting it up");
     }
     json_array_foreach(json_object_get(w->last, "problems"), i, row)
     {

@@ -557,8 +557,9 @@ static bool full(const char *dir, uint64_t *ret_left)
     return *ret_left < SEGMENT_BYTES;
 }
 
-/* Why PostgreSQL cannot run, when that is the disk; false: it is not. */
-static bool say_full(const struct supervise *s, json_t *problems)
+/* What is wrong with PostgreSQL, when that is the disk; false: it is not. Known from the first
+ * moment, before anybody has asked PostgreSQL. */
+static bool say_full(const struct supervise *s, bool runs, json_t *problems)
 {
     static const char *const dirs[] = {"/pg/pg_wal", "/pg", ""};
     uint64_t left = 0;
@@ -568,9 +569,10 @@ static bool say_full(const struct supervise *s, json_t *problems)
         snprintf(dir, sizeof(dir), "%s%s", s->opt.state_dir, dirs[i]);
         if (full(dir, &left)) {
             problem(problems,
-                    "pg does not run: the disk under \"%s\" is full, %" PRIu64
-                    " kB are left. Free some space; it is started again by itself",
-                    dir, left / 1024);
+                    "%s: the disk under \"%s\" is full, %" PRIu64 " kB are left. Free some "
+                    "space; %s by itself",
+                    runs ? "PostgreSQL has no room to write" : "pg does not run", dir,
+                    left / 1024, runs ? "it goes on" : "it is started again");
             return true;
         }
     }
@@ -581,7 +583,8 @@ static void say_guest(const struct guest *g, json_t *problems)
 {
     const struct supervise *s = g->s;
 
-    if (g->bit == GUEST_PG && say_full(s, problems)) {
+    if ((g->bit == GUEST_PG && say_full(s, g->state == RUNNING, problems)) ||
+        g->state == RUNNING) {
         return;
     }
     if (g->state == PREPARING) {
@@ -599,7 +602,7 @@ void supervise_problems(const struct supervise *s, json_t *problems)
 {
     for (size_t i = 0; i < 3; i++) {
         const struct guest *g = &s->guests[i];
-        if ((s->opt.manage & g->bit) != 0 && g->state != RUNNING) {
+        if ((s->opt.manage & g->bit) != 0) {
             say_guest(g, problems);
         }
     }

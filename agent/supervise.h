@@ -50,7 +50,7 @@ int supervise_new(uv_loop_t *loop, const struct mrd_config *config, mrd_region s
 /** Call from a regular tick: looks after each guest, a few times a second. */
 void supervise_tick(struct supervise *s, uint64_t now_ns);
 
-/** Sentences about guests that do not run, for the operator. */
+/** Sentences for the operator: guests that do not run, no room for PostgreSQL. */
 void supervise_problems(const struct supervise *s, json_t *problems);
 
 /** Stop looking after them. They go on running. Free after the loop is done. */

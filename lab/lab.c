@@ -222,8 +222,9 @@ static int run_clock(const char *dir, int argc, char **argv)
     const char *words[CLI_POSITIONAL_MAX];
     int count = 0;
     const struct cli_usage usage = {"lab clock REGION +300s|-5m|0",
-                                    "Step the wall clock of the region's servers; 0 sets it "
-                                    "right. Boot time stays true.",
+                                    "Set the wall clock of the region's servers that far from\n"
+                                    "the true time; 0 sets it right. Boot time stays true.\n"
+                                    "meridian status says whose clock is off.",
                                     no_options, 2, 2};
     int rc = cli_parse(&usage, argc, argv, words, &count);
     uint64_t ns;
