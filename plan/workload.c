@@ -248,13 +248,20 @@ static void read_candidates(struct conf_doc *doc, const struct conf_node *node, 
     }
 }
 
+/** Is the key there with a value that is a mistake of its own? */
+static bool mistaken(const struct conf_node *n, const char *key)
+{
+    return conf_has(n, key) && conf_get(n, key) == NULL;
+}
+
 static void check_class(struct conf_doc *doc, const struct conf_node *n, struct read_load *b,
                         struct plan_class *c)
 {
     if (!conf_has(n, "name")) {
         conf_error_at(doc, n, "a class without a name; add name:");
     }
-    if (c->reads_per_s + c->writes_per_s <= 0 && !n->bad) {
+    if (c->reads_per_s + c->writes_per_s <= 0 && !n->bad && !mistaken(n, "reads_per_s") &&
+        !mistaken(n, "writes_per_s")) {
         conf_error_at(doc, n, "a class without load; add reads_per_s or writes_per_s");
     }
     if (c->availability_pct >= 100) {
