@@ -232,9 +232,9 @@ static void set_habits(struct sim *w, struct sim_random *r, bool brisk)
 
     w->client_us = sim_between(r, 300, 1500) * SIM_MS * w->scale;
     w->status_us =
-        (brisk ? sim_between(r, 20, 100) : sim_between(r, 200, 700)) * SIM_MS * w->scale;
+        (brisk ? sim_between(r, 60, 250) : sim_between(r, 200, 700)) * SIM_MS * w->scale;
     w->tick_us =
-        (brisk ? sim_between(r, 50, 150) : sim_between(r, 200, 600)) * SIM_MS * w->scale;
+        (brisk ? sim_between(r, 100, 250) : sim_between(r, 200, 600)) * SIM_MS * w->scale;
     for (unsigned i = 0; i < SIM_REGIONS_MAX; i++) {
         struct sim_region *p = &w->regions[i];
         w->postgres_us[i] = sim_between(r, 1, 10) * SIM_MS;
