@@ -41,7 +41,7 @@ struct agent;
 struct clocks {
     struct clocks_verdict now; /* the last look */
     mrd_regions off, differ;   /* what is told: it lasted */
-    mrd_regions noted;         /* that they are off, among the events */
+    mrd_regions noted;         /* off, as the last event about each says */
     mrd_boot_ns
         since_ns[MRD_REGIONS_MAX]; /* that the look says other than what is told; 0: no */
     mrd_boot_ns next_ns;
@@ -49,6 +49,9 @@ struct clocks {
 
 /** Call from a regular tick. The leader of the store makes events of what changes. */
 void clocks_tick(struct agent *a, mrd_boot_ns now_ns);
+
+/** An event of the store, "event=NAME ...": it may be about a clock. */
+void clocks_observe(struct agent *a, const char *event);
 
 /** Whose clock is wrong, by how much, what that does and what to do. */
 void clocks_problems(const struct agent *a, json_t *problems);

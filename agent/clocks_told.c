@@ -8,6 +8,7 @@
 #include "clocks.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "agent.h"
 #include "problems.h"
@@ -16,27 +17,42 @@
 #define LOOK_NS (500 * MS)
 #define LASTS_NS (3000 * MS)
 
-/* A clock that was wrong and now has no majority beside it does not agree yet. */
-static void note(struct agent *a, unsigned region, bool off, bool differs)
+/* What the store's events say of each clock, whoever wrote them and whenever. */
+void clocks_observe(struct agent *a, const char *event)
+{
+    char what[8], region[MRD_NAME_MAX];
+
+    if (sscanf(event, "event=clock.%7s region=%63s", what, region) != 2) {
+        return;
+    }
+    int i = mrd_config_region(a->config, region);
+    if (i >= 0) {
+        mrd_regions bit = (mrd_regions)(1u << i);
+        mrd_regions rest = (mrd_regions)(a->clocks.noted & ~bit);
+        a->clocks.noted = strcmp(what, "off") == 0 ? (mrd_regions)(rest | bit) : rest;
+    }
+}
+
+/* The leader's part. A clock that was wrong agrees when nothing is said against it any more,
+ * now or before: that there is no majority is no word for it. */
+static void note(struct agent *a, unsigned region)
 {
     struct clocks *c = &a->clocks;
     mrd_regions bit = (mrd_regions)(1u << region);
-    bool noted = (c->noted & bit) != 0;
+    mrd_regions against = c->off | c->differ | c->now.off | c->now.differ;
+    bool off = (c->noted & bit) == 0 && (c->off & c->now.off & bit) != 0;
+    bool agrees = (c->noted & bit) != 0 && (against & bit) == 0;
     char line[TOLD_LINE];
-    int n;
 
-    if (off == noted || (noted && differs)) {
+    if (!raft_node_leads(a->raft) || (!off && !agrees)) {
         return;
     }
-    c->noted ^= bit;
-    if (!raft_node_leads(a->raft)) {
-        return;
-    }
-    n = snprintf(line, sizeof(line), "event=clock.%s region=%s", off ? "off" : "agrees",
-                 a->config->regions[region].name);
+    c->noted ^= bit; /* until the store says it */
+    int n = snprintf(line, sizeof(line), "event=clock.%s region=%s", off ? "off" : "agrees",
+                     a->config->regions[region].name);
     if (off) {
         snprintf(line + n, sizeof(line) - (size_t)n, " ahead_ms=%lld",
-                 (long long)a->clocks.now.ahead_ms[region]);
+                 (long long)c->now.ahead_ms[region]);
     }
     told_take(a, line);
 }
@@ -58,7 +74,6 @@ static void settle(struct agent *a, unsigned region, mrd_boot_ns now_ns)
     if (now_ns - c->since_ns[region] < LASTS_NS) {
         return;
     }
-    note(a, region, off != 0, differ != 0);
     c->off = (mrd_regions)((c->off & ~bit) | off);
     c->differ = (mrd_regions)((c->differ & ~bit) | differ);
     c->since_ns[region] = 0;
@@ -81,6 +96,7 @@ void clocks_tick(struct agent *a, mrd_boot_ns now_ns)
     for (unsigned i = 0; i < a->config->region_count; i++) {
         if (readings[i].known) { /* else what was told of it stands */
             settle(a, i, now_ns);
+            note(a, i);
         }
     }
 }
