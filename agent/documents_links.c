@@ -9,22 +9,6 @@
 #include "lag.h"
 #include "records.h"
 
-/* What our PostgreSQL last said of that stream; NULL: nothing. */
-static const json_t *stream_row(const struct agent *a, const char *from)
-{
-    const json_t *all = a->pg != NULL ? pgwork_status(a->pg) : NULL, *row;
-    size_t i;
-
-    json_array_foreach(json_object_get(all, "streams"), i, row)
-    {
-        const char *origin = json_string_value(json_object_get(row, "origin"));
-        if (origin != NULL && strcmp(origin, from) == 0) {
-            return row;
-        }
-    }
-    return NULL;
-}
-
 /* Why nothing arrives. Between two tries it says nothing, and stands all the same. */
 static json_t *stream_error(const struct agent *a, unsigned from, const json_t *row)
 {
@@ -47,7 +31,7 @@ static json_t *stream_of(const struct agent *a, unsigned from)
     static const char *const orders[] = {"none", "run", "refuse", "forward"};
     static const char *const keys[] = {"state", "received_lsn", "error", "since_ms"};
     const struct mrd_snap_region *r = &a->node.snapshot.regions[from];
-    const json_t *row = stream_row(a, a->config->regions[from].name);
+    const json_t *row = lag_stream(a, from);
     json_t *o = json_object();
 
     set(o, "order", json_string(r->stream < 4 ? orders[r->stream] : "none"));
@@ -73,6 +57,7 @@ static json_t *link_row(const struct agent *a, unsigned from, unsigned to)
               : NULL;
     json_t *o = json_object();
     uint64_t lag_ms, bytes;
+    double change;
 
     set(o, "from", json_string(c->regions[from].name));
     set(o, "to", json_string(c->regions[to].name));
@@ -83,6 +68,8 @@ static json_t *link_row(const struct agent *a, unsigned from, unsigned to)
     set(o, "lag_bytes", bytes_known ? number(bytes) : json_null());
     bool lag_known = lag_ms_of(a, from, p, &lag_ms);
     set(o, "lag_ms", lag_known ? number(lag_ms) : json_null());
+    bool change_known = to == a->self && lag_change_of(a, from, &change);
+    set(o, "lag_change", change_known ? json_real(change) : json_null());
     set(o, "behind", json_boolean(lag_known && lag_ms > a->config->lag_threshold_ms));
     set(o, "standing_ms", number(lag_standing_ms(a, from, to)));
     set(o, "refused", json_boolean(p != NULL && p->refused));

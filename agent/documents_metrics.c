@@ -15,13 +15,91 @@ static void gauge(struct text *t, const char *name, const char *help)
     text_put(t, "# HELP meridian_%s %s\n# TYPE meridian_%s gauge\n", name, help, name);
 }
 
-static bool lag_bytes_at(const struct agent *a, const struct mrd_peer_report *p,
-                         uint64_t *ret_bytes)
+/* ---- the streams into this region ---- */
+
+/* One number of a stream; false: it cannot be told. */
+typedef bool stream_value(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
+                          double *ret);
+
+static bool lag_bytes(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
+                      double *ret)
 {
-    int from = mrd_config_region(a->config, p->region);
-    *ret_bytes = p->lag_bytes;
-    return from < 0 || lag_bytes_of(a, (unsigned)from, p, ret_bytes);
+    uint64_t bytes = 0;
+    bool known = lag_bytes_of(a, from, p, &bytes);
+
+    *ret = (double)bytes;
+    return known;
 }
+
+static bool lag_seconds(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
+                        double *ret)
+{
+    uint64_t ms = 0;
+    bool known = lag_ms_of(a, from, p, &ms);
+
+    *ret = (double)ms / 1000;
+    return known;
+}
+
+static bool lag_change(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
+                       double *ret)
+{
+    (void)p;
+    return lag_change_of(a, from, ret);
+}
+
+static bool standing(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
+                     double *ret)
+{
+    (void)p;
+    *ret = (double)lag_standing_ms(a, from, a->self) / 1000;
+    return true;
+}
+
+static bool transactions(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
+                         double *ret)
+{
+    const json_t *n = json_object_get(lag_stream(a, from), "transactions");
+
+    (void)p;
+    *ret = (double)json_integer_value(n);
+    return json_is_integer(n);
+}
+
+static const struct {
+    const char *name, *type, *help;
+    stream_value *value;
+} streams[] = {
+    {"stream_lag_bytes", "gauge", "Bytes of another region's WAL not yet applied here.",
+     lag_bytes},
+    {"stream_lag_seconds", "gauge", "Age of the newest of its heartbeats applied here.",
+     lag_seconds},
+    {"stream_lag_change", "gauge", "Change of that age, in seconds for each second.",
+     lag_change},
+    {"stream_standing_seconds", "gauge", "For how long nothing of it was applied.", standing},
+    {"stream_transactions_total", "counter",
+     "Transactions of it applied here since PostgreSQL started.", transactions},
+};
+
+static void put_streams(struct text *t, const struct agent *a)
+{
+    const struct mrd_session_record *r = &a->node.local.report;
+
+    for (size_t k = 0; k < sizeof(streams) / sizeof(streams[0]); k++) {
+        text_put(t, "# HELP meridian_%s %s\n# TYPE meridian_%s %s\n", streams[k].name,
+                 streams[k].help, streams[k].name, streams[k].type);
+        for (unsigned i = 0; i < r->peer_count; i++) {
+            int from = mrd_config_region(a->config, r->peers[i].region);
+            double v;
+            if (from >= 0 && streams[k].value(a, (unsigned)from, &r->peers[i], &v)) {
+                text_put(t, "meridian_%s{peer=\"%s\"} %.*f\n", streams[k].name,
+                         r->peers[i].region, v == (double)(int64_t)v ? 0 : 3, v);
+            }
+        }
+    }
+}
+
+/* ---- the other regions ---- */
 
 static void put_peers(struct text *t, const struct agent *a)
 {
@@ -40,14 +118,6 @@ static void put_peers(struct text *t, const struct agent *a)
     for (unsigned i = 0; i < r->peer_count; i++) {
         text_put(t, "meridian_peer_rtt_seconds{peer=\"%s\"} %.6f\n", r->peers[i].region,
                  r->peers[i].rtt_us / 1e6);
-    }
-    gauge(t, "stream_lag_bytes", "Bytes of another region's WAL not yet applied here.");
-    for (unsigned i = 0; i < r->peer_count; i++) {
-        uint64_t bytes;
-        if (lag_bytes_at(a, &r->peers[i], &bytes)) {
-            text_put(t, "meridian_stream_lag_bytes{peer=\"%s\"} %" PRIu64 "\n",
-                     r->peers[i].region, bytes);
-        }
     }
 }
 
@@ -76,7 +146,12 @@ size_t document_metrics(const struct agent *a, char *out, size_t cap)
     text_put(&t, "meridian_postgres_answers %d\n", a->pg != NULL && pgwork_answers(a->pg));
     gauge(&t, "problems", "How many problems /v1/status lists.");
     text_put(&t, "meridian_problems %zu\n", json_array_size(problems));
+    gauge(&t, "lag_threshold_seconds",
+          "The lag from which on a stream counts as behind: replication.lag_threshold.");
+    text_put(&t, "meridian_lag_threshold_seconds %.3f\n",
+             (double)a->config->lag_threshold_ms / 1000);
     put_peers(&t, a);
+    put_streams(&t, a);
     json_decref(problems);
     return t.len;
 }

@@ -18,6 +18,8 @@
 
 #define MS UINT64_C(1000000)
 #define LOOK_NS (500 * MS)
+#define TREND_S 5.0          /* time constant of the mean change */
+#define LASTS_NS (3000 * MS) /* what crosses the threshold for less is no event */
 
 /* ---- watching ---- */
 
@@ -62,8 +64,7 @@ static void look_at(struct agent *a, unsigned from, unsigned to, mrd_boot_ns now
     }
 }
 
-/* The stream of @from as PostgreSQL reported it; NULL: not at all. */
-static const json_t *stream_row(const struct agent *a, unsigned from)
+const json_t *lag_stream(const struct agent *a, unsigned from)
 {
     json_t *row;
     size_t i;
@@ -80,7 +81,7 @@ static const json_t *stream_row(const struct agent *a, unsigned from)
 
 static void keep_why(struct agent *a, unsigned from)
 {
-    const json_t *row = stream_row(a, from);
+    const json_t *row = lag_stream(a, from);
     const char *error = json_string_value(json_object_get(row, "error"));
     const char *blocked = json_string_value(json_object_get(row, "blocked"));
     const char *copying = json_string_value(json_object_get(row, "copying"));
@@ -89,6 +90,54 @@ static void keep_why(struct agent *a, unsigned from)
     if (why != NULL) {
         text_keep(a->lag.why[from], sizeof(a->lag.why[from]), why);
     }
+}
+
+/* Over the threshold to stay, or no more: an event, from the region that is behind. */
+static void tell_behind(struct agent *a, unsigned from, mrd_boot_ns now_ns)
+{
+    struct lag_trend *t = &a->lag.trends[from];
+    char line[TOLD_LINE];
+
+    if ((t->last_ms > a->config->lag_threshold_ms) == t->behind) {
+        t->other_ns = 0;
+        return;
+    }
+    if (t->other_ns == 0) {
+        t->other_ns = now_ns;
+    }
+    if (now_ns - t->other_ns < LASTS_NS) {
+        return;
+    }
+    t->behind = !t->behind;
+    t->other_ns = 0;
+    snprintf(line, sizeof(line), "event=link.%s from=%s to=%s lag_ms=%" PRIu64,
+             t->behind ? "behind" : "caught_up", a->config->regions[from].name,
+             a->config->regions[a->self].name, t->last_ms);
+    told_take(a, line);
+}
+
+static void follow(struct agent *a, unsigned from, mrd_boot_ns now_ns)
+{
+    struct lag_trend *t = &a->lag.trends[from];
+    struct mrd_peer_report p;
+    uint64_t ms;
+
+    if (!sends(a, from) || !read_report(a, from, a->self, &p) || p.refused ||
+        !lag_ms_of(a, from, &p, &ms)) {
+        t->first_ns = t->last_ns = t->other_ns = 0;
+        return;
+    }
+    if (t->first_ns == 0) {
+        t->first_ns = now_ns;
+        t->change = 0;
+    } else {
+        double s = (double)(now_ns - t->last_ns) / 1e9;
+        double change = ((double)ms - (double)t->last_ms) / 1000 / s;
+        t->change += (change - t->change) * s / (TREND_S + s);
+    }
+    t->last_ms = ms;
+    t->last_ns = now_ns;
+    tell_behind(a, from, now_ns);
 }
 
 void lag_tick(struct agent *a, mrd_boot_ns now_ns)
@@ -104,6 +153,7 @@ void lag_tick(struct agent *a, mrd_boot_ns now_ns)
             }
         }
         keep_why(a, from);
+        follow(a, from, now_ns);
     }
 }
 
@@ -152,6 +202,14 @@ bool lag_bytes_of(const struct agent *a, unsigned from, const struct mrd_peer_re
     uint64_t known = end > p->applied_lsn ? end - p->applied_lsn : 0;
     *ret_bytes = known > p->lag_bytes ? known : p->lag_bytes;
     return true;
+}
+
+bool lag_change_of(const struct agent *a, unsigned from, double *ret_change)
+{
+    const struct lag_trend *t = &a->lag.trends[from];
+
+    *ret_change = t->change;
+    return t->first_ns != 0 && (double)(t->last_ns - t->first_ns) / 1e9 >= TREND_S;
 }
 
 uint64_t lag_standing_ms(const struct agent *a, unsigned from, unsigned to)

@@ -6,6 +6,9 @@
  * also watches for how long each mark has not moved at all. That one is known whatever the
  * sessions do, and a stream that stands is found by it, and with it a quorum class that nobody
  * acknowledges.
+ *
+ * Of what arrives in this region it also knows whether the lag grows or falls, and makes an
+ * event of it when one goes over the threshold to stay, or is back.
  */
 #pragma once
 
@@ -31,6 +34,13 @@ struct lag {
         mrd_boot_ns since_ns; /* seen as it is; 0: one of the two does not live */
     } marks[MRD_REGIONS_MAX][MRD_REGIONS_MAX]; /* of whom, by whom */
     char why[MRD_REGIONS_MAX][TEXT_REASON];    /* what our stream of it last complained about */
+    struct lag_trend {
+        uint64_t last_ms;              /* the lag when we looked, ... */
+        mrd_boot_ns last_ns, first_ns; /* ... then, and since when it is known; 0: it is not */
+        double change;                 /* s/s */
+        bool behind;                   /* is told */
+        mrd_boot_ns other_ns;  /* since when it is otherwise than is told; 0: it is not */
+    } trends[MRD_REGIONS_MAX]; /* of each region's changes here */
     mrd_boot_ns next_ns;
 };
 
@@ -46,8 +56,15 @@ bool lag_ms_of(const struct agent *a, unsigned from, const struct mrd_peer_repor
  */
 bool lag_bytes_of(const struct agent *a, unsigned from, const struct mrd_peer_report *p,
                   uint64_t *ret_bytes);
+/**
+ * How the lag of @from's changes here changes, averaged over some seconds, in s/s: 1 while
+ * nothing arrives, below 0 while it catches up; false: not known for long enough.
+ */
+bool lag_change_of(const struct agent *a, unsigned from, double *ret_change);
 /** How long the mark of @from at @to has not moved; 0 while one of them does not live. */
 uint64_t lag_standing_ms(const struct agent *a, unsigned from, unsigned to);
+/** The stream of @from into this region as PostgreSQL last reported it; NULL: not at all. */
+const json_t *lag_stream(const struct agent *a, unsigned from);
 /** What the stream of @from into this region waits for, or ""; kept between its tries. */
 const char *lag_why(const struct agent *a, unsigned from);
 

@@ -180,6 +180,26 @@ static void print_classes(const json_t *answer)
 
 #define STANDS_MS 5000 /* below, nothing may have been due */
 
+#define TREND 0.1 /* s/s: what changes less stays as it is */
+
+/* How far behind in time, and where that goes: a lag that falls has an end. */
+static void lag_cell(struct cli_table *t, const json_t *l)
+{
+    bool known = cli_known(l, "lag_change");
+    double change = json_number_value(json_object_get(l, "lag_change"));
+    char lag[32], left[32];
+
+    cli_span(cli_int(l, "lag_ms"), lag);
+    if (!cli_true(l, "behind")) {
+        cli_cell(t, "%s", lag);
+    } else if (known && change < -TREND) {
+        cli_cell(t, "%s, behind, %s to go", lag,
+                 cli_span((int64_t)((double)cli_int(l, "lag_ms") / -change), left));
+    } else {
+        cli_cell(t, "%s, behind%s", lag, known && change > TREND ? ", grows" : "");
+    }
+}
+
 static void print_link(struct cli_table *t, const json_t *l)
 {
     const json_t *stream = json_object_get(l, "stream");
@@ -190,9 +210,10 @@ static void print_link(struct cli_table *t, const json_t *l)
     cli_cell(t, "%s", rtt(l, span));
     if (!cli_known(l, "lag_ms") && cli_int(l, "standing_ms") >= STANDS_MS) {
         cli_cell(t, "stands, %s", cli_span(cli_int(l, "standing_ms"), span));
+    } else if (!cli_known(l, "lag_ms")) {
+        cli_cell(t, "%s", "");
     } else {
-        cli_cell(t, "%s%s", cli_known(l, "lag_ms") ? cli_span(cli_int(l, "lag_ms"), span) : "",
-                 cli_true(l, "behind") ? ", behind" : "");
+        lag_cell(t, l);
     }
     cli_cell(t, "%s",
              cli_known(l, "applied_lsn") && cli_known(l, "lag_bytes")
