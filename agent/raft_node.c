@@ -10,7 +10,7 @@
  *   {u32 length, bytes, zeroes} up to a multiple of 8;
  * - its own TCP transport believes who a peer says it is, and its decoder what a peer counts:
  *   replaced by tls.h and raft_wire.h;
- * - who rejects entries of an older term says anything as its last index: raft_wire.h mends it;
+ * - what it answers to a message of an older term says anything: mended (raft_late.h);
  * - "automatic recovery" renames damaged log segments and goes on without them: off. A voter
  *   that forgot entries it acknowledged would break everybody's promise.
  *
@@ -19,6 +19,7 @@
 #include "raft_node.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@
 #include <raft/uv.h>
 
 #include "log.h"
+#include "raft_late.h"
 #include "raft_wire.h"
 
 #define SEGMENT_BYTES ((size_t)1024 * 1024)
@@ -53,7 +55,9 @@ struct raft_node {
     struct mrd_store *store;
     struct raft_node_events events;
     struct raft_uv_transport transport;
-    struct raft_io io;
+    struct raft_io io, uv; /* libraft's own, and as raft_uv_init made it */
+    raft_io_recv_cb receive;
+    bool late; /* what libraft handles now is of an older term */
     struct raft_fsm fsm;
     struct raft raft;
     raft_uv_accept_cb accept;
@@ -82,7 +86,7 @@ struct pump {
     uv_pipe_t pipe;
     bool has_pipe, pipe_closing, reading, paused, accepted;
     mrd_region peer;
-    struct raft_wire gate; /* before libraft of who accepted, behind that of who connected */
+    struct raft_wire gate;
 };
 
 struct pump_out {
@@ -158,28 +162,13 @@ static void on_pipe_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init((char *)p->n->scratch, sizeof(p->n->scratch));
 }
 
-/* A message of ours leaves, mended. */
-static void send_on(void *ctx, const uint8_t *data, size_t len)
-{
-    struct pump *p = ctx;
-    if (p->conn != NULL) {
-        tls_write(p->conn, data, len);
-    }
-}
-
 static void on_pipe_read(uv_stream_t *s, ssize_t nread, const uv_buf_t *buf)
 {
     struct pump *p = s->data;
     if (nread < 0) {
         pump_close(p, "closed by libraft");
     } else if (nread > 0 && p->conn != NULL) {
-        p->gate.own = true;
-        p->gate.last_index = raft_last_index(&p->n->raft);
-        if (p->accepted || raft_wire_feed(&p->gate, (const uint8_t *)buf->base, (size_t)nread,
-                                          send_on, p) != 0) {
-            pump_close(p, "what libraft says is no message");
-            return;
-        }
+        tls_write(p->conn, buf->base, (size_t)nread);
         /* A slow link must not turn into memory: let the socketpair fill instead. */
         if (p->conn != NULL && tls_queued(p->conn) > PUMP_HIGH && p->reading) {
             uv_read_stop(s);
@@ -500,6 +489,44 @@ static void set_timing(struct raft_node *n)
     raft_set_capacity_threshold(&n->raft, CAPACITY_KIB);
 }
 
+/* ---- between libraft and its connections ---- */
+
+static struct raft_node *node_of(struct raft_io *io)
+{
+    return (struct raft_node *)((char *)io - offsetof(struct raft_node, io));
+}
+
+/* libraft sends its answers before this returns. */
+static void on_message(struct raft_io *io, struct raft_message *message)
+{
+    struct raft_node *n = node_of(io);
+
+    n->late = raft_late(&n->raft, message);
+    n->receive(io, message);
+    n->late = false;
+}
+
+static int io_start(struct raft_io *io, unsigned ms, raft_io_tick_cb tick,
+                    raft_io_recv_cb receive)
+{
+    struct raft_node *n = node_of(io);
+
+    n->receive = receive;
+    return n->uv.start(io, ms, tick, on_message);
+}
+
+static int io_send(struct raft_io *io, struct raft_io_send *req,
+                   const struct raft_message *message, raft_io_send_cb cb)
+{
+    struct raft_node *n = node_of(io);
+    struct raft_message mended = *message;
+
+    if (n->late && message->type == RAFT_APPEND_ENTRIES_RESULT) {
+        raft_late_mend(&n->raft, &mended.append_entries_result);
+    }
+    return n->uv.send(io, req, &mended, cb);
+}
+
 static int init_io(struct raft_node *n, const char *dir, struct mrd_err *err)
 {
     int rv = raft_uv_init(&n->io, n->loop, dir, &n->transport);
@@ -511,6 +538,9 @@ static int init_io(struct raft_node *n, const char *dir, struct mrd_err *err)
     raft_uv_set_connect_retry_delay(&n->io, CONNECT_RETRY_MS);
     raft_uv_set_disk_retry(&n->io, DISK_RETRY_MS);
     raft_uv_set_auto_recovery(&n->io, false);
+    n->uv = n->io;
+    n->io.start = io_start;
+    n->io.send = io_send;
     return 0;
 }
 

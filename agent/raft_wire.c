@@ -37,7 +37,8 @@ static const size_t fixed[] = {
 static int check_numbers(uint8_t type, struct mrd_buf b)
 {
     /* The third word of a vote's answer holds flags, and beside them whatever was in memory.
-     * That of an append's answer, too, before mend_result. */
+     * That of an append's answer is the last index, and whatever was in memory when an older
+     * term was rejected; who reads it first makes it no more than it can be. */
     unsigned count = type == REQUEST_VOTE_RESULT || type == APPEND_ENTRIES_RESULT ? 2 : 3;
 
     for (unsigned i = 0; i < count; i++) {
@@ -150,25 +151,6 @@ static int check_header(struct raft_wire *w)
     return rv;
 }
 
-/* The last index of an append's answer is the third word: what the log ends with, and less than
- * what was rejected. */
-static void mend_result(struct raft_wire *w)
-{
-    struct mrd_buf in = mrd_buf_reader(w->head + PREAMBLE, w->len - PREAMBLE), out;
-    uint64_t rejected, last, is = w->last_index;
-
-    mrd_buf_get_u64(&in); /* term */
-    rejected = mrd_buf_get_u64(&in);
-    last = mrd_buf_get_u64(&in);
-    if (rejected > 0) {
-        last = is < rejected ? is : rejected - 1;
-    } else {
-        last = is < last ? is : last;
-    }
-    out = mrd_buf_writer(w->head + PREAMBLE + 16, 8);
-    mrd_buf_put_u64(&out, last);
-}
-
 /* Take up to @want bytes of the message's head; returns how many, or an error. */
 static int gather(struct raft_wire *w, const uint8_t *data, size_t len, size_t want,
                   size_t *ret_took)
@@ -211,9 +193,6 @@ int raft_wire_feed(struct raft_wire *w, const uint8_t *data, size_t len, raft_wi
             }
             if (rv == 0 && known && w->len == PREAMBLE + header) {
                 rv = check_header(w);
-                if (rv == 0 && w->own && w->head[0] == APPEND_ENTRIES_RESULT) {
-                    mend_result(w);
-                }
                 if (rv == 0) {
                     pass(ctx, w->head, w->len);
                     w->len = 0;

@@ -7,16 +7,9 @@
  * message's header until all of its counts and lengths agree, then lets it and its payload
  * through. The format is that of src/uv_encoding.c of that release: all integers are
  * little-endian 64-bit words unless said otherwise.
- *
- * The same gate stands where our own messages leave, for one number that libraft leaves unset:
- * who rejects what a leader of an older term sent says nothing of its own last index, and what
- * was in memory goes out as it. Should that leader lead again, it goes on from there. A
- * follower that has an image in place of its log's beginning and is sent its first entry again
- * appends it at the end: its log is broken. So an answer that leaves here says what is so.
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,8 +21,6 @@ struct raft_wire {
     uint8_t *head; /* preamble and header gathered so far */
     size_t len, cap;
     uint64_t payload_left;
-    bool own;            /* messages of our own libraft, on their way out */
-    uint64_t last_index; /* then: of its log, now */
 };
 
 /** Called with bytes that passed; borrowed until the call returns. */

@@ -13,9 +13,8 @@
  * that have this). What it drops is gone for libraft, which sends the image to who lacks it;
  * the entries stay in memory here, for nobody asks.
  *
- * libraft 0.22.1 leaves one number unset that it sends: who refuses entries of an older term
- * says anything as the last index of its log. The agent says what is so in its place
- * (agent/raft_wire.h), and so does the model. Nobody is then sent index 1 again.
+ * What libraft answers to a message of an older term is mended as the agent does it
+ * (agent/raft_late.h). Nobody is then sent index 1 again.
  *
  * Memory: libraft frees, or gives back in an update, one batch for each set of entries handed
  * to it; a batch here is an array of payload numbers.
@@ -24,6 +23,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+#include <raft_late.h>
 
 #define FIRST 2 /* index 1 is the set of voters */
 
@@ -130,18 +131,6 @@ static void write_entries(struct sim *w, unsigned i, const struct raft_update *u
     sim_push(w, &done);
 }
 
-/* As agent/raft_wire.c does. */
-static void mend_result(struct sim_server *s, struct raft_append_entries_result *r)
-{
-    raft_index last = raft_last_index(&s->raft);
-
-    if (r->rejected > 0) {
-        r->last_log_index = last < r->rejected ? last : r->rejected - 1;
-    } else if (r->last_log_index > last) {
-        r->last_log_index = last;
-    }
-}
-
 static void send_one(struct sim *w, unsigned i, const struct raft_message *message)
 {
     struct sim_server *s = &w->regions[i].server;
@@ -170,9 +159,9 @@ static void send_one(struct sim *w, unsigned i, const struct raft_message *messa
         mrd_assert(s->image.index == message->install_snapshot.last_index);
         m->image = s->image.payload;
     }
-    if (message->type == RAFT_APPEND_ENTRIES_RESULT) {
-        mend_result(s, &m->raft.append_entries_result);
-        m->late = s->outdated;
+    if (message->type == RAFT_APPEND_ENTRIES_RESULT && s->late) {
+        raft_late_mend(&s->raft, &m->raft.append_entries_result);
+        m->late = true;
     }
     e.p = m;
     e.life = w->regions[to].agent_life;
@@ -587,14 +576,6 @@ void sim_server_timer(struct sim *w, unsigned i)
     step(w, i, &e);
 }
 
-static bool outdated(struct sim_server *s, const struct raft_message *m)
-{
-    raft_term term = raft_current_term(&s->raft);
-
-    return (m->type == RAFT_APPEND_ENTRIES && m->append_entries.term < term) ||
-           (m->type == RAFT_INSTALL_SNAPSHOT && m->install_snapshot.term < term);
-}
-
 static void tell_late(struct sim *w, unsigned i, const struct sim_message *m)
 {
     if (m->late && sim_server_leads(w, i) &&
@@ -632,9 +613,9 @@ void sim_server_receive(struct sim *w, unsigned i, void *message)
     }
     e.receive.message = &m->raft;
     tell_late(w, i, m);
-    w->regions[i].server.outdated = outdated(&w->regions[i].server, &m->raft);
+    w->regions[i].server.late = raft_late(&w->regions[i].server.raft, &m->raft);
     step(w, i, &e);
-    w->regions[i].server.outdated = false;
+    w->regions[i].server.late = false;
     free(entries);
     sim_message_free(m);
 }

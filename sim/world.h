@@ -131,7 +131,7 @@ struct sim_pending {
 
 struct sim_server {
     struct raft raft;
-    bool open, outdated;      /* handling a message of an older term */
+    bool open, late;          /* handling a message of an older term */
     struct sim_log log, disk; /* in memory; durable */
     raft_term disk_term;
     raft_id disk_vote;

@@ -281,10 +281,13 @@ static void by_token(const struct mrd_snapshot *s, const struct mrd_request *r,
     }
     /* Under an epoch that we have not heard of: we are behind, and who wrote it is the later
      * home, whoever we take for it. A home that was replaced while it was away would answer
-     * with what it had. */
+     * with what it had; so would a region that put the write aside, its end long heard of, and
+     * whose snapshot is of before that, as after a restart. */
     if (of->authority != NULL && origin >= 0 && r->token->epoch > of->authority->epoch &&
         !MRDI_MUTANT(TOKEN_AHEAD)) {
-        home = (mrd_region)origin;
+        only(ret, MRD_ROUTE_TOKEN_HOME,
+             origin == s->self ? MRD_REGION_NONE : (mrd_region)origin);
+        return;
     }
     if (origin >= 0 && is_lost(of->authority, (mrd_region)origin, r->token)) {
         only(ret, MRD_ROUTE_TOKEN_LOST, home);

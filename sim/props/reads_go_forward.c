@@ -12,12 +12,13 @@ void sim_look_reads_go_forward(struct sim *w, const struct sim_fact *f)
         return;
     }
     rec = &w->regions[f->token->origin].postgres.wal[f->token->record];
-    if (rec->fate[f->region] != SIM_APPLIED) {
-        sim_broken(w, "reads go forward",
-                   "%s serves a read of %s (%s) without commit %llu of %s, which its token "
-                   "stands for",
-                   sim_name(w, f->region), sim_class(w, f->partition)->name,
-                   mrd_route_why_name((enum mrd_route_why)f->number),
-                   (unsigned long long)rec->lsn, sim_name(w, f->token->origin));
+    if (rec->fate[f->region] != SIM_APPLIED && rec->fate[f->region] != SIM_PAST) {
+        sim_broken(
+            w, "reads go forward",
+            "%s serves a read of %s (%s) without commit %llu of %s (%s there), which its "
+            "token stands for",
+            sim_name(w, f->region), sim_class(w, f->partition)->name,
+            mrd_route_why_name((enum mrd_route_why)f->number), (unsigned long long)rec->lsn,
+            sim_name(w, f->token->origin), sim_fate_name(rec->fate[f->region]));
     }
 }

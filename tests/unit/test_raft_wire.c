@@ -219,45 +219,6 @@ static void test_many_in_one_read(void **state)
     raft_wire_fini(&w);
 }
 
-/* What leaves: an answer's last index is what it is, whatever libraft left there. */
-static void test_own_answers(void **state)
-{
-    static const struct {
-        const char *name;
-        uint64_t log_ends;
-        int64_t words[8], expect;
-    } answers[] = {
-        {"an older term is rejected, and chance says 0", 900, {2, 900, 0, 0, -1}, 899},
-        {"an older term is rejected, and chance says too much",
-         900,
-         {2, 900, 1ll << 60, 0, -1},
-         899},
-        {"the log ends before what is rejected", 40, {2, 900, 0, 0, -1}, 40},
-        {"the log has another entry there", 900, {2, 700, 699, 0, -1}, 699},
-        {"entries are there", 900, {2, 0, 850, 0, -1}, 850},
-        {"the first entry of an older term, and chance says too much", 3, {2, 0, 77, 0, -1}, 3},
-        {"nothing is there", 0, {2, 1, 5, 0, -1}, 0},
-    };
-    uint8_t bytes[64];
-    (void)state;
-
-    for (size_t i = 0; i < ROWS(answers); i++) {
-        struct raft_wire w = {.own = true, .last_index = answers[i].log_ends};
-        struct sink s = {.len = 0};
-        size_t len = message(bytes, sizeof(bytes), 2, answers[i].words, 0);
-        struct mrd_buf b;
-
-        ROW(answers[i].name);
-        assert_int_equal(raft_wire_feed(&w, bytes, len, take, &s), 0);
-        assert_int_equal(s.len, len);
-        b = mrd_buf_reader(s.data + 32, 8);
-        assert_int_equal(mrd_buf_get_u64(&b), answers[i].expect);
-        memcpy(s.data + 32, bytes + 32, 8);
-        assert_memory_equal(s.data, bytes, len); /* and nothing else is touched */
-        raft_wire_fini(&w);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,7 +226,6 @@ int main(void)
         cmocka_unit_test(test_snapshot_servers),
         cmocka_unit_test(test_header_too_long),
         cmocka_unit_test(test_many_in_one_read),
-        cmocka_unit_test(test_own_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -286,6 +286,8 @@ static void test_token(void **state)
         {"we are recovering", CATALOG, 0, {"eu", 5, 5, 1}, R, US, EU, "token_home: eu"},
         {"we are down", CATALOG, 0, {"eu", 5, 5, 1}, X, US, EU, "token_home: eu"},
         {"an epoch we have not heard of", CATALOG, 0, {"ap", 10, 5, 1}, H, US, US, "token_home: ap"},
+        {"such an epoch, applied here once", CATALOG, 0, {"eu", 10, 5, 1}, H, US, US, "token_home: eu"},
+        {"such an epoch, and it was our own", CATALOG, 0, {"us", 10, 5, 1}, H, US, US, "no_home:"},
         {"a region that is no more", CATALOG, 0, {"mars", 1, 1, 1}, H, US, US, "token_home: us"},
         {"not here and nobody is home", CATALOG, 0, {"eu", 5, 5, 2001}, H, US, MRD_REGION_NONE,
          "no_home:"},
