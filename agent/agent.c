@@ -177,29 +177,8 @@ static void observe_config(struct agent *a, const struct mrd_entry *e)
     }
 }
 
-/* The text of an event after its time, or NULL. */
-static const char *event_text(const struct mrd_entry *e, char text[512],
-                              unsigned long long *ret_at_ms)
-{
-    int head = 0;
-
-    if (strncmp(e->key, "event/", 6) != 0 || e->value == NULL) {
-        return NULL;
-    }
-    snprintf(text, 512, "%.*s", (int)(e->len < 512 ? e->len : 500), (const char *)e->value);
-    return sscanf(text, "at_ms=%llu %n", ret_at_ms, &head) == 1 && head > 0 ? text + head
-                                                                            : NULL;
-}
-
 static void observe_entry(struct agent *a, const struct mrd_entry *e, mrd_boot_ns now_ns)
 {
-    char text[512];
-    unsigned long long at_ms;
-    const char *event = event_text(e, text, &at_ms);
-
-    if (event != NULL) {
-        clocks_observe(a, event);
-    }
     mrd_node_observe(&a->node, e, now_ns);
     if (strcmp(e->key, "config") == 0 && e->value != NULL) {
         observe_config(a, e);
@@ -213,10 +192,15 @@ static void log_audit(const struct mrd_entry *e)
 {
     char text[512];
     unsigned long long at_ms;
-    const char *event = event_text(e, text, &at_ms);
-
-    if (event != NULL && clock_wall_ms() < at_ms + EVENT_FRESH_MS) {
-        log_event("%s", event);
+    int head = 0;
+    if (strncmp(e->key, "event/", 6) != 0 || e->value == NULL) {
+        return;
+    }
+    snprintf(text, sizeof(text), "%.*s", (int)(e->len < sizeof(text) ? e->len : 500),
+             (const char *)e->value);
+    if (sscanf(text, "at_ms=%llu %n", &at_ms, &head) == 1 && head > 0 &&
+        clock_wall_ms() < at_ms + EVENT_FRESH_MS) {
+        log_event("%s", text + head);
     }
 }
 

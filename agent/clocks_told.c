@@ -2,8 +2,9 @@
  * Watching the regions' clocks, and telling of those that are wrong (clocks.h).
  *
  * A step of our own clock makes all others look wrong until each was asked again, so only what
- * lasts is told. One region speaks for all in the store: its leader. Who else sees it says so
- * in its status.
+ * lasts is told. One region speaks for all in the store: its leader. It compares with the last
+ * event about each clock, so that a new leader goes on where the one before it ended. Who else
+ * sees it says so in its status.
  */
 #include "clocks.h"
 
@@ -17,44 +18,46 @@
 #define LOOK_NS (500 * MS)
 #define LASTS_NS (3000 * MS)
 
-/* What the store's events say of each clock, whoever wrote them and whenever. */
-void clocks_observe(struct agent *a, const char *event)
+static void on_noted(void *ctx, int code, uint64_t revision)
 {
-    char what[8], region[MRD_NAME_MAX];
+    struct agent *a = ctx;
 
-    if (sscanf(event, "event=clock.%7s region=%63s", what, region) != 2) {
-        return;
-    }
-    int i = mrd_config_region(a->config, region);
-    if (i >= 0) {
-        mrd_regions bit = (mrd_regions)(1u << i);
-        mrd_regions rest = (mrd_regions)(a->clocks.noted & ~bit);
-        a->clocks.noted = strcmp(what, "off") == 0 ? (mrd_regions)(rest | bit) : rest;
+    (void)revision;
+    a->clocks.noting = false;
+    if (code != 0) { /* it may be there, and seen only later */
+        a->clocks.note_ns = clock_boot_ns() + LASTS_NS;
     }
 }
 
-/* The leader's part. A clock that was wrong agrees when nothing is said against it any more,
- * now or before: that there is no majority is no word for it. */
-static void note(struct agent *a, unsigned region)
+static void write_event(struct agent *a, unsigned region, bool off)
 {
     struct clocks *c = &a->clocks;
-    mrd_regions bit = (mrd_regions)(1u << region);
-    mrd_regions against = c->off | c->differ | c->now.off | c->now.differ;
-    bool off = (c->noted & bit) == 0 && (c->off & c->now.off & bit) != 0;
-    bool agrees = (c->noted & bit) != 0 && (against & bit) == 0;
     char line[TOLD_LINE];
-
-    if (!raft_node_leads(a->raft) || (!off && !agrees)) {
-        return;
-    }
-    c->noted ^= bit; /* until the store says it */
     int n = snprintf(line, sizeof(line), "event=clock.%s region=%s", off ? "off" : "agrees",
                      a->config->regions[region].name);
+
     if (off) {
         snprintf(line + n, sizeof(line) - (size_t)n, " ahead_ms=%lld",
                  (long long)c->now.ahead_ms[region]);
     }
-    told_take(a, line);
+    mrd_audit_request(a->store, line, clock_wall_ms(), &a->node.proposal);
+    c->noting = agent_propose(a, &a->node.proposal, on_noted, a) == 0;
+}
+
+/* The leader's part: an event where the last one, whoever wrote it, says otherwise. A clock
+ * that was wrong agrees when nothing is said against it any more, now or before: that there is
+ * no majority is no word for it. */
+static void note(struct agent *a, unsigned region, mrd_regions noted)
+{
+    struct clocks *c = &a->clocks;
+    mrd_regions bit = (mrd_regions)(1u << region);
+    mrd_regions against = c->off | c->differ | c->now.off | c->now.differ;
+    bool off = (noted & bit) == 0 && (c->off & c->now.off & bit) != 0;
+    bool agrees = (noted & bit) != 0 && (against & bit) == 0;
+
+    if ((off || agrees) && !c->noting) {
+        write_event(a, region, off);
+    }
 }
 
 /* What lasted is told from now on. */
@@ -88,15 +91,22 @@ void clocks_tick(struct agent *a, mrd_boot_ns now_ns)
         return;
     }
     c->next_ns = now_ns + LOOK_NS;
+    bool leads = raft_node_leads(a->raft);
+    mrd_regions noted = leads ? clocks_noted(a->store, a->config) : 0;
+    if (!leads) {
+        c->note_ns = now_ns + LASTS_NS;
+    }
     for (unsigned i = 0; i < a->config->region_count; i++) {
         readings[i] = i == a->self ? (struct clock_reading){true, 0, 0}
                                    : observe_clock(a->observe, (mrd_region)i, now_ns);
     }
-    clocks_judge(readings, a->config->region_count, &c->now);
+    clocks_judge(readings, a->config->region_count, (mrd_regions)(c->off | noted), &c->now);
     for (unsigned i = 0; i < a->config->region_count; i++) {
         if (readings[i].known) { /* else what was told of it stands */
             settle(a, i, now_ns);
-            note(a, i);
+            if (leads && now_ns >= c->note_ns) {
+                note(a, i, noted);
+            }
         }
     }
 }
@@ -105,8 +115,8 @@ void clocks_tick(struct agent *a, mrd_boot_ns now_ns)
 
 #define EFFECT                                                                                 \
     "Times in its events, receipts and rows (now()) are off by as much, and quorum commits "   \
-    "may take longer under load; leases, failovers and tokens do not use it. Set it there, "   \
-    "and see why NTP does not (chronyc tracking)"
+    "may take longer under load; leases and tokens do not use it. Set it there, and see why "  \
+    "NTP does not (chronyc tracking)"
 
 static void say_clock(const struct agent *a, unsigned region, json_t *problems)
 {

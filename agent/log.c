@@ -1,6 +1,6 @@
 /*
  * Log lines and the two clocks that the agent reads (log.h). CLOCK_BOOTTIME goes on while the
- * machine is suspended, which is what a lease needs; the wall clock is for people only.
+ * machine is suspended, which is what a lease needs; no safety hangs on the wall clock.
  */
 #include "log.h"
 

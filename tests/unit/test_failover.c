@@ -237,7 +237,7 @@ static void successor_dies_when_the_home_returns(void **state)
     }
 }
 
-/* Three wall clocks, minutes apart: nothing decides by them, and the receipt's figures are
+/* Three wall clocks, minutes apart: no safety hangs on them, and the receipt's figures are
  * still durations. */
 static void wall_clocks_disagree(void **state)
 {

@@ -27,7 +27,7 @@ typedef uint64_t mrd_epoch;   /* epoch of write authority; 0 is none, grows by 1
 typedef uint64_t mrd_lsn;     /* a PostgreSQL WAL position; 0 is none */
 typedef uint64_t mrd_session; /* a region's lease session, growing per region; 0 is none */
 typedef uint64_t mrd_boot_ns; /* CLOCK_BOOTTIME of one host, nanoseconds */
-typedef uint64_t mrd_wall_ms; /* wall clock, milliseconds since 1970; for people only */
+typedef uint64_t mrd_wall_ms; /* wall clock, milliseconds since 1970; no safety hangs on it */
 
 enum mrd_posture {
     MRD_SINGLE_REGION,
