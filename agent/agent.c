@@ -520,8 +520,12 @@ static void say_leaderless(const struct agent *a, json_t *problems)
 json_t *agent_problems(const struct agent *a)
 {
     json_t *problems = json_array();
+    bool silent = a->pg != NULL && !pgwork_answers(a->pg);
+    struct guest_disk disk;
 
-    if (a->store_full) {
+    supervise_disk(a->guests, &disk);
+    /* One sentence for one disk: PostgreSQL's, when there is something to say of it. */
+    if (a->store_full && !(disk.under_store && (silent || !disk.runs))) {
         problem(problems, "the disk under the store is full: no lease is renewed");
     }
     if (a->config_rejected) {
@@ -547,7 +551,7 @@ json_t *agent_problems(const struct agent *a)
     anew_problems(a, problems);
     supervise_problems(a->guests, problems);
     if (a->pg != NULL) {
-        pgwork_problems(a->pg, problems);
+        pgwork_problems(a->pg, disk.runs ? disk.text : "", problems);
     }
     return problems;
 }

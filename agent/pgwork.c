@@ -56,6 +56,7 @@ struct pgwork {
     mrd_boot_ns canary_next_ns, canary_sent_ns;
     uint64_t canary_boot_ms;
     char canary_error[TEXT_REASON]; /* why it failed, empty after it succeeded */
+    bool canary_full;               /* it failed for want of space, and says so */
     char fit_error[TEXT_REASON];    /* why the database could not be made fit */
     mrd_boot_ns status_next_ns, status_sent_ns;
     struct duty_call calls[MRD_PARTITIONS_MAX];
@@ -266,9 +267,11 @@ static void fit_out(struct pgwork *w, uint64_t now_ns)
 
 static void canary_failed(struct pgwork *w, const PGresult *res, const char *error)
 {
+    const char *state = res != NULL ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
     bool news = w->answers || w->local->canary_ok;
     log_failure(&w->canary_log, "heartbeat", error);
     keep_reason(w->canary_error, res, error);
+    w->canary_full = state != NULL && strcmp(state, "53100") == 0;
     w->answers = false;
     w->local->canary_ok = false;
     w->local->report.ready = (uint8_t)(w->local->report.ready & ~MRD_SEES_SQL);
@@ -702,7 +705,7 @@ struct pglink *pgwork_people(struct pgwork *w)
     return w->people;
 }
 
-void pgwork_problems(const struct pgwork *w, json_t *problems)
+void pgwork_problems(const struct pgwork *w, const char *disk, json_t *problems)
 {
     size_t i;
     json_t *row;
@@ -711,15 +714,17 @@ void pgwork_problems(const struct pgwork *w, json_t *problems)
     }
     const char *down = pglink_error(w->maker != NULL ? w->maker : w->canary);
     if (!w->answers && w->canary_error[0] != '\0' && pglink_ready(w->canary)) {
-        problem(problems, "PostgreSQL cannot write, so no lease is renewed: %s",
-                w->canary_error);
+        problem(problems, "PostgreSQL cannot write, so no lease is renewed: %s%s",
+                w->canary_error, w->canary_full ? "" : disk);
     } else if (!w->answers && down[0] == '\0' && w->fit_error[0] != '\0' && !w->gone) {
-        problem(problems, "PostgreSQL is not ready, so no lease is held: %s", w->fit_error);
+        problem(problems, "PostgreSQL is not ready, so no lease is held: %s%s", w->fit_error,
+                disk);
     } else if (!w->answers) {
-        problem(problems, "PostgreSQL does not answer: %s",
+        problem(problems, "PostgreSQL does not answer: %s%s",
                 down[0] != '\0' ? down
                 : w->fit        ? "no answer yet"
-                                : "this agent is still setting it up");
+                                : "this agent is still setting it up",
+                disk);
     }
     json_array_foreach(json_object_get(w->last, "problems"), i, row)
     {

@@ -52,5 +52,5 @@ bool pgwork_answers(const struct pgwork *w); /* the last canary succeeded */
 const json_t *
 pgwork_status(const struct pgwork *w);          /* last agent_status(), borrowed; or NULL */
 struct pglink *pgwork_people(struct pgwork *w); /* the link for the API */
-/** Sentences for the operator. */
-void pgwork_problems(const struct pgwork *w, json_t *problems);
+/** Sentences for the operator. @disk: follows what PostgreSQL's silence may come of, or "". */
+void pgwork_problems(const struct pgwork *w, const char *disk, json_t *problems);

@@ -545,6 +545,8 @@ void supervise_tick(struct supervise *s, uint64_t now_ns)
     }
 }
 
+/* ---- what is wrong ---- */
+
 /* Room for less than a segment of WAL, below which PostgreSQL does not come up. */
 static bool full(const char *dir, uint64_t *ret_left)
 {
@@ -557,44 +559,63 @@ static bool full(const char *dir, uint64_t *ret_left)
     return *ret_left < SEGMENT_BYTES;
 }
 
-/* What is wrong with PostgreSQL, when that is the disk; false: it is not. Known from the first
- * moment, before anybody has asked PostgreSQL. */
-static bool say_full(const struct supervise *s, bool runs, json_t *problems)
+static bool same_file_system(const char *a, const char *b)
+{
+    struct stat at, bt;
+
+    return stat(a, &at) == 0 && stat(b, &bt) == 0 && at.st_dev == bt.st_dev;
+}
+
+void supervise_disk(const struct supervise *s, struct guest_disk *ret)
 {
     static const char *const dirs[] = {"/pg/pg_wal", "/pg", ""};
+    const struct guest *pg = &s->guests[0];
+    char dir[PATH_LEN], raft[PATH_LEN];
     uint64_t left = 0;
 
-    for (size_t i = 0; i < 3; i++) {
-        char dir[PATH_LEN];
+    memset(ret, 0, sizeof(*ret));
+    if ((s->opt.manage & GUEST_PG) == 0) {
+        return;
+    }
+    snprintf(raft, sizeof(raft), "%s/raft", s->opt.state_dir);
+    for (size_t i = 0; i < 3 && !ret->full; i++) {
         snprintf(dir, sizeof(dir), "%s%s", s->opt.state_dir, dirs[i]);
-        if (full(dir, &left)) {
-            problem(problems,
-                    "%s: the disk under \"%s\" is full, %" PRIu64 " kB are left. Free some "
-                    "space; %s by itself",
-                    runs ? "PostgreSQL has no room to write" : "pg does not run", dir,
-                    left / 1024, runs ? "it goes on" : "it is started again");
-            return true;
+        ret->full = full(dir, &left);
+        if (i == 1 && access(dir, F_OK) == 0) {
+            break; /* what is above its directory is not PostgreSQL's */
         }
     }
-    return false;
+    if (ret->full) {
+        ret->runs = pg->state == RUNNING;
+        ret->under_store = same_file_system(dir, raft);
+        snprintf(ret->text, sizeof(ret->text),
+                 " (the disk under \"%s\"%s is full, %" PRIu64
+                 " kB are left: free some space, and it %s by itself)",
+                 dir, ret->under_store ? " and the store" : "", left / 1024,
+                 ret->runs ? "goes on" : "is started");
+    }
 }
 
 static void say_guest(const struct guest *g, json_t *problems)
 {
     const struct supervise *s = g->s;
+    struct guest_disk disk = {0};
 
-    if ((g->bit == GUEST_PG && say_full(s, g->state == RUNNING, problems)) ||
-        g->state == RUNNING) {
+    if (g->state == RUNNING) {
         return;
     }
+    if (g->bit == GUEST_PG) {
+        supervise_disk(s, &disk);
+    }
     if (g->state == PREPARING) {
-        problem(problems, "%s does not run: its data directory is being made", g->name);
+        problem(problems, "%s does not run: its data directory is being made%s", g->name,
+                disk.text);
     } else if (g->state == ABSENT && g->why[0] != '\0' && g->pid > 1) {
-        problem(problems, "%s does not run: %s; what it said is in %s/%s.log", g->name, g->why,
-                s->opt.log_dir, g->name);
+        problem(problems, "%s does not run: %s; what it said is in %s/%s.log%s", g->name,
+                g->why, s->opt.log_dir, g->name, disk.text);
     } else {
-        problem(problems, "%s does not run: %s", g->name,
-                g->why[0] != '\0' ? g->why : "not started yet");
+        problem(problems, "%s does not run: %s%s", g->name,
+                g->why[0] != '\0' ? g->why : "not started yet", disk.text);
     }
 }
 

@@ -50,7 +50,19 @@ int supervise_new(uv_loop_t *loop, const struct mrd_config *config, mrd_region s
 /** Call from a regular tick: looks after each guest, a few times a second. */
 void supervise_tick(struct supervise *s, uint64_t now_ns);
 
-/** Sentences for the operator: guests that do not run, no room for PostgreSQL. */
+/* A disk with less room than PostgreSQL needs to come up. Known from the first moment, before
+ * anybody has asked PostgreSQL; whether it can write is its own to say. */
+struct guest_disk {
+    bool full;
+    bool runs;        /* PostgreSQL does, as far as is known */
+    bool under_store; /* the store is on the same file system */
+    char text[1400];  /* " (the disk ...)", to follow what is wrong; empty when not full */
+};
+
+/** The disk under the PostgreSQL that we look after. */
+void supervise_disk(const struct supervise *s, struct guest_disk *ret);
+
+/** Sentences for the operator: guests that do not run. */
 void supervise_problems(const struct supervise *s, json_t *problems);
 
 /** Stop looking after them. They go on running. Free after the loop is done. */
