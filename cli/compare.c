@@ -418,11 +418,14 @@ static json_t *pair_json(const struct cli_site *home, const struct cli_site *rep
                      state == DIFFERS && f->more, "keys", f->keys);
 }
 
-/* Who is far behind uses up its own time, once for all tables, and nobody else's. */
+/* Who is far behind uses up its own time, once for all tables, and nobody else's. A table that
+ * differs may take all of it: while the replica answers, those after it still get the least. */
 static json_t *compare_pair(struct cli_site *home, struct cli_site *replica,
                             const struct table *t, struct digest *at_home, bool *equal)
 {
-    uint64_t end_ms = cli_mono_ms() + replica->left_ms, now_ms;
+    uint64_t now_ms = cli_mono_ms(), left_ms = replica->left_ms;
+    uint64_t least_ms = replica->conn != NULL ? LEAST_MS : 0;
+    uint64_t end_ms = now_ms + (left_ms > least_ms ? left_ms : least_ms);
     struct digest there = {0};
     struct finding f = {.keys = json_array()};
     enum state state;
@@ -437,8 +440,8 @@ static json_t *compare_pair(struct cli_site *home, struct cli_site *replica,
         }
         pause_ms(AGAIN_MS);
     }
-    now_ms = cli_mono_ms();
-    replica->left_ms = now_ms < end_ms ? end_ms - now_ms : 0;
+    uint64_t took_ms = cli_mono_ms() - now_ms;
+    replica->left_ms = took_ms < left_ms ? left_ms - took_ms : 0;
     if (state != DIFFERS) {
         json_array_clear(f.keys);
     }

@@ -29,7 +29,8 @@ static void print_events(const json_t *answer)
 }
 
 /**
- * All events after *@after, page by page, in one answer; *@after moves on. Silent when @quiet.
+ * All events after *@after, page by page, in one answer; *@after moves on, to the last that is
+ * in it. Silent when @quiet.
  *
  * Returns 0, or 1 after a message.
  */
@@ -38,19 +39,20 @@ static int collect(const struct cli_place *place, unsigned long long *after, boo
 {
     char path[64];
     json_t *answer = NULL, *all = json_array();
-    unsigned long long last = *after;
+    unsigned long long from = 0, last = *after;
 
-    for (unsigned pages = 0; pages == 0 || (last > *after && pages < PAGES_MAX); pages++) {
-        *after = last;
+    for (unsigned pages = 0; pages == 0 || (last > from && pages < PAGES_MAX); pages++) {
+        from = last;
         json_decref(answer);
-        snprintf(path, sizeof(path), "/v1/events?after=%llu", *after);
+        answer = NULL;
+        snprintf(path, sizeof(path), "/v1/events?after=%llu", from);
         int rc = quiet ? cli_try(place, path, &answer) : cli_ask(place, path, NULL, &answer);
         if (rc != 0) {
             json_decref(all);
             return rc;
         }
         long long newest = cli_int(answer, "last");
-        if (newest > 0 && (unsigned long long)newest > *after) {
+        if (newest > 0 && (unsigned long long)newest > from) {
             last = (unsigned long long)newest;
             json_array_extend(all, json_object_get(answer, "events"));
         }

@@ -170,7 +170,8 @@ static void define_map(FILE *f)
           "<defs><g id=\"land\">\n",
           f);
     p = memchr(p, '\n', size); /* the titles */
-    while (p != NULL && ++p < end) {
+    mrd_assert(p != NULL);
+    while (++p < end) {
         const char *line_end = memchr(p, '\n', (size_t)(end - p));
         const char *comma = memchr(p, ',', (size_t)(end - p));
         mrd_assert(line_end != NULL && comma != NULL && comma < line_end);

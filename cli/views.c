@@ -243,6 +243,11 @@ static void print_complaints(const json_t *answer)
     }
 }
 
+static bool is_old(const json_t *link)
+{
+    return cli_int(link, "reported_ms_ago") >= STANDS_MS;
+}
+
 /* What a region that is away said last still stands in its rows. */
 static void print_old(const json_t *answer)
 {
@@ -256,10 +261,10 @@ static void print_old(const json_t *answer)
         bool said = strcmp(to, cli_text(answer, "region")) == 0;
 
         for (k = 0; k < i && !said; k++) {
-            said =
-                strcmp(cli_text(json_array_get(cli_list(answer, "links"), k), "to"), to) == 0;
+            const json_t *earlier = json_array_get(cli_list(answer, "links"), k);
+            said = strcmp(cli_text(earlier, "to"), to) == 0 && is_old(earlier);
         }
-        if (!said && cli_int(l, "reported_ms_ago") >= STANDS_MS) {
+        if (!said && is_old(l)) {
             snprintf(text, sizeof(text), "the links into it are as it last reported, %s ago",
                      cli_span(cli_int(l, "reported_ms_ago"), span));
             cli_labelled(to, text);

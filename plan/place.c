@@ -60,7 +60,7 @@ static unsigned law_of(struct place *p, unsigned user)
 
 static void add_rules(struct place *p, struct plan_data *data)
 {
-    unsigned char law[PLAN_USERS_MAX];
+    unsigned char law[PLAN_USERS_MAX] = {0};
 
     data->sources[PLAN_SOURCE_BLOCS].used |= p->class->residency_count > 0;
     for (unsigned r = 0; r < p->candidates; r++) {

@@ -104,7 +104,9 @@ struct walk {
     struct search searches[SEARCHES_MAX];
     unsigned kind_count;
     struct kind kinds[SEARCHES_MAX];
-    /* Of the present set, when they have been asked for: */
+    /* Of the present set, when they have been asked for. Waits and commits are shared by kinds
+     * of which some have one home and do not look at what the law divides: those only come to
+     * sets of which every member may hold everybody (hopeful), where it divides nothing. */
     bool shares_known, writes_known, prices_known;
     bool waits_known[COMMITS], commits_known[COMMITS];
     double to_all[PLAN_REPLICAS_MAX], to_one[PLAN_REPLICAS_MAX]; /* USD per GB, at least */

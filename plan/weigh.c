@@ -263,6 +263,7 @@ void place_divide_writes(const struct place *p, const struct place_set *s,
 {
     unsigned may[PLAN_USERS_MAX], group[PLACE_GROUPS] = {0}, occurs = 0;
 
+    _Static_assert(PLACE_GROUPS <= 8 * sizeof(occurs), "a bit for each set of members");
     mrd_assert(s->n <= PLAN_REPLICAS_MAX);
     for (unsigned law = 0; law < p->laws; law++) {
         may[law] = 0;

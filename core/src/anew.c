@@ -310,7 +310,7 @@ bool mrd_anew_stream(const struct mrd_config *config, const struct mrd_store *st
 bool mrdi_life_ended(const struct mrdi_view *v, const char *region, mrd_lsn lsn)
 {
     int i = mrd_config_region(v->config, region);
-    struct mrd_anew_record r;
+    struct mrd_anew_record r = {0};
     bool ok = false;
 
     if (i >= 0) {

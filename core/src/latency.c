@@ -20,7 +20,7 @@ double mrd_distance_km(double lat_a, double lon_a, double lat_b, double lon_b)
 /** The @k-th smallest, from 1. @n is small, so an insertion sort. */
 static double kth(const double *values, size_t n, size_t k)
 {
-    double sorted[MRD_LATENCY_REPLICAS_MAX];
+    double sorted[MRD_LATENCY_REPLICAS_MAX] = {0};
     for (size_t i = 0; i < n; i++) {
         size_t at = i;
         for (; at > 0 && sorted[at - 1] > values[i]; at--) {
