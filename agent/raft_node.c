@@ -10,7 +10,8 @@
  *   {u32 length, bytes, zeroes} up to a multiple of 8;
  * - its own TCP transport believes who a peer says it is, and its decoder what a peer counts:
  *   replaced by tls.h and raft_wire.h;
- * - what it answers to a message of an older term says anything: mended (raft_late.h);
+ * - what it answers to messages of an older term says anything, or keeps everybody from being
+ *   elected: mended (raft_mend.h);
  * - "automatic recovery" renames damaged log segments and goes on without them: off. A voter
  *   that forgot entries it acknowledged would break everybody's promise.
  *
@@ -32,7 +33,7 @@
 #include <raft/uv.h>
 
 #include "log.h"
-#include "raft_late.h"
+#include "raft_mend.h"
 #include "raft_wire.h"
 
 #define SEGMENT_BYTES ((size_t)1024 * 1024)
@@ -521,9 +522,7 @@ static int io_send(struct raft_io *io, struct raft_io_send *req,
     struct raft_node *n = node_of(io);
     struct raft_message mended = *message;
 
-    if (n->late && message->type == RAFT_APPEND_ENTRIES_RESULT) {
-        raft_late_mend(&n->raft, &mended.append_entries_result);
-    }
+    raft_mend(&n->raft, n->late, &mended);
     return n->uv.send(io, req, &mended, cb);
 }
 

@@ -14,7 +14,7 @@
  * the entries stay in memory here, for nobody asks.
  *
  * What libraft answers to a message of an older term is mended as the agent does it
- * (agent/raft_late.h). Nobody is then sent index 1 again.
+ * (agent/raft_mend.h). Nobody is then sent index 1 again.
  *
  * Memory: libraft frees, or gives back in an update, one batch for each set of entries handed
  * to it; a batch here is an array of payload numbers.
@@ -24,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <raft_late.h>
+#include <raft_mend.h>
 
 #define FIRST 2 /* index 1 is the set of voters */
 
@@ -159,10 +159,8 @@ static void send_one(struct sim *w, unsigned i, const struct raft_message *messa
         mrd_assert(s->image.index == message->install_snapshot.last_index);
         m->image = s->image.payload;
     }
-    if (message->type == RAFT_APPEND_ENTRIES_RESULT && s->late) {
-        raft_late_mend(&s->raft, &m->raft.append_entries_result);
-        m->late = true;
-    }
+    raft_mend(&s->raft, s->late, &m->raft);
+    m->late = s->late && message->type == RAFT_APPEND_ENTRIES_RESULT;
     e.p = m;
     e.life = w->regions[to].agent_life;
     sim_push(w, &e);

@@ -1,10 +1,10 @@
 /*
- * What libraft answers to messages of an older term, and what leaves here in its place: its own
- * core, with a log of four entries in term 5.
+ * What libraft answers to messages of an older term and to pre-votes, and what leaves here in
+ * its place: its own core, with a log of four entries in term 5.
  */
 #include "unit.h"
 
-#include <raft_late.h>
+#include <raft_mend.h>
 
 #define LOG_ENDS 4
 #define TERM 5
@@ -56,10 +56,10 @@ static void start(struct raft *r)
 }
 
 /* The answer to @m as it leaves; what libraft left unset is @CHANCE. */
-static struct raft_append_entries_result answer(struct raft *r, struct raft_message *m)
+static struct raft_message answer(struct raft *r, struct raft_message *m)
 {
     struct raft_event e = {.type = RAFT_RECEIVE, .time = 1, .capacity = 60000};
-    struct raft_append_entries_result result;
+    struct raft_message result;
     struct raft_update u;
     bool late = raft_late(r, m);
 
@@ -69,12 +69,11 @@ static struct raft_append_entries_result answer(struct raft *r, struct raft_mess
     assert_int_equal(raft_step(r, &e, &u), 0);
     assert_true((u.flags & RAFT_UPDATE_MESSAGES) != 0);
     assert_int_equal(u.messages.n, 1);
-    assert_int_equal(u.messages.batch[0].type, RAFT_APPEND_ENTRIES_RESULT);
-    result = u.messages.batch[0].append_entries_result;
+    result = u.messages.batch[0];
     if (late) {
-        result.last_log_index = CHANCE;
-        raft_late_mend(r, &result);
+        result.append_entries_result.last_log_index = CHANCE;
     }
+    raft_mend(r, late, &result);
     return result;
 }
 
@@ -103,7 +102,7 @@ static void test_entries(void **state)
                                                         .prev_log_index = rows[i].previous,
                                                         .prev_log_term = rows[i].previous_term};
         start(&r);
-        result = answer(&r, &m);
+        result = answer(&r, &m).append_entries_result;
         assert_int_equal(result.term, TERM);
         assert_int_equal(result.rejected, rows[i].rejected);
         assert_int_equal(result.last_log_index, rows[i].last);
@@ -124,11 +123,47 @@ static void test_image(void **state)
     raft_configuration_init(&m.install_snapshot.conf);
     m.install_snapshot.data.base = raft_malloc(8);
     m.install_snapshot.data.len = 8;
-    result = answer(&r, &m);
+    result = answer(&r, &m).append_entries_result;
     assert_int_equal(result.term, TERM);
     assert_int_equal(result.rejected, 0);
     assert_int_equal(result.last_log_index, 0);
     raft_close(&r, NULL);
+}
+
+static void test_pre_vote(void **state)
+{
+    static const struct {
+        const char *name;
+        bool pre_vote;
+        raft_term term, last_term, answers;
+        bool granted;
+    } rows[] = {
+        {"of a term that is over: told ours", true, TERM - 2, TERM, TERM, false},
+        {"of ours, with an older log", true, TERM, 1, TERM, false},
+        {"of the next, with an older log", true, TERM + 1, 1, TERM + 1, false},
+        {"of the next, with as new a log", true, TERM + 1, TERM, TERM + 1, true},
+        {"a real vote of a term that is over", false, TERM - 2, TERM, TERM, false},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct raft_message m = {.type = RAFT_REQUEST_VOTE};
+        struct raft_request_vote_result result;
+        struct raft r;
+
+        ROW(rows[i].name);
+        m.request_vote = (struct raft_request_vote){.term = rows[i].term,
+                                                    .candidate_id = 2,
+                                                    .last_log_index = LOG_ENDS,
+                                                    .last_log_term = rows[i].last_term,
+                                                    .pre_vote = rows[i].pre_vote};
+        start(&r);
+        result = answer(&r, &m).request_vote_result;
+        assert_int_equal(result.pre_vote, rows[i].pre_vote);
+        assert_int_equal(result.vote_granted, rows[i].granted);
+        assert_int_equal(result.term, rows[i].answers);
+        raft_close(&r, NULL);
+    }
 }
 
 int main(void)
@@ -136,6 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_entries),
         cmocka_unit_test(test_image),
+        cmocka_unit_test(test_pre_vote),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
