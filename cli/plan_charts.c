@@ -126,8 +126,8 @@ static void cost_axis(FILE *f, double most, double usd_px, unsigned y)
 {
     double step = round_step(most);
 
-    for (double usd = 0; usd <= most * 1.0001; usd += step) {
-        double x = STACK_X + usd / usd_px;
+    for (unsigned i = 0; i * step <= most * 1.0001; i++) {
+        double usd = i * step, x = STACK_X + usd / usd_px;
         fprintf(f,
                 "<path class=\"rule\" d=\"M%.1f 0V%u\"/><text x=\"%.1f\" y=\"%u\" "
                 "text-anchor=\"middle\">%.6g</text>",

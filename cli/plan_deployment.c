@@ -425,9 +425,13 @@ int planned_deployment(struct planned *q, const char *path, bool sized, bool jso
     struct mrd_config *config = calloc(1, sizeof(*config));
     struct plan_deployment *d = calloc(1, sizeof(*d));
     struct mrd_err err = {0};
-    int rc = config == NULL || d == NULL ? cli_fail(NULL, "out of memory")
-                                         : load_config(path, config);
+    int rc = 1;
 
+    if (config == NULL || d == NULL) {
+        cli_fail(NULL, "out of memory");
+    } else {
+        rc = load_config(path, config);
+    }
     if (rc == 0 && plan_deployment_init(d, config, sized ? &q->load : NULL, q->data,
                                         (size_t)q->years, q->seed, &err) != 0) {
         rc = cli_fail(err.hint, "%s", err.text);

@@ -53,6 +53,7 @@ static int wait_empty(const struct cli_place *place, const char *region,
 /** Send the request; its body is taken. */
 static int ask(const struct cli_place *place, const char *path, json_t *body, json_t **ret)
 {
+    *ret = NULL;
     if (body == NULL) {
         return cli_fail("Names must be UTF-8.", "could not encode the request");
     }

@@ -279,7 +279,10 @@ static void all_times(const struct place *p, const struct place_set *s,
     bool edges = r->posture == PLAN_EDGE_HIERARCHY, divides = place_divides(p, r->posture);
     bool local = place_reads_are_local(r->posture) && r->posture != PLAN_READ_LOCAL;
 
-    for (unsigned law = 0; law < (divides ? p->laws : 1); law++) {
+    unsigned laws = divides ? p->laws : 1;
+
+    mrd_assert(laws > 0 && s->n > 0);
+    for (unsigned law = 0; law < laws; law++) {
         unsigned may = place_may(p, s, r, law);
         for (unsigned k = 0; k < s->n; k++) {
             bool home = local ? (may >> k & 1) != 0 : (int)k == s->home;
@@ -435,7 +438,7 @@ static void percentiles(const struct place *p, const struct place_set *s,
 {
     static struct sample x;
     double cached = r->cdn || r->posture == PLAN_EDGE_HIERARCHY ? p->class->cacheable : 0;
-    unsigned n = 0;
+    size_t n = 0;
 
     for (unsigned i = 0; i < p->points; i++) {
         struct place_times t;
@@ -450,8 +453,8 @@ static void percentiles(const struct place *p, const struct place_set *s,
         x.write[n] = t.write;
         x.write_weight[n++] = p->weight[i];
     }
-    ret[0] = mrd_percentile(x.read, x.read_weight, 2 * (size_t)n, 0.5);
-    ret[1] = mrd_percentile(x.read, x.read_weight, 2 * (size_t)n, 0.95);
+    ret[0] = mrd_percentile(x.read, x.read_weight, 2 * n, 0.5);
+    ret[1] = mrd_percentile(x.read, x.read_weight, 2 * n, 0.95);
     ret[2] = mrd_percentile(x.write, x.write_weight, n, 0.5);
     ret[3] = mrd_percentile(x.write, x.write_weight, n, 0.95);
 }
@@ -551,7 +554,7 @@ static void put_first(struct place_set *s, int member)
 /** The home or the hub, and behind it those that hold the data before those that do not. */
 static void set_order(const struct place *p, struct place_set *s, struct plan_result *r)
 {
-    struct place_set sorted = *s;
+    struct place_set sorted;
     int order[PLAN_COPIES_MAX];
 
     put_first(s, s->home);
