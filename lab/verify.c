@@ -44,8 +44,8 @@ struct check {
     uint64_t ends[MRD_REGIONS_MAX]; /* a WAL position of each behind all of the ledger; 0: none
                                        yet */
     uint16_t passed; /* regions that have applied all of these, and lack no rows */
-    int8_t homes[LAB_CLASSES][MRD_REGIONS_MAX]; /* of each partition; -1: not known */
-    json_t *why;                                /* sentences about all of that, of this round */
+    int16_t homes[LAB_CLASSES][MRD_REGIONS_MAX]; /* of each partition; -1: not known */
+    json_t *why; /* sentences about all of that, of this round */
     struct product products[PRODUCTS_MAX];
     size_t product_count;
 };
@@ -404,7 +404,7 @@ static void learn_homes(struct check *c, const json_t *status, unsigned class,
         int at = class == LAB_ORDERS ? region_index(status, cli_text(p, "name")) : 0;
 
         if (at >= 0 && strcmp(cli_text(p, "state"), "open") == 0) {
-            c->homes[class][at] = (int8_t)region_index(status, cli_text(p, "home"));
+            c->homes[class][at] = (int16_t)region_index(status, cli_text(p, "home"));
         }
     }
 }

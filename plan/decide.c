@@ -381,12 +381,13 @@ static void explain_none(struct plan_answer *a)
         }
         placed++;
         least &= r->missed;
-        if (missed < fewest || (missed == fewest && r->total < nearest->total)) {
+        if (nearest == NULL || missed < fewest ||
+            (missed == fewest && r->total < nearest->total)) {
             fewest = missed;
             nearest = r;
         }
     }
-    if (placed == 0) {
+    if (nearest == NULL) {
         snprintf(
             a->rule, sizeof(a->rule),
             "every posture is refused, for the reasons below: other regions, or other rules");
@@ -529,6 +530,7 @@ int plan_class_answer(struct plan_data *data, const struct plan_workload *load,
         free(annual_h);
         return rc;
     }
+    mrd_assert(p != NULL);
     memset(ret, 0, sizeof(*ret));
     ret->class = class;
     place_postures(p, ret);

@@ -193,7 +193,8 @@ static void add_majority(struct book *b, unsigned copies)
     input(f, "n", copies, "1");
     input(f, "q", (100 - b->w->region_pct) / 100, "1");
     input(f, "beta", plan_majority_beta(b->w, copies), "1");
-    input(f, "k", copies / 2 + 1, "1");
+    unsigned majority = copies / 2 + 1;
+    input(f, "k", majority, "1");
 }
 
 /** What takes over, unless nothing does: one region, or two that need each other. */

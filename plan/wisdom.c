@@ -187,8 +187,9 @@ static void say_tree(struct book *b, unsigned many)
     const char *yes = c->availability_pct > 99.99 ? "more than 99.99% is asked for"
                       : many >= 3                 ? "users on three continents"
                       : c->residency_count > 0    ? "data has to stay somewhere"
-                      : c->rto_ms < 4 * 3600000   ? "less than 4 hours down is tolerated"
-                                                  : NULL;
+                      : c->rto_ms < UINT64_C(4) * 3600000
+                          ? "less than 4 hours down is tolerated"
+                          : NULL;
 
     SAY(row->row, "%s", yes != NULL ? yes : "none of its four questions is answered with yes");
     SAY(row->says, "%s", yes != NULL ? "several regions" : "one region");
