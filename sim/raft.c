@@ -33,6 +33,7 @@ struct sim_message {
     struct sim_entry *entries;
     uint64_t image; /* payload */
     bool late;      /* refuses what is of an older term */
+    bool later;     /* refuses a pre-vote, and names a later term than libraft does */
 };
 
 void sim_message_free(void *message)
@@ -161,6 +162,8 @@ static void send_one(struct sim *w, unsigned i, const struct raft_message *messa
     }
     raft_mend(&s->raft, s->late, &m->raft);
     m->late = s->late && message->type == RAFT_APPEND_ENTRIES_RESULT;
+    m->later = message->type == RAFT_REQUEST_VOTE_RESULT &&
+               m->raft.request_vote_result.term != message->request_vote_result.term;
     e.p = m;
     e.life = w->regions[to].agent_life;
     sim_push(w, &e);
@@ -574,12 +577,20 @@ void sim_server_timer(struct sim *w, unsigned i)
     step(w, i, &e);
 }
 
-static void tell_late(struct sim *w, unsigned i, const struct sim_message *m)
+/* Answers that only the mends of agent/raft_mend.h make right. */
+static void tell_mended(struct sim *w, unsigned i, const struct sim_message *m)
 {
-    if (m->late && sim_server_leads(w, i) &&
-        m->raft.append_entries_result.term == raft_current_term(&w->regions[i].server.raft)) {
+    const char *who = sim_name(w, i), *from = sim_name(w, (unsigned)m->raft.server_id - 1);
+    raft_term term = raft_current_term(&w->regions[i].server.raft);
+
+    if (m->late && sim_server_leads(w, i) && m->raft.append_entries_result.term == term) {
         sim_tell(w, "%s, which leads the store again, hears that %s refused its older term",
-                 sim_name(w, i), sim_name(w, (unsigned)m->raft.server_id - 1));
+                 who, from);
+    }
+    if (m->later && m->raft.request_vote_result.term > term + 1) {
+        sim_tell(w, "%s, which asks for votes in term %llu, hears of term %llu from %s", who,
+                 (unsigned long long)term + 1,
+                 (unsigned long long)m->raft.request_vote_result.term, from);
     }
 }
 
@@ -610,7 +621,7 @@ void sim_server_receive(struct sim *w, unsigned i, void *message)
         memcpy(install->data.base, &m->image, install->data.len);
     }
     e.receive.message = &m->raft;
-    tell_late(w, i, m);
+    tell_mended(w, i, m);
     w->regions[i].server.late = raft_late(&w->regions[i].server.raft, &m->raft);
     step(w, i, &e);
     w->regions[i].server.late = false;
