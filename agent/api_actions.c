@@ -14,7 +14,9 @@
 
 #include "agent.h"
 #include "documents.h"
+#include "lag.h"
 #include "log.h"
+#include "records.h"
 
 #define PEOPLE_MS 30000
 
@@ -195,6 +197,44 @@ static bool names_known(struct api_request *r, const char *class_name, const cha
     return false;
 }
 
+#define MOVE_LAG_MS 10000u /* longer than anybody should wait for a planned move */
+
+/*
+ * From the moment a move begins the home's writers wait until the target has the last they
+ * wrote. Does it get that at present? Who asks for the configured home is sent to a region that
+ * core chooses, and checks.
+ */
+static bool keeps_up(struct api_request *r, const char *class_name, const char *partition,
+                     const char *to)
+{
+    const struct agent *a = r->agent;
+    struct mrd_authority_record auth;
+    struct mrd_session_record s;
+    char text[300];
+    uint64_t lag_ms = 0;
+    int at = to != NULL ? mrd_config_region(a->config, to) : -1, home;
+
+    if (at < 0 || !records_authority(a, class_name, partition, &auth)) {
+        return true;
+    }
+    home = mrd_config_region(a->config, auth.region);
+    if (home < 0 || home == at || !records_session(a, (unsigned)at, &s)) {
+        return true;
+    }
+    uint64_t standing_ms = lag_standing_ms(a, (unsigned)home, (unsigned)at);
+    if (standing_ms < LAG_STANDS_MS &&
+        (!lag_ms_of(a, (unsigned)home, records_peer(&s, auth.region), &lag_ms) ||
+         lag_ms < MOVE_LAG_MS)) {
+        return true;
+    }
+    snprintf(text, sizeof(text),
+             "changes of \"%.64s\" are %" PRIu64
+             " s behind in \"%.64s\": its writers would wait for them",
+             auth.region, (standing_ms > lag_ms ? standing_ms : lag_ms) / 1000, to);
+    api_refuse(r, MHD_HTTP_CONFLICT, text, "See why with: meridian links. Retry when it is back.");
+    return false;
+}
+
 void api_move(struct api_request *r, const json_t *body)
 {
     struct agent *a = r->agent;
@@ -211,7 +251,8 @@ void api_move(struct api_request *r, const json_t *body)
         api_refuse(r, MHD_HTTP_BAD_REQUEST, "the body needs \"class\" and \"to\" as texts", "");
         return;
     }
-    if (!names_known(r, class_name, partition, home ? NULL : to) || !current(r)) {
+    if (!names_known(r, class_name, partition, home ? NULL : to) || !current(r) ||
+        !keeps_up(r, class_name, partition, home ? NULL : to)) {
         return;
     }
     api_operator(r, who);
