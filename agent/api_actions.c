@@ -231,7 +231,8 @@ static bool keeps_up(struct api_request *r, const char *class_name, const char *
              "changes of \"%.64s\" are %" PRIu64
              " s behind in \"%.64s\": its writers would wait for them",
              auth.region, (standing_ms > lag_ms ? standing_ms : lag_ms) / 1000, to);
-    api_refuse(r, MHD_HTTP_CONFLICT, text, "See why with: meridian links. Retry when it is back.");
+    api_refuse(r, MHD_HTTP_CONFLICT, text,
+               "See why with: meridian links. Retry when it is back.");
     return false;
 }
 

@@ -322,7 +322,8 @@ static void send_canary(struct pgwork *w, mrd_boot_ns now_ns)
     w->canary_next_ns = now_ns + w->config->renew_ms * UINT64_C(1000000);
     w->canary_sent_ns = clock_boot_ns(); /* before it is sent, whatever the tick says */
     w->canary_boot_ms = w->canary_sent_ns / 1000000;
-    snprintf(session_text, sizeof(session_text), "%" PRIu64, w->node->region.session);
+    snprintf(session_text, sizeof(session_text), "%" PRIu64,
+             mrd_node_heartbeat_session(w->node));
     snprintf(boot_text, sizeof(boot_text), "%" PRIu64, w->canary_boot_ms);
     unsigned limit_ms = w->config->lease_ms / 2;
     if (pglink_query(w->canary, "SELECT b.lsn, b.late FROM meridian.canary($1, $2) AS b", 2,

@@ -97,7 +97,7 @@ static void send_canary(struct sim *w, unsigned i)
     r->canary_at = w->now + w->config->renew_ms * SIM_MS;
     r->canary_busy = true;
     e.a = sim_boot_ns(w, i);
-    e.b = r->node->region.session;
+    e.b = mrd_node_heartbeat_session(r->node);
     sim_push(w, &e);
 }
 

@@ -134,6 +134,17 @@ void mrd_node_init(struct mrd_node *n, const struct mrd_config *config,
 void mrd_node_inherit(struct mrd_node *n);
 
 /**
+ * The session that a heartbeat sent now names: that of the snapshot that is out, which is what
+ * edges put into tokens. Whoever has applied a heartbeat of a session has applied every write
+ * whose token is of an earlier one; a session that is open already while an inherited snapshot
+ * still stands would promise that too soon.
+ */
+static inline mrd_session mrd_node_heartbeat_session(const struct mrd_node *n)
+{
+    return n->snapshot.session;
+}
+
+/**
  * How old what we know is, the store and all that is made of it: 0 while a leader of the store
  * is known and our copy has caught up. UINT64_MAX: nobody can tell.
  */
