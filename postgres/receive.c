@@ -98,10 +98,18 @@ lost(void)
 					why[0] == '\0' ? "it closed the connection" : why)));
 }
 
+/* PostgreSQL's own errors do not say where what they refuse came from. */
+static void
+say_whose(void *arg)
+{
+	errcontext("changes of region \"%s\"", meridian_apply.origin);
+}
+
 /* true: something was read */
 static bool
 read_one(void)
 {
+	ErrorContextCallback whose = {.callback = say_whose, .previous = error_context_stack};
 	char	   *data = NULL;
 	int			len = PQgetCopyData(meridian_apply.conn, &data, 1);
 
@@ -116,7 +124,9 @@ read_one(void)
 	if (len < 0)
 		lost();
 	meridian_apply.last_heard = meridian_instant();
+	error_context_stack = &whose;
 	on_copy_data(data, len);	/* an error ends the process */
+	error_context_stack = whose.previous;
 	PQfreemem(data);
 	return true;
 }

@@ -20,11 +20,11 @@ q us "SET synchronous_commit = off" "INSERT INTO shop.events SELECT i, 'row ' ||
 
 # The last error of eu's workers since the log was that long: what `links` shows is gone again as
 # soon as the worker has recovered.
-error() { tail -c +"$(($1 + 1))" "$ROOT/eu/log" | grep -A 1 'ERROR: ' | tail -2; }
+error() { tail -c +"$(($1 + 1))" "$ROOT/eu/log" | grep -A 2 'ERROR: ' | tail -3; }
 traffic() { # small transactions and one of several frames
     local i
     n=$((n + 1))
-    for i in $(seq 25); do
+    for i in $(seq "${SMALL:-25}"); do
         echo "UPDATE shop.events SET what = what || '.' WHERE id = $i * 7; INSERT INTO shop.events VALUES ($n * 10000 + $i, 'new');"
     done | psql -X -q -h "$ROOT/us" -p "$PORT_us" -U postgres -d app
     q us "INSERT INTO shop.events SELECT $n * 10000 + i, repeat(md5(i::text), 20) FROM generate_series(1000, 1300) i"
@@ -67,6 +67,7 @@ for c in off on; do
 done
 compression off
 damage twice 3
+SMALL=0 damage twice 2 # within a transaction: PostgreSQL finds the rows there already
 
 # --- damage anywhere: it may change a value, for TLS is what protects those, but nothing falls over,
 # and a copy made anew is right

@@ -4,7 +4,7 @@ bug TOKEN_AHEAD
 breaks reads go forward
 seed 1682
 minutes 10
-times 2
+times 5
 failover automatic
 region us clock 6 postgres 2000 disk 2527
 region eu clock -10 postgres 1000 disk 2025
