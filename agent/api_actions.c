@@ -201,8 +201,8 @@ static bool names_known(struct api_request *r, const char *class_name, const cha
 
 /*
  * From the moment a move begins the home's writers wait until the target has the last they
- * wrote. Does it get that at present? Who asks for the configured home is sent to a region that
- * core chooses, and checks.
+ * wrote. Does it get that at present? Nobody asks this yet when the configured home is meant
+ * (failback), or of the moves that a drain makes.
  */
 static bool keeps_up(struct api_request *r, const char *class_name, const char *partition,
                      const char *to)
