@@ -87,9 +87,8 @@ synced eu us ap
 same shop.events; same shop.orders; same shop.accounts
 expect "tail" "$(q eu "SELECT string_agg(operation || ' ' || coalesce(before->>'id', '-') || ' ' || coalesce(after->>'id', '-') || ' ' || coalesce(after->>'label', '') || ' ' || status, '; ' ORDER BY commit_lsn, seq) FROM meridian.reconcile_entry")" \
     "insert - 2001 lost open; update 1 1 lost update open; delete 2 -  open; update 3 3003 $(q eu "SELECT label FROM shop.events WHERE id = 3") open; update 4 4 lost too open"
-queue() { q "$1" "SELECT md5(string_agg(concat_ws(' ', id, class, partition, epoch, committed_at, relation, operation, before, after, status, repaired_epoch), E'\n' ORDER BY commit_lsn, seq)) FROM meridian.reconcile"; }
-expect "same tail at ap" "$(queue ap)" "$(queue eu)"
-expect "same tail at us, which lost it" "$(queue us)" "$(queue eu)"
+same_queue ap eu
+same_queue us eu # which lost it
 expect "repaired by" "$(q us "SELECT string_agg(DISTINCT repaired_epoch::text, ' ') FROM meridian.reconcile")" 2
 expect "tail status" "$(q eu "SELECT x->>'transactions' || ' ' || (x->>'rows') || ' ' || (x->>'open') FROM jsonb_array_elements(meridian.agent_status()->'tail') x")" "4 5 5"
 expect "us has the home's row" "$(q us "SELECT label FROM shop.events WHERE id = 4")" "new home too"
@@ -106,7 +105,7 @@ synced eu us ap
 same shop.events
 expect "applied" "$(q us "SELECT label FROM shop.events WHERE id = 2001")" lost
 expect "decided at ap" "$(q ap "SELECT string_agg(status, ' ' ORDER BY commit_lsn, seq) FROM meridian.reconcile_entry")" "applied applied open open discarded"
-expect "decided at us" "$(queue us)" "$(queue eu)"
+same_queue us eu
 
 # --- a region without a lease of its own takes nothing until it has one
 LEASE[ap]=1; snap ap; sleep 0.2

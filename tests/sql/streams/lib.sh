@@ -117,3 +117,8 @@ same() { # TABLE: the same rows everywhere
             die "$1 differs: $(diff <(q "${REGIONS[0]}" "SELECT t::text FROM $1 t ORDER BY 1") <(q "$r" "SELECT t::text FROM $1 t ORDER BY 1") | cut -c1-200 | head -20)"
     done
 }
+queue() { q "$1" "SELECT concat_ws(' ', id, class, partition, epoch, committed_at, relation, operation, before, after, status, repaired_epoch) FROM meridian.reconcile ORDER BY origin, commit_lsn, seq"; }
+same_queue() { # AT AS: the same entries, word for word
+    local differ
+    differ=$(diff <(queue "$2") <(queue "$1")) || die "the queue at $1 is not that at $2: $(echo "$differ" | cut -c1-300 | head -20)"
+}

@@ -24,11 +24,6 @@ filed() { # AT ORIGIN NUMBER: so many entries of ORIGIN since the last time
 repaired() { # AT: nothing waits for a repair there
     wait_for "everything is repaired" "$1" "SELECT count(*) = 0 FROM meridian.reconcile_entry WHERE repaired_epoch IS NULL AND status = 'open'"
 }
-queue() { q "$1" "SELECT concat_ws(' ', id, class, partition, epoch, committed_at, relation, operation, before, after, status, repaired_epoch) FROM meridian.reconcile ORDER BY origin, commit_lsn, seq"; }
-same_queue() { # AT AS: the same entries, word for word
-    local differ
-    differ=$(diff <(queue "$2") <(queue "$1")) || die "the queue at $1 is not that at $2: $(echo "$differ" | cut -c1-300 | head -20)"
-}
 all_agree() {
     synced us eu ap; synced eu us ap; synced ap us eu
     same shop.events; same shop.accounts
