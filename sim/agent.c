@@ -446,7 +446,8 @@ static sim_us due_at_leader(struct sim *w, unsigned i, sim_us next)
 {
     const struct mrd_coordinator *c = &w->regions[i].node->coordinator;
     const uint64_t lease_ms = w->config->lease_ms,
-                   waits_ms[] = {w->config->probe_interval_ms * w->config->probe_threshold,
+                   waits_ms[] = {(uint64_t)w->config->probe_interval_ms *
+                                     w->config->probe_threshold,
                                  lease_ms, lease_ms + w->config->lease_margin_ms, 1000, 10000};
     uint64_t now_ns = sim_boot_ns(w, i);
 

@@ -24,7 +24,7 @@
 #define SIM_PARTITIONS_MAX 16
 #define SIM_NS_PER_US 1000u
 #define SIM_NS_PER_MS 1000000ull
-#define SIM_MS 1000u /* microseconds */
+#define SIM_MS UINT64_C(1000) /* microseconds */
 
 typedef uint64_t sim_us;
 
