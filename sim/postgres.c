@@ -203,7 +203,7 @@ static void note_past(struct sim *w, unsigned i, unsigned p, const struct mrd_au
 static sim_us compare_us(struct sim *w, unsigned i)
 {
     struct sim_random *r = &w->regions[i].random;
-    const sim_us most = 100 * 1000 * SIM_MS;
+    const sim_us most = 100000 * SIM_MS;
     sim_us us = sim_chance(r, 400) ? sim_between(r, 10, 1000) : sim_between(r, 1000, 40000);
 
     us *= SIM_MS * w->scale;

@@ -376,7 +376,7 @@ static void plan(struct sim *w)
  */
 static void set_halves(struct sim *w)
 {
-    const sim_us all = w->minutes * 60 * (sim_us)SECOND, least = 180 * (sim_us)SECOND;
+    const sim_us all = w->minutes * (60 * (sim_us)SECOND), least = 180 * (sim_us)SECOND;
     sim_us rest = all * 3 / 10;
 
     w->heal_at = all - rest;

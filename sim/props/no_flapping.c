@@ -16,7 +16,7 @@
 
 static void check_verdict(struct sim *w, const struct sim_fact *f)
 {
-    uint64_t patience_ms = w->config->probe_interval_ms * w->config->probe_threshold;
+    uint64_t patience_ms = (uint64_t)w->config->probe_interval_ms * w->config->probe_threshold;
     sim_us silent_us = w->now - w->renewed_at[f->region];
 
     if (strcmp(f->failover->reason, "unreachable") == 0 && w->clocks_valid &&

@@ -40,7 +40,7 @@ static void stuck_stream(struct sim *w, unsigned i, unsigned o)
     const struct sim_stream *s = &w->regions[i].postgres.streams[o];
     const struct sim_postgres *pg = &w->regions[o].postgres;
     const struct mrd_snap_region *order = &sim_snapshot(w, i)->regions[o];
-    sim_us patience = 10u * 1000 * SIM_MS * w->scale;
+    sim_us patience = 10000 * SIM_MS * w->scale;
 
     if (!s->gone && s->taken < pg->count && pg->wal[s->taken].at + patience < w->now) {
         sim_broken(w, "settles",
